@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * proto_reader.h
+ *	  Walks over the fields of an encoded protobuf message where it lies.
+ *
+ * For the few messages that are read often or come from strangers: nothing
+ * is allocated, nothing is copied, nothing is raised, and no byte outside the
+ * message is looked at.  Messages are made with protobuf-c, not here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_PROTO_READER_H
+#define TC_PROTO_READER_H
+
+/* Wire types.  Groups (3 and 4) are not part of proto3: they are refused. */
+#define PROTO_VARINT 0
+#define PROTO_FIXED64 1
+#define PROTO_BYTES 2
+#define PROTO_FIXED32 5
+
+typedef struct ProtoReader
+{
+	const uint8 *next;
+	const uint8 *end;
+	bool		malformed;		/* why tc_proto_next() returned false */
+} ProtoReader;
+
+/* Bytes inside of somebody else's message; not zero-terminated */
+typedef struct ProtoSpan
+{
+	const uint8 *bytes;			/* NULL: the field is not there */
+	size_t		len;
+} ProtoSpan;
+
+typedef struct ProtoField
+{
+	uint32		number;
+	uint32		wire_type;
+	uint64		varint;			/* PROTO_VARINT */
+	ProtoSpan	span;			/* all others */
+} ProtoField;
+
+static inline void
+tc_proto_begin(ProtoReader *reader, const uint8 *message, size_t len)
+{
+	reader->next = message;
+	reader->end = message + len;
+	reader->malformed = false;
+}
+
+/* At most ten bytes, seven bits each, least significant first. */
+static inline bool
+tc_proto_varint(ProtoReader *reader, uint64 *value)
+{
+	uint64		result = 0;
+
+	for (int shift = 0; shift < 70 && reader->next < reader->end; shift += 7)
+	{
+		uint8		byte = *reader->next++;
+
+		result |= (uint64) (byte & 0x7F) << (shift < 64 ? shift : 63);
+		if ((byte & 0x80) == 0)
+		{
+			*value = result;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The next field.  False at the end of the message, and with
+ * reader->malformed set if the bytes are no message.
+ */
+static inline bool
+tc_proto_next(ProtoReader *reader, ProtoField *field)
+{
+	uint64		tag;
+	uint64		len;
+
+	if (reader->next >= reader->end)
+		return false;
+
+	/* until the field is complete */
+	reader->malformed = true;
+
+	if (!tc_proto_varint(reader, &tag) || tag > PG_UINT32_MAX || tag >> 3 == 0)
+		return false;
+	field->number = (uint32) (tag >> 3);
+	field->wire_type = (uint32) (tag & 7);
+
+	switch (field->wire_type)
+	{
+		case PROTO_VARINT:
+			if (!tc_proto_varint(reader, &field->varint))
+				return false;
+			reader->malformed = false;
+			return true;
+		case PROTO_FIXED64:
+			len = 8;
+			break;
+		case PROTO_FIXED32:
+			len = 4;
+			break;
+		case PROTO_BYTES:
+			if (!tc_proto_varint(reader, &len))
+				return false;
+			break;
+		default:
+			return false;
+	}
+
+	if (len > (uint64) (reader->end - reader->next))
+		return false;
+	field->span.bytes = reader->next;
+	field->span.len = (size_t) len;
+	reader->next += len;
+	reader->malformed = false;
+	return true;
+}
+
+/* Is the field that one?  A known number with another wire type is an unknown field. */
+static inline bool
+tc_proto_is(const ProtoField *field, uint32 number, uint32 wire_type)
+{
+	return field->number == number && field->wire_type == wire_type;
+}
+
+#endif							/* TC_PROTO_READER_H */

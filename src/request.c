@@ -1,0 +1,855 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *	  Requests to Temporal: validated and encoded in the caller's
+ *	  transaction, decoded again to show whom they are about.
+ *
+ * Methods, messages and limits are those of Temporal's WorkflowService; the
+ * messages are declared in proto/temporal.proto.  Whatever Temporal would
+ * refuse, or would take and then fail the activity for, is refused here, as
+ * long as it can be known without asking.  Tables, servers and transactions
+ * are not known here, and neither tokens nor payloads are ever put into a
+ * message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "commands/dbcommands.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "compat.h"
+#include "proto_reader.h"
+#include "request.h"
+#include "task_token.h"
+#include "temporal.pb-c.h"
+
+/*
+ * Temporal's defaults of limit.blobSize.error, measured on the encoded
+ * Payloads or Failure; of limit.maxIDLength; and the size at which its gRPC
+ * server stops reading a message, less what the worker adds to a request.
+ */
+#define MAX_BLOB_BYTES (2 * 1024 * 1024)
+#define MAX_ID_BYTES 1000
+#define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 1024)
+
+/* Largest number of seconds in a protobuf Duration: 10,000 years */
+#define MAX_DURATION_SECONDS INT64CONST(315576000000)
+
+/* Fields by which a request says whom it is about: by token ... */
+#define TOKEN_FORM_TASK_TOKEN 1
+#define TOKEN_FORM_IDENTITY 3
+#define TOKEN_FORM_NAMESPACE 4
+
+/* ... and by ids */
+#define ID_FORM_NAMESPACE 1
+#define ID_FORM_WORKFLOW_ID 2
+#define ID_FORM_RUN_ID 3
+#define ID_FORM_ACTIVITY_ID 4
+#define ID_FORM_IDENTITY 6
+
+/* Fields of replies */
+#define HEARTBEAT_CANCEL_REQUESTED 1
+#define HEARTBEAT_ACTIVITY_PAUSED 2
+#define HEARTBEAT_ACTIVITY_RESET 3
+#define SYSTEM_INFO_SERVER_VERSION 1
+
+#define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
+
+typedef struct MethodInfo
+{
+	const char *path;
+	const char *verb;
+	bool		by_id;
+} MethodInfo;
+
+static const MethodInfo methods[] = {
+	[METHOD_COMPLETE] =
+	{WORKFLOW_SERVICE "RespondActivityTaskCompleted", "complete", false},
+	[METHOD_COMPLETE_BY_ID] =
+	{WORKFLOW_SERVICE "RespondActivityTaskCompletedById", "complete", true},
+	[METHOD_FAIL] =
+	{WORKFLOW_SERVICE "RespondActivityTaskFailed", "fail", false},
+	[METHOD_FAIL_BY_ID] =
+	{WORKFLOW_SERVICE "RespondActivityTaskFailedById", "fail", true},
+	[METHOD_REPORT_CANCELLATION] =
+	{WORKFLOW_SERVICE "RespondActivityTaskCanceled", "report_cancellation", false},
+	[METHOD_REPORT_CANCELLATION_BY_ID] =
+	{WORKFLOW_SERVICE "RespondActivityTaskCanceledById", "report_cancellation", true},
+	[METHOD_HEARTBEAT] =
+	{WORKFLOW_SERVICE "RecordActivityTaskHeartbeat", "heartbeat", false},
+	[METHOD_HEARTBEAT_BY_ID] =
+	{WORKFLOW_SERVICE "RecordActivityTaskHeartbeatById", "heartbeat", true},
+};
+
+bool
+tc_method_is_valid(int method)
+{
+	return method >= METHOD_FIRST && method <= METHOD_LAST;
+}
+
+const char *
+tc_method_path(RequestMethod method)
+{
+	return methods[method].path;
+}
+
+const char *
+tc_method_verb(RequestMethod method)
+{
+	return methods[method].verb;
+}
+
+bool
+tc_method_is_heartbeat(RequestMethod method)
+{
+	return method == METHOD_HEARTBEAT || method == METHOD_HEARTBEAT_BY_ID;
+}
+
+static bool
+method_is_fail(RequestMethod method)
+{
+	return method == METHOD_FAIL || method == METHOD_FAIL_BY_ID;
+}
+
+/*---------------------------------------------------------------------------
+ * Checking arguments
+ *---------------------------------------------------------------------------
+ */
+
+static void
+check_task_token(const bytea *token)
+{
+	if (token == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("task_token must not be null"),
+				 errdetail("The task token names the activity."),
+				 errhint("Store the token that the activity hands out before its row is changed, or name the activity by its ids.")));
+	if (VARSIZE_ANY_EXHDR(token) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task_token must not be empty"),
+				 errdetail("The task token names the activity."),
+				 errhint("Store the token that the activity hands out before its row is changed, or name the activity by its ids.")));
+	if (!tc_task_token_is_valid((const uint8 *) VARDATA_ANY(token),
+								VARSIZE_ANY_EXHDR(token)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task_token is not a task token of Temporal"),
+				 errdetail("These %zu bytes do not name a namespace and an activity.",
+						   (size_t) VARSIZE_ANY_EXHDR(token)),
+				 errhint("Pass the bytes that the SDK gives to the activity. A token that is kept as text in base64 is decode(token, 'base64').")));
+}
+
+static void
+check_id(const char *name, const text *id, bool required, const char *null_hint)
+{
+	if (id == NULL)
+	{
+		if (!required)
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name),
+				 errdetail("Without it Temporal cannot tell which activity is meant."),
+				 errhint("%s", null_hint)));
+	}
+	if (VARSIZE_ANY_EXHDR(id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name),
+				 errdetail("No activity of Temporal has an empty %s.", name),
+				 errhint("%s", null_hint)));
+}
+
+/*
+ * Total of an interval in microseconds would overflow; so whole seconds,
+ * rounded down, and the rest.  Days have 24 hours and months 30 days, as
+ * when intervals are compared.
+ */
+static void
+interval_to_duration(const Interval *interval, int64 *seconds, int32 *microseconds)
+{
+	int64		whole = interval->time / USECS_PER_SEC;
+	int64		rest = interval->time % USECS_PER_SEC;
+
+	if (rest < 0)
+	{
+		rest += USECS_PER_SEC;
+		whole--;
+	}
+	whole += (int64) interval->day * SECS_PER_DAY;
+	whole += (int64) interval->month * DAYS_PER_MONTH * SECS_PER_DAY;
+	*seconds = whole;
+	*microseconds = (int32) rest;
+}
+
+static void
+check_next_retry_delay(const Interval *delay)
+{
+	int64		seconds;
+	int32		microseconds;
+
+	if (delay == NULL)
+		return;
+	interval_to_duration(delay, &seconds, &microseconds);
+	if (seconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("next_retry_delay must not be negative"),
+				 errdetail("It is the time that Temporal waits before the next attempt of the activity."),
+				 errhint("Pass NULL to leave the time to the activity's retry policy.")));
+	if (seconds >= MAX_DURATION_SECONDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW),
+				 errmsg("next_retry_delay is out of range"),
+				 errdetail("The longest time that can be sent to Temporal is 10,000 years."),
+				 errhint("Set non_retryable if there is to be no further attempt.")));
+}
+
+void
+tc_request_check(RequestMethod method, const RequestArgs *args)
+{
+	if (methods[method].by_id)
+	{
+		check_id("workflow_id", args->workflow_id, false,
+				 "Pass NULL for a standalone activity.");
+		check_id("activity_id", args->activity_id, true,
+				 "Pass the id that the workflow or the SDK gave to the activity.");
+		check_id("run_id", args->run_id, false,
+				 "Pass NULL for the current run.");
+	}
+	else
+		check_task_token(args->task_token);
+
+	if (method_is_fail(method))
+	{
+		if (args->message == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("message must not be null"),
+					 errdetail("It is the message of the error that the workflow gets."),
+					 errhint("Say what went wrong.")));
+		check_next_retry_delay(args->next_retry_delay);
+	}
+}
+
+/*---------------------------------------------------------------------------
+ * Encoding
+ *---------------------------------------------------------------------------
+ */
+
+/*
+ * A zero-terminated string of the database in UTF-8; the string itself if it
+ * is that already.  A database in SQL_ASCII may hold any bytes, so there they
+ * are verified.  In the others conversion raises its own errors.
+ */
+static char *
+to_utf8(const char *name, char *string, int len)
+{
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return string;
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+	{
+		if (!pg_verify_mbstr(PG_UTF8, string, len, true))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					 errmsg("%s is not valid UTF-8", name),
+					 errdetail("Temporal takes UTF-8 only, and the encoding of this database, SQL_ASCII, does not say how to convert."),
+					 errhint("Convert the text to UTF-8.")));
+		return string;
+	}
+	return pg_server_to_any(string, len, PG_UTF8);
+}
+
+/* The same for an argument; the empty string for NULL, which is not sent. */
+static char *
+text_to_utf8(const char *name, const text *value)
+{
+	if (value == NULL)
+		return "";
+	return to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
+}
+
+static char *
+id_to_utf8(const char *name, const text *value)
+{
+	char	   *id = text_to_utf8(name, value);
+	size_t		len = strlen(id);
+
+	if (len > MAX_ID_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is too long", name),
+				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
+						   len, MAX_ID_BYTES),
+				 errhint("Check that the id was not mixed up with another value.")));
+	return id;
+}
+
+/* A Payloads message with one value; it points into itself. */
+typedef struct OnePayload
+{
+	Temporal__Payloads payloads;
+	Temporal__Payload payload;
+	Temporal__Payload *payload_list[1];
+	Temporal__Payload__MetadataEntry encoding;
+	Temporal__Payload__MetadataEntry *metadata_list[1];
+} OnePayload;
+
+/*
+ * A jsonb value as Payloads: its text, in UTF-8, with encoding json/plain.
+ * NULL stays NULL, so that the field is left out: SDKs built on Temporal's
+ * core stop working if a result holds any other number of payloads than one.
+ */
+static Temporal__Payloads *
+jsonb_to_payloads(const char *name, Jsonb *value, OnePayload *buf)
+{
+	static char encoding_key[] = "encoding";
+	static uint8 json_plain[] = "json/plain";
+	StringInfoData json;
+	char	   *utf8;
+
+	if (value == NULL)
+		return NULL;
+
+	initStringInfo(&json);
+	JsonbToCString(&json, &value->root, VARSIZE(value));
+	utf8 = to_utf8(name, json.data, json.len);
+
+	temporal__payload__metadata_entry__init(&buf->encoding);
+	buf->encoding.key = encoding_key;
+	buf->encoding.value.data = json_plain;
+	buf->encoding.value.len = sizeof(json_plain) - 1;
+	buf->metadata_list[0] = &buf->encoding;
+
+	temporal__payload__init(&buf->payload);
+	buf->payload.n_metadata = 1;
+	buf->payload.metadata = buf->metadata_list;
+	buf->payload.data.data = (uint8 *) utf8;
+	buf->payload.data.len = (utf8 == json.data) ? json.len : strlen(utf8);
+	buf->payload_list[0] = &buf->payload;
+
+	temporal__payloads__init(&buf->payloads);
+	buf->payloads.n_payloads = 1;
+	buf->payloads.payloads = buf->payload_list;
+	return &buf->payloads;
+}
+
+/* Temporal says OK to what is too large, and ends the activity in another way. */
+static void
+check_blob_size(const char *name, const ProtobufCMessage *blob, const char *consequence)
+{
+	size_t		size = protobuf_c_message_get_packed_size(blob);
+
+	if (size > MAX_BLOB_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is too large for Temporal", name),
+				 errdetail("Encoded it has %zu bytes, Temporal's limit (limit.blobSize.error) is %d. %s",
+						   size, MAX_BLOB_BYTES, consequence),
+				 errhint("Keep the value elsewhere and pass a reference to it.")));
+}
+
+/* protobuf-c packs into a buffer that it takes to be large enough. */
+static uint8 *
+pack(const ProtobufCMessage *message, size_t *len)
+{
+	uint8	   *buf;
+
+	*len = protobuf_c_message_get_packed_size(message);
+	if (*len > MAX_REQUEST_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("request is too large for Temporal"),
+				 errdetail("Encoded it has %zu bytes, the limit is %d.",
+						   *len, MAX_REQUEST_BYTES),
+				 errhint("Keep values elsewhere and pass references to them.")));
+	buf = palloc(*len);
+	if (protobuf_c_message_pack(message, buf) != *len)
+		elog(ERROR, "size of a packed message differs from what was computed");
+	return buf;
+}
+
+/* The Failure of a fail request; pointed to by the message, so it lives in the caller. */
+typedef struct FailureMessage
+{
+	Temporal__Failure failure;
+	Temporal__ApplicationFailureInfo info;
+	Temporal__Duration delay;
+	OnePayload	details;
+	char		source[TC_IDENTITY_MAX];
+} FailureMessage;
+
+/*
+ * Temporal's server requires the ApplicationFailureInfo.  The source is only
+ * shown by SDKs; it carries the identity because after a failure that is
+ * retried it is the only thing that shows whose failure it was.
+ */
+static Temporal__Failure *
+build_failure(const RequestArgs *args, FullTransactionId xid, int64 id, FailureMessage *buf)
+{
+	temporal__application_failure_info__init(&buf->info);
+	buf->info.type = text_to_utf8("type", args->type);
+	buf->info.non_retryable = args->non_retryable;
+	buf->info.details = jsonb_to_payloads("details", args->value, &buf->details);
+	if (args->benign)
+		buf->info.category = TEMPORAL__APPLICATION_ERROR_CATEGORY__APPLICATION_ERROR_CATEGORY_BENIGN;
+	if (args->next_retry_delay != NULL)
+	{
+		int32		microseconds;
+
+		temporal__duration__init(&buf->delay);
+		interval_to_duration(args->next_retry_delay, &buf->delay.seconds, &microseconds);
+		buf->delay.nanos = microseconds * 1000;
+		buf->info.next_retry_delay = &buf->delay;
+	}
+
+	tc_request_identity(xid, id, buf->source);
+
+	temporal__failure__init(&buf->failure);
+	buf->failure.message = text_to_utf8("message", args->message);
+	buf->failure.source = buf->source;
+	buf->failure.stack_trace = text_to_utf8("stack_trace", args->stack_trace);
+	buf->failure.application_failure_info = &buf->info;
+	return &buf->failure;
+}
+
+/* Whom it is about is said in the same way by all messages of a form. */
+#define SET_TOKEN_FORM(m) \
+	((m).task_token.data = (uint8 *) VARDATA_ANY(args->task_token), \
+	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token), \
+	 (m).namespace_ = namespace_utf8)
+#define SET_ID_FORM(m) \
+	((m).namespace_ = namespace_utf8, \
+	 (m).workflow_id = id_to_utf8("workflow_id", args->workflow_id), \
+	 (m).run_id = id_to_utf8("run_id", args->run_id), \
+	 (m).activity_id = id_to_utf8("activity_id", args->activity_id))
+
+uint8 *
+tc_request_encode(RequestMethod method, const RequestArgs *args,
+				  const char *namespace_name,
+				  FullTransactionId xid, int64 id, size_t *len)
+{
+	char	   *namespace_utf8 = to_utf8("namespace", unconstify(char *, namespace_name),
+										 strlen(namespace_name));
+	Temporal__Payloads *value = NULL;
+	Temporal__Payloads *heartbeat_details = NULL;
+	Temporal__Failure *failure = NULL;
+	OnePayload	value_buf;
+	OnePayload	heartbeat_buf;
+	FailureMessage failure_buf;
+
+	if (strlen(namespace_utf8) > MAX_ID_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("namespace is too long"),
+				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
+						   strlen(namespace_utf8), MAX_ID_BYTES),
+				 errhint("Check that the namespace was not mixed up with another value.")));
+
+	if (method_is_fail(method))
+	{
+		failure = build_failure(args, xid, id, &failure_buf);
+		check_blob_size("failure", &failure->base,
+						"Temporal would put a failure of its own in its place.");
+		heartbeat_details = jsonb_to_payloads("heartbeat_details", args->heartbeat_details,
+											  &heartbeat_buf);
+		if (heartbeat_details != NULL)
+			check_blob_size("heartbeat_details", &heartbeat_details->base,
+							"Temporal would drop them.");
+	}
+	else
+	{
+		bool		is_complete = (method == METHOD_COMPLETE || method == METHOD_COMPLETE_BY_ID);
+		const char *name = is_complete ? "result" : "details";
+
+		value = jsonb_to_payloads(name, args->value, &value_buf);
+		if (value != NULL)
+			check_blob_size(name, &value->base,
+							"Temporal would fail the activity.");
+	}
+
+	switch (method)
+	{
+		case METHOD_COMPLETE:
+			{
+				Temporal__RespondActivityTaskCompletedRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_COMPLETED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.result = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_COMPLETE_BY_ID:
+			{
+				Temporal__RespondActivityTaskCompletedByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_COMPLETED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.result = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_FAIL:
+			{
+				Temporal__RespondActivityTaskFailedRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_FAILED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.failure = failure;
+				m.last_heartbeat_details = heartbeat_details;
+				return pack(&m.base, len);
+			}
+		case METHOD_FAIL_BY_ID:
+			{
+				Temporal__RespondActivityTaskFailedByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_FAILED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.failure = failure;
+				m.last_heartbeat_details = heartbeat_details;
+				return pack(&m.base, len);
+			}
+		case METHOD_REPORT_CANCELLATION:
+			{
+				Temporal__RespondActivityTaskCanceledRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_CANCELED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_REPORT_CANCELLATION_BY_ID:
+			{
+				Temporal__RespondActivityTaskCanceledByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_CANCELED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_HEARTBEAT:
+			{
+				Temporal__RecordActivityTaskHeartbeatRequest m =
+					TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_HEARTBEAT_BY_ID:
+			{
+				Temporal__RecordActivityTaskHeartbeatByIdRequest m =
+					TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+	}
+	elog(ERROR, "unknown method %d", (int) method);
+	return NULL;				/* keep compiler quiet */
+}
+
+uint8 *
+tc_probe_request_encode(const char *namespace_name, size_t *len)
+{
+	Temporal__RecordActivityTaskHeartbeatByIdRequest m =
+		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
+
+	m.namespace_ = to_utf8("namespace", unconstify(char *, namespace_name),
+						   strlen(namespace_name));
+	return pack(&m.base, len);
+}
+
+/*---------------------------------------------------------------------------
+ * Identity
+ *---------------------------------------------------------------------------
+ */
+
+#define IDENTITY_PREFIX "postgresql:"
+
+StaticAssertDecl(sizeof(IDENTITY_PREFIX) + NAMEDATALEN + 20 + 1 + 20 + 1 + 10 + 1 + 20 < TC_IDENTITY_MAX,
+				 "an identity may not fit its buffer");
+
+/* Append "<id>@<system identifier>/<database oid>/<xid>"; returns the end. */
+static char *
+append_identity_suffix(char *next, FullTransactionId xid, int64 id)
+{
+	next += pg_lltoa(id, next);
+	*next++ = '@';
+	next += pg_ulltoa_n(GetSystemIdentifier(), next);
+	*next++ = '/';
+	next += pg_ultoa_n(MyDatabaseId, next);
+	*next++ = '/';
+	next += pg_ulltoa_n(U64FromFullTransactionId(xid), next);
+	return next;
+}
+
+/* "postgresql:<dbname>/", which does not change while a process lives */
+static const char *
+identity_prefix(size_t *len)
+{
+	static char prefix[sizeof(IDENTITY_PREFIX) + NAMEDATALEN];
+	static size_t prefix_len = 0;
+
+	if (prefix_len == 0)
+	{
+		char	   *dbname = get_database_name(MyDatabaseId);
+		char	   *next = prefix;
+
+		memcpy(next, IDENTITY_PREFIX, strlen(IDENTITY_PREFIX));
+		next += strlen(IDENTITY_PREFIX);
+		for (const char *c = dbname; c != NULL && *c != '\0'; c++)
+			*next++ = (*c >= 0x20 && *c <= 0x7E) ? *c : '?';
+		*next++ = '/';
+		prefix_len = next - prefix;
+	}
+	*len = prefix_len;
+	return prefix;
+}
+
+static size_t
+build_identity(FullTransactionId xid, int64 id, char *buf)
+{
+	size_t		len;
+	const char *prefix = identity_prefix(&len);
+
+	memcpy(buf, prefix, len);
+	return append_identity_suffix(buf + len, xid, id) - buf;
+}
+
+void
+tc_request_identity(FullTransactionId xid, int64 id, char *buf)
+{
+	buf[build_identity(xid, id, buf)] = '\0';
+}
+
+size_t
+tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *buf)
+{
+	int			number = methods[method].by_id ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY;
+	uint8	   *next = buf;
+	char		identity[TC_IDENTITY_MAX];
+	size_t		len = build_identity(xid, id, identity);
+
+	*next++ = (uint8) (number << 3 | PROTO_BYTES);
+	if (len > 0x7F)
+		*next++ = (uint8) (len | 0x80);
+	*next++ = (uint8) (len > 0x7F ? len >> 7 : len);
+	memcpy(next, identity, len);
+	return next + len - buf;
+}
+
+bool
+tc_identity_matches(const char *identity, size_t len, FullTransactionId xid, int64 id)
+{
+	char		suffix[TC_IDENTITY_MAX];
+	size_t		suffix_len;
+	size_t		prefix_len = strlen(IDENTITY_PREFIX);
+
+	suffix[0] = '/';
+	suffix_len = append_identity_suffix(suffix + 1, xid, id) - suffix;
+
+	return len >= prefix_len + suffix_len &&
+		memcmp(identity, IDENTITY_PREFIX, prefix_len) == 0 &&
+		memcmp(identity + len - suffix_len, suffix, suffix_len) == 0;
+}
+
+/*---------------------------------------------------------------------------
+ * Decoding
+ *---------------------------------------------------------------------------
+ */
+
+/* Copy a span to *next, zero-terminated; NULL for an empty one. */
+static char *
+copy_span(ProtoSpan span, char **next)
+{
+	char	   *copy = *next;
+
+	if (span.len == 0)
+		return NULL;
+	memcpy(copy, span.bytes, span.len);
+	copy[span.len] = '\0';
+	*next += span.len + 1;
+	return copy;
+}
+
+bool
+tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
+				  RequestTarget *target)
+{
+	bool		by_id = methods[method].by_id;
+	ProtoReader reader;
+	ProtoField	field;
+	ProtoSpan	namespace_name = {NULL, 0};
+	ProtoSpan	token = {NULL, 0};
+	TaskToken	ids;
+	char	   *next;
+
+	memset(&ids, 0, sizeof(ids));
+
+	tc_proto_begin(&reader, request, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (field.wire_type != PROTO_BYTES)
+			continue;
+		if (by_id)
+		{
+			switch (field.number)
+			{
+				case ID_FORM_NAMESPACE:
+					namespace_name = field.span;
+					break;
+				case ID_FORM_WORKFLOW_ID:
+					ids.workflow_id = field.span;
+					break;
+				case ID_FORM_RUN_ID:
+					ids.run_id = field.span;
+					break;
+				case ID_FORM_ACTIVITY_ID:
+					ids.activity_id = field.span;
+					break;
+			}
+		}
+		else if (field.number == TOKEN_FORM_TASK_TOKEN)
+			token = field.span;
+		else if (field.number == TOKEN_FORM_NAMESPACE)
+			namespace_name = field.span;
+	}
+	if (reader.malformed)
+		return false;
+
+	if (!by_id && !tc_task_token_decode(token.bytes, token.len, &ids))
+		memset(&ids, 0, sizeof(ids));
+
+	/* one allocation for all strings: this is done for each request sent */
+	next = palloc(namespace_name.len + ids.workflow_id.len +
+				  ids.run_id.len + ids.activity_id.len + 4);
+	target->namespace_name = copy_span(namespace_name, &next);
+	target->workflow_id = copy_span(ids.workflow_id, &next);
+	target->run_id = copy_span(ids.run_id, &next);
+	target->activity_id = copy_span(ids.activity_id, &next);
+	target->task_token = token.bytes;
+	target->task_token_len = token.len;
+	target->scheduled_event_id = ids.scheduled_event_id;
+	target->attempt = ids.attempt;
+	return true;
+}
+
+bool
+tc_heartbeat_reply_decode(const uint8 *reply, size_t len, HeartbeatReply *result)
+{
+	ProtoReader reader;
+	ProtoField	field;
+
+	memset(result, 0, sizeof(HeartbeatReply));
+
+	tc_proto_begin(&reader, reply, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, HEARTBEAT_CANCEL_REQUESTED, PROTO_VARINT))
+			result->cancel_requested = (field.varint != 0);
+		else if (tc_proto_is(&field, HEARTBEAT_ACTIVITY_PAUSED, PROTO_VARINT))
+			result->activity_paused = (field.varint != 0);
+		else if (tc_proto_is(&field, HEARTBEAT_ACTIVITY_RESET, PROTO_VARINT))
+			result->activity_reset = (field.varint != 0);
+	}
+	return !reader.malformed;
+}
+
+char *
+tc_system_info_decode(const uint8 *reply, size_t len)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	ProtoSpan	version = {NULL, 0};
+
+	tc_proto_begin(&reader, reply, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, SYSTEM_INFO_SERVER_VERSION, PROTO_BYTES))
+			version = field.span;
+	}
+	if (reader.malformed || version.len == 0)
+		return NULL;
+	return tc_utf8_to_server((const char *) version.bytes, version.len, version.len);
+}
+
+/*
+ * Convert valid UTF-8 to the encoding of this database, as far as it goes;
+ * what has no equivalent becomes '?'.
+ */
+static char *
+convert_utf8(char *utf8, int len)
+{
+	Oid			proc = InvalidOid;
+	StringInfoData result;
+	char		out[MAX_CONVERSION_GROWTH * MAX_MULTIBYTE_CHAR_LEN + 1];
+
+	if (IsTransactionState())
+		proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+
+	initStringInfo(&result);
+	while (len > 0)
+	{
+		int			mblen = pg_encoding_mblen(PG_UTF8, utf8);
+
+		if (mblen == 1)
+			appendStringInfoChar(&result, *utf8);
+		else if (OidIsValid(proc) &&
+				 pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(),
+											   (unsigned char *) utf8, mblen,
+											   (unsigned char *) out, sizeof(out),
+											   true) == mblen)
+			appendStringInfoString(&result, out);
+		else
+			appendStringInfoChar(&result, '?');
+		utf8 += mblen;
+		len -= mblen;
+	}
+	return result.data;
+}
+
+char *
+tc_utf8_to_server(const char *utf8, size_t len, size_t max_bytes)
+{
+	size_t		limit = Min(len, max_bytes);
+	char	   *valid = palloc(limit + 1);
+	size_t		n = 0;
+	bool		ascii = true;
+
+	for (size_t i = 0; i < limit;)
+	{
+		int			mblen = pg_encoding_mblen(PG_UTF8, utf8 + i);
+
+		/* a character that max_bytes would cut is left out */
+		if (i + mblen > limit && i + mblen <= len)
+			break;
+
+		if (i + mblen > limit || utf8[i] == '\0' ||
+			!pg_utf8_islegal((const unsigned char *) utf8 + i, mblen))
+		{
+			valid[n++] = '?';
+			i++;
+			continue;
+		}
+		if (mblen > 1)
+			ascii = false;
+		memcpy(valid + n, utf8 + i, mblen);
+		n += mblen;
+		i += mblen;
+	}
+	valid[n] = '\0';
+
+	if (ascii || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return valid;
+	return convert_utf8(valid, (int) n);
+}

@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.h
+ *	  Requests to Temporal: validated and encoded in the caller's
+ *	  transaction, decoded again to show whom they are about.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_REQUEST_H
+#define TC_REQUEST_H
+
+#include "access/transam.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* Values of temporal.outbox.method: stored, so never renumbered */
+typedef enum RequestMethod
+{
+	METHOD_COMPLETE = 1,
+	METHOD_COMPLETE_BY_ID,
+	METHOD_FAIL,
+	METHOD_FAIL_BY_ID,
+	METHOD_REPORT_CANCELLATION,
+	METHOD_REPORT_CANCELLATION_BY_ID,
+	METHOD_HEARTBEAT,
+	METHOD_HEARTBEAT_BY_ID
+} RequestMethod;
+
+#define METHOD_FIRST METHOD_COMPLETE
+#define METHOD_LAST METHOD_HEARTBEAT_BY_ID
+
+/*
+ * What a request is about; UTF-8 as on the wire, NULL where unknown.
+ * For a request by task token the ids are those in the token.
+ */
+typedef struct RequestTarget
+{
+	char	   *namespace_name;
+	char	   *workflow_id;	/* NULL for a standalone activity */
+	char	   *run_id;
+	char	   *activity_id;
+	const uint8 *task_token;	/* points into the request; NULL by id */
+	size_t		task_token_len;
+	int64		scheduled_event_id; /* 0 if not known */
+	int32		attempt;		/* 0 if not known */
+} RequestTarget;
+
+/*
+ * What the caller of a verb gives; NULL where SQL's NULL was given.  Texts
+ * are in the database's encoding.  Each method looks at its own arguments
+ * only.
+ */
+typedef struct RequestArgs
+{
+	bytea	   *task_token;		/* methods by token */
+	text	   *workflow_id;	/* methods by ids; NULL = standalone activity */
+	text	   *activity_id;
+	text	   *run_id;			/* NULL = the current run */
+	Jsonb	   *value;			/* result of complete, details of all others */
+	text	   *message;		/* fail: this and all that follows */
+	text	   *type;
+	bool		non_retryable;
+	Interval   *next_retry_delay;
+	bool		benign;
+	text	   *stack_trace;
+	Jsonb	   *heartbeat_details;
+} RequestArgs;
+
+/*
+ * Raise an error if arguments are missing or cannot be meant: no token, bytes
+ * that are no token, no id, no message, a negative delay.
+ */
+extern void tc_request_check(RequestMethod method, const RequestArgs *args);
+
+/*
+ * Encode a request whose arguments have been checked, without the identity.
+ * namespace_name is in the database's encoding.  Raises an error where a text
+ * cannot be UTF-8 or something exceeds Temporal's limits.  The length goes to
+ * *len.  palloc'd.
+ */
+extern uint8 *tc_request_encode(RequestMethod method, const RequestArgs *args,
+								const char *namespace_name,
+								FullTransactionId xid, int64 id, size_t *len);
+
+/* "/temporal.api.workflowservice.v1.WorkflowService/..." of a method. */
+extern const char *tc_method_path(RequestMethod method);
+
+/* Verb of a method as the view shows it: complete, fail, report_cancellation, heartbeat. */
+extern const char *tc_method_verb(RequestMethod method);
+
+extern bool tc_method_is_heartbeat(RequestMethod method);
+
+/* Is there a method of that number? */
+extern bool tc_method_is_valid(int method);
+
+/*
+ * Decode what an encoded request is about, into CurrentMemoryContext.
+ * False if the bytes are no such request.  Never raises an error but for
+ * lack of memory.
+ */
+extern bool tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
+							  RequestTarget *target);
+
+/*
+ * The identity with which a request is sent, and which Temporal keeps in the
+ * history: "postgresql:<dbname>/<id>@<system identifier>/<database oid>/<xid>".
+ * Printable ASCII; other bytes of the database's name become '?'.
+ *
+ * The first call of a process needs a transaction, to look up the name.
+ *
+ * tc_identity_field() gives it as the protobuf field `identity`, ready to be
+ * appended to the encoded request (fields of a message may come in any
+ * order).  Returns the length; buf has room for TC_IDENTITY_FIELD_MAX bytes.
+ */
+#define TC_IDENTITY_MAX 256
+#define TC_IDENTITY_FIELD_MAX (TC_IDENTITY_MAX + 3)
+extern size_t tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id,
+								uint8 *buf);
+
+/* The identity itself, zero-terminated, in a buffer of TC_IDENTITY_MAX bytes. */
+extern void tc_request_identity(FullTransactionId xid, int64 id, char *buf);
+
+/*
+ * Is that the identity of that request?  The database's name is not looked
+ * at: it may have changed since the request was made or sent.
+ */
+extern bool tc_identity_matches(const char *identity, size_t len,
+								FullTransactionId xid, int64 id);
+
+/* Flags of a heartbeat's reply (by token and by ids alike); false if the bytes are no such reply. */
+typedef struct HeartbeatReply
+{
+	bool		cancel_requested;
+	bool		activity_paused;
+	bool		activity_reset;
+} HeartbeatReply;
+
+extern bool tc_heartbeat_reply_decode(const uint8 *reply, size_t len, HeartbeatReply *result);
+
+/* server_version of a GetSystemInfoResponse, palloc'd, or NULL. */
+extern char *tc_system_info_decode(const uint8 *reply, size_t len);
+
+/*
+ * A request that the server refuses after it checked credentials and
+ * namespace, and that cannot touch any activity: a heartbeat by id without
+ * an activity id.  palloc'd.
+ */
+extern uint8 *tc_probe_request_encode(const char *namespace_name, size_t *len);
+
+/*
+ * Strings from the wire (UTF-8, unverified) as text of this database:
+ * what cannot be shown becomes '?'.  Never raises an error but for lack of
+ * memory.  palloc'd.  max_bytes limits the length of what is read; a character
+ * is not cut.  Outside of a transaction, in a database that is neither UTF8
+ * nor SQL_ASCII, only ASCII can be shown.
+ */
+extern char *tc_utf8_to_server(const char *utf8, size_t len, size_t max_bytes);
+
+#endif							/* TC_REQUEST_H */
