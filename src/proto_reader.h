@@ -88,6 +88,7 @@ tc_proto_next(ProtoReader *reader, ProtoField *field)
 		return false;
 	field->number = (uint32) (tag >> 3);
 	field->wire_type = (uint32) (tag & 7);
+	field->varint = 0;
 
 	switch (field->wire_type)
 	{

@@ -2,30 +2,22 @@
  *
  * request.c
  *	  Requests to Temporal: validated and encoded in the caller's
- *	  transaction, decoded again to show whom they are about.
+ *	  transaction.
  *
- * Methods, messages and limits are those of Temporal's WorkflowService; the
- * messages are declared in proto/temporal.proto.  Whatever Temporal would
- * refuse, or would take and then fail the activity for, is refused here, as
- * long as it can be known without asking.  Tables, servers and transactions
- * are not known here, and neither tokens nor payloads are ever put into a
- * message.
+ * Messages and limits are those of Temporal's WorkflowService; the messages
+ * are declared in proto/temporal.proto.  Whatever Temporal would refuse, or
+ * would take and then fail the activity for, is refused here, as long as it
+ * can be known without asking.  Tables, servers and transactions are not
+ * known here, and neither tokens nor payloads are ever put into a message.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/transam.h"
-#include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/namespace.h"
-#include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
-#include "proto_reader.h"
 #include "request.h"
 #include "task_token.h"
 #include "temporal.pb-c.h"
@@ -41,76 +33,6 @@
 
 /* Largest number of seconds in a protobuf Duration: 10,000 years */
 #define MAX_DURATION_SECONDS INT64CONST(315576000000)
-
-/* Fields by which a request says whom it is about: by token ... */
-#define TOKEN_FORM_TASK_TOKEN 1
-#define TOKEN_FORM_IDENTITY 3
-#define TOKEN_FORM_NAMESPACE 4
-
-/* ... and by ids */
-#define ID_FORM_NAMESPACE 1
-#define ID_FORM_WORKFLOW_ID 2
-#define ID_FORM_RUN_ID 3
-#define ID_FORM_ACTIVITY_ID 4
-#define ID_FORM_IDENTITY 6
-
-/* Fields of replies */
-#define HEARTBEAT_CANCEL_REQUESTED 1
-#define HEARTBEAT_ACTIVITY_PAUSED 2
-#define HEARTBEAT_ACTIVITY_RESET 3
-#define SYSTEM_INFO_SERVER_VERSION 1
-
-#define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
-
-typedef struct MethodInfo
-{
-	const char *path;
-	const char *verb;
-	bool		by_id;
-} MethodInfo;
-
-static const MethodInfo methods[] = {
-	[METHOD_COMPLETE] =
-	{WORKFLOW_SERVICE "RespondActivityTaskCompleted", "complete", false},
-	[METHOD_COMPLETE_BY_ID] =
-	{WORKFLOW_SERVICE "RespondActivityTaskCompletedById", "complete", true},
-	[METHOD_FAIL] =
-	{WORKFLOW_SERVICE "RespondActivityTaskFailed", "fail", false},
-	[METHOD_FAIL_BY_ID] =
-	{WORKFLOW_SERVICE "RespondActivityTaskFailedById", "fail", true},
-	[METHOD_REPORT_CANCELLATION] =
-	{WORKFLOW_SERVICE "RespondActivityTaskCanceled", "report_cancellation", false},
-	[METHOD_REPORT_CANCELLATION_BY_ID] =
-	{WORKFLOW_SERVICE "RespondActivityTaskCanceledById", "report_cancellation", true},
-	[METHOD_HEARTBEAT] =
-	{WORKFLOW_SERVICE "RecordActivityTaskHeartbeat", "heartbeat", false},
-	[METHOD_HEARTBEAT_BY_ID] =
-	{WORKFLOW_SERVICE "RecordActivityTaskHeartbeatById", "heartbeat", true},
-};
-
-bool
-tc_method_is_valid(int method)
-{
-	return method >= METHOD_FIRST && method <= METHOD_LAST;
-}
-
-const char *
-tc_method_path(RequestMethod method)
-{
-	return methods[method].path;
-}
-
-const char *
-tc_method_verb(RequestMethod method)
-{
-	return methods[method].verb;
-}
-
-bool
-tc_method_is_heartbeat(RequestMethod method)
-{
-	return method == METHOD_HEARTBEAT || method == METHOD_HEARTBEAT_BY_ID;
-}
 
 static bool
 method_is_fail(RequestMethod method)
@@ -217,7 +139,7 @@ check_next_retry_delay(const Interval *delay)
 void
 tc_request_check(RequestMethod method, const RequestArgs *args)
 {
-	if (methods[method].by_id)
+	if (tc_method_by_id(method))
 	{
 		check_id("workflow_id", args->workflow_id, false,
 				 "Pass NULL for a standalone activity.");
@@ -567,289 +489,4 @@ tc_probe_request_encode(const char *namespace_name, size_t *len)
 	m.namespace_ = to_utf8("namespace", unconstify(char *, namespace_name),
 						   strlen(namespace_name));
 	return pack(&m.base, len);
-}
-
-/*---------------------------------------------------------------------------
- * Identity
- *---------------------------------------------------------------------------
- */
-
-#define IDENTITY_PREFIX "postgresql:"
-
-StaticAssertDecl(sizeof(IDENTITY_PREFIX) + NAMEDATALEN + 20 + 1 + 20 + 1 + 10 + 1 + 20 < TC_IDENTITY_MAX,
-				 "an identity may not fit its buffer");
-
-/* Append "<id>@<system identifier>/<database oid>/<xid>"; returns the end. */
-static char *
-append_identity_suffix(char *next, FullTransactionId xid, int64 id)
-{
-	next += pg_lltoa(id, next);
-	*next++ = '@';
-	next += pg_ulltoa_n(GetSystemIdentifier(), next);
-	*next++ = '/';
-	next += pg_ultoa_n(MyDatabaseId, next);
-	*next++ = '/';
-	next += pg_ulltoa_n(U64FromFullTransactionId(xid), next);
-	return next;
-}
-
-/* "postgresql:<dbname>/", which does not change while a process lives */
-static const char *
-identity_prefix(size_t *len)
-{
-	static char prefix[sizeof(IDENTITY_PREFIX) + NAMEDATALEN];
-	static size_t prefix_len = 0;
-
-	if (prefix_len == 0)
-	{
-		char	   *dbname = get_database_name(MyDatabaseId);
-		char	   *next = prefix;
-
-		memcpy(next, IDENTITY_PREFIX, strlen(IDENTITY_PREFIX));
-		next += strlen(IDENTITY_PREFIX);
-		for (const char *c = dbname; c != NULL && *c != '\0'; c++)
-			*next++ = (*c >= 0x20 && *c <= 0x7E) ? *c : '?';
-		*next++ = '/';
-		prefix_len = next - prefix;
-	}
-	*len = prefix_len;
-	return prefix;
-}
-
-static size_t
-build_identity(FullTransactionId xid, int64 id, char *buf)
-{
-	size_t		len;
-	const char *prefix = identity_prefix(&len);
-
-	memcpy(buf, prefix, len);
-	return append_identity_suffix(buf + len, xid, id) - buf;
-}
-
-void
-tc_request_identity(FullTransactionId xid, int64 id, char *buf)
-{
-	buf[build_identity(xid, id, buf)] = '\0';
-}
-
-size_t
-tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *buf)
-{
-	int			number = methods[method].by_id ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY;
-	uint8	   *next = buf;
-	char		identity[TC_IDENTITY_MAX];
-	size_t		len = build_identity(xid, id, identity);
-
-	*next++ = (uint8) (number << 3 | PROTO_BYTES);
-	if (len > 0x7F)
-		*next++ = (uint8) (len | 0x80);
-	*next++ = (uint8) (len > 0x7F ? len >> 7 : len);
-	memcpy(next, identity, len);
-	return next + len - buf;
-}
-
-bool
-tc_identity_matches(const char *identity, size_t len, FullTransactionId xid, int64 id)
-{
-	char		suffix[TC_IDENTITY_MAX];
-	size_t		suffix_len;
-	size_t		prefix_len = strlen(IDENTITY_PREFIX);
-
-	suffix[0] = '/';
-	suffix_len = append_identity_suffix(suffix + 1, xid, id) - suffix;
-
-	return len >= prefix_len + suffix_len &&
-		memcmp(identity, IDENTITY_PREFIX, prefix_len) == 0 &&
-		memcmp(identity + len - suffix_len, suffix, suffix_len) == 0;
-}
-
-/*---------------------------------------------------------------------------
- * Decoding
- *---------------------------------------------------------------------------
- */
-
-/* Copy a span to *next, zero-terminated; NULL for an empty one. */
-static char *
-copy_span(ProtoSpan span, char **next)
-{
-	char	   *copy = *next;
-
-	if (span.len == 0)
-		return NULL;
-	memcpy(copy, span.bytes, span.len);
-	copy[span.len] = '\0';
-	*next += span.len + 1;
-	return copy;
-}
-
-bool
-tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
-				  RequestTarget *target)
-{
-	bool		by_id = methods[method].by_id;
-	ProtoReader reader;
-	ProtoField	field;
-	ProtoSpan	namespace_name = {NULL, 0};
-	ProtoSpan	token = {NULL, 0};
-	TaskToken	ids;
-	char	   *next;
-
-	memset(&ids, 0, sizeof(ids));
-
-	tc_proto_begin(&reader, request, len);
-	while (tc_proto_next(&reader, &field))
-	{
-		if (field.wire_type != PROTO_BYTES)
-			continue;
-		if (by_id)
-		{
-			switch (field.number)
-			{
-				case ID_FORM_NAMESPACE:
-					namespace_name = field.span;
-					break;
-				case ID_FORM_WORKFLOW_ID:
-					ids.workflow_id = field.span;
-					break;
-				case ID_FORM_RUN_ID:
-					ids.run_id = field.span;
-					break;
-				case ID_FORM_ACTIVITY_ID:
-					ids.activity_id = field.span;
-					break;
-			}
-		}
-		else if (field.number == TOKEN_FORM_TASK_TOKEN)
-			token = field.span;
-		else if (field.number == TOKEN_FORM_NAMESPACE)
-			namespace_name = field.span;
-	}
-	if (reader.malformed)
-		return false;
-
-	if (!by_id && !tc_task_token_decode(token.bytes, token.len, &ids))
-		memset(&ids, 0, sizeof(ids));
-
-	/* one allocation for all strings: this is done for each request sent */
-	next = palloc(namespace_name.len + ids.workflow_id.len +
-				  ids.run_id.len + ids.activity_id.len + 4);
-	target->namespace_name = copy_span(namespace_name, &next);
-	target->workflow_id = copy_span(ids.workflow_id, &next);
-	target->run_id = copy_span(ids.run_id, &next);
-	target->activity_id = copy_span(ids.activity_id, &next);
-	target->task_token = token.bytes;
-	target->task_token_len = token.len;
-	target->scheduled_event_id = ids.scheduled_event_id;
-	target->attempt = ids.attempt;
-	return true;
-}
-
-bool
-tc_heartbeat_reply_decode(const uint8 *reply, size_t len, HeartbeatReply *result)
-{
-	ProtoReader reader;
-	ProtoField	field;
-
-	memset(result, 0, sizeof(HeartbeatReply));
-
-	tc_proto_begin(&reader, reply, len);
-	while (tc_proto_next(&reader, &field))
-	{
-		if (tc_proto_is(&field, HEARTBEAT_CANCEL_REQUESTED, PROTO_VARINT))
-			result->cancel_requested = (field.varint != 0);
-		else if (tc_proto_is(&field, HEARTBEAT_ACTIVITY_PAUSED, PROTO_VARINT))
-			result->activity_paused = (field.varint != 0);
-		else if (tc_proto_is(&field, HEARTBEAT_ACTIVITY_RESET, PROTO_VARINT))
-			result->activity_reset = (field.varint != 0);
-	}
-	return !reader.malformed;
-}
-
-char *
-tc_system_info_decode(const uint8 *reply, size_t len)
-{
-	ProtoReader reader;
-	ProtoField	field;
-	ProtoSpan	version = {NULL, 0};
-
-	tc_proto_begin(&reader, reply, len);
-	while (tc_proto_next(&reader, &field))
-	{
-		if (tc_proto_is(&field, SYSTEM_INFO_SERVER_VERSION, PROTO_BYTES))
-			version = field.span;
-	}
-	if (reader.malformed || version.len == 0)
-		return NULL;
-	return tc_utf8_to_server((const char *) version.bytes, version.len, version.len);
-}
-
-/*
- * Convert valid UTF-8 to the encoding of this database, as far as it goes;
- * what has no equivalent becomes '?'.
- */
-static char *
-convert_utf8(char *utf8, int len)
-{
-	Oid			proc = InvalidOid;
-	StringInfoData result;
-	char		out[MAX_CONVERSION_GROWTH * MAX_MULTIBYTE_CHAR_LEN + 1];
-
-	if (IsTransactionState())
-		proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
-
-	initStringInfo(&result);
-	while (len > 0)
-	{
-		int			mblen = pg_encoding_mblen(PG_UTF8, utf8);
-
-		if (mblen == 1)
-			appendStringInfoChar(&result, *utf8);
-		else if (OidIsValid(proc) &&
-				 pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(),
-											   (unsigned char *) utf8, mblen,
-											   (unsigned char *) out, sizeof(out),
-											   true) == mblen)
-			appendStringInfoString(&result, out);
-		else
-			appendStringInfoChar(&result, '?');
-		utf8 += mblen;
-		len -= mblen;
-	}
-	return result.data;
-}
-
-char *
-tc_utf8_to_server(const char *utf8, size_t len, size_t max_bytes)
-{
-	size_t		limit = Min(len, max_bytes);
-	char	   *valid = palloc(limit + 1);
-	size_t		n = 0;
-	bool		ascii = true;
-
-	for (size_t i = 0; i < limit;)
-	{
-		int			mblen = pg_encoding_mblen(PG_UTF8, utf8 + i);
-
-		/* a character that max_bytes would cut is left out */
-		if (i + mblen > limit && i + mblen <= len)
-			break;
-
-		if (i + mblen > limit || utf8[i] == '\0' ||
-			!pg_utf8_islegal((const unsigned char *) utf8 + i, mblen))
-		{
-			valid[n++] = '?';
-			i++;
-			continue;
-		}
-		if (mblen > 1)
-			ascii = false;
-		memcpy(valid + n, utf8 + i, mblen);
-		n += mblen;
-		i += mblen;
-	}
-	valid[n] = '\0';
-
-	if (ascii || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return valid;
-	return convert_utf8(valid, (int) n);
 }

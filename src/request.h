@@ -90,6 +90,9 @@ extern const char *tc_method_verb(RequestMethod method);
 
 extern bool tc_method_is_heartbeat(RequestMethod method);
 
+/* Does it name the activity by ids, not by task token? */
+extern bool tc_method_by_id(RequestMethod method);
+
 /* Is there a method of that number? */
 extern bool tc_method_is_valid(int method);
 
