@@ -1,0 +1,113 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the versions of PostgreSQL, 14 to 18.
+ *
+ * Every test of PG_VERSION_NUM of the extension is in this file.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_COMPAT_H
+#define TC_COMPAT_H
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 140000
+#error "temporal_complete needs PostgreSQL 14 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_foreign_server.h"
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define TC_MODULE_MAGIC(module_version) \
+	PG_MODULE_MAGIC_EXT(.name = "temporal_complete", .version = module_version)
+#else
+#define TC_MODULE_MAGIC(module_version) PG_MODULE_MAGIC
+#endif
+
+/* Shared memory is requested by a hook since version 15, in _PG_init before. */
+#if PG_VERSION_NUM >= 150000
+#define TC_HAS_SHMEM_REQUEST_HOOK
+#endif
+
+/* A wait event of our own; look it up once and keep it. */
+static inline uint32
+tc_wait_event_new(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* A set of events to wait for that lives as long as the process. */
+static inline WaitEventSet *
+tc_create_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* Is the role an owner of the database? */
+static inline bool
+tc_owns_database(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+/* May the role use the foreign server? */
+static inline AclResult
+tc_server_aclcheck(Oid serverid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, role, ACL_USAGE);
+#else
+	return pg_foreign_server_aclcheck(serverid, role, ACL_USAGE);
+#endif
+}
+
+/* The latest transaction id that has completed; needs no transaction. */
+static inline uint64
+tc_latest_completed_xid(void)
+{
+	FullTransactionId xid;
+
+	LWLockAcquire(ProcArrayLock, LW_SHARED);
+#if PG_VERSION_NUM >= 170000
+	xid = TransamVariables->latestCompletedXid;
+#else
+	xid = ShmemVariableCache->latestCompletedXid;
+#endif
+	LWLockRelease(ProcArrayLock);
+	return U64FromFullTransactionId(xid);
+}
+
+#endif							/* TC_COMPAT_H */

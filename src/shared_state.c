@@ -1,0 +1,864 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared_state.c
+ *	  Shared memory of the extension: who works for which database, what
+ *	  it is to look at, what it has in flight, and pings.
+ *
+ * Only spinlocks and atomics here, because much of it is called while a
+ * transaction commits, where nothing may fail: no LWLock, no palloc, no
+ * ereport in anything that tc_wake_worker(), tc_want_worker() or
+ * tc_unbar_database() call.
+ *
+ * A slot goes FREE -> STARTING -> RUNNING -> EXITED -> FREE.  The launcher
+ * takes the first and the last step, the worker those between, so that a
+ * database never has two workers.  No wake is lost on the way:
+ * a wake marks the slot of a worker that starts or runs, and whoever finds
+ * no such slot puts the database on the launcher's list; a worker gives its
+ * slot up under the same spinlock, and the launcher starts another one if a
+ * mark was left there.
+ *
+ * A crash of any process that is attached to shared memory makes the
+ * postmaster initialize all of this anew, so nothing here outlives a process
+ * that was killed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "compat.h"
+#include "event_loop.h"
+#include "postmaster/bgworker.h"
+#include "shared_state.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+
+#define MAX_BARRED 32
+#define MAX_MAILBOXES 32
+#define OUTCOME_CVS 16
+
+/* A worker that others wait for may go on with what is in flight for so long */
+#define LEAVE_GRACE_MS 5000
+
+typedef struct WorkerSlot
+{
+	slock_t		mutex;			/* protects all up to exit_reason */
+	SlotState	state;
+	Oid			database;
+	int			pid;			/* while RUNNING and EXITED */
+	Latch	   *latch;			/* while RUNNING */
+	bool		pending;		/* something was woken since it last looked */
+	bool		wake_all;
+	bool		working;
+	uint32		wake[TC_WAKE_WORDS];
+	LeaveRequest leave;
+	int64		leave_since;	/* monotonic ms */
+	WorkerExit	exit_reason;
+
+	pg_atomic_uint32 in_flight; /* how many */
+	pg_atomic_uint32 in_flight_end; /* no place from here on was ever used */
+	pg_atomic_uint64 in_flight_ids[TC_MAX_IN_FLIGHT];
+} WorkerSlot;
+
+typedef enum MailboxState
+{
+	MAILBOX_FREE,
+	MAILBOX_POSTED,
+	MAILBOX_TAKEN,
+	MAILBOX_ANSWERED
+} MailboxState;
+
+typedef struct Mailbox
+{
+	ConditionVariable cv;
+	MailboxState state;
+	Oid			database;
+	PingRequest request;
+	PingReply	reply;
+} Mailbox;
+
+typedef struct SharedState
+{
+	slock_t		mutex;			/* protects all up to mailboxes */
+	Latch	   *launcher_latch; /* NULL while there is none */
+	bool		starved;
+	bool		look_at_all;
+	int			nwanted;
+	Oid			wanted[TC_MAX_WANTED];
+	int			nbarred;
+	Oid			barred[MAX_BARRED]; /* an entry for each bar */
+	uint64		last_ticket;
+	Mailbox		mailboxes[MAX_MAILBOXES];
+
+	pg_atomic_uint32 pings_posted;	/* to look at mailboxes only if needed */
+	ConditionVariable worker_gone;
+	ConditionVariableMinimallyPadded outcomes[OUTCOME_CVS];
+	int			nslots;
+	WorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
+} SharedState;
+
+static SharedState *shared = NULL;
+
+/* In a worker: its slot */
+static WorkerSlot *my_slot = NULL;
+static uint32 my_in_flight = 0;
+
+static void worker_exit_callback(int code, Datum arg);
+static void launcher_exit_callback(int code, Datum arg);
+static bool leave_slot(WorkerExit reason, bool unless_woken);
+
+bool
+tc_preloaded(void)
+{
+	return shared != NULL;
+}
+
+Size
+tc_shared_state_size(void)
+{
+	return add_size(offsetof(SharedState, slots),
+					mul_size(max_worker_processes, sizeof(WorkerSlot)));
+}
+
+/*
+ * Create the shared memory, or find it.  Called by the postmaster at its
+ * start and after a crash of one of its processes.
+ */
+void
+tc_shared_state_startup(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("temporal_complete", tc_shared_state_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, offsetof(SharedState, slots));
+		SpinLockInit(&shared->mutex);
+		for (int i = 0; i < MAX_MAILBOXES; i++)
+			ConditionVariableInit(&shared->mailboxes[i].cv);
+		pg_atomic_init_u32(&shared->pings_posted, 0);
+		ConditionVariableInit(&shared->worker_gone);
+		for (int i = 0; i < OUTCOME_CVS; i++)
+			ConditionVariableInit(&shared->outcomes[i].cv);
+		shared->nslots = max_worker_processes;
+		for (int i = 0; i < shared->nslots; i++)
+		{
+			WorkerSlot *slot = &shared->slots[i];
+
+			memset(slot, 0, offsetof(WorkerSlot, in_flight));
+			SpinLockInit(&slot->mutex);
+			pg_atomic_init_u32(&slot->in_flight, 0);
+			pg_atomic_init_u32(&slot->in_flight_end, 0);
+			for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
+				pg_atomic_init_u64(&slot->in_flight_ids[j], 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Slot of the worker that starts or runs in a database, with its spinlock
+ * held, or NULL.  A slot changes its database rarely, so the last one found
+ * is tried first.
+ */
+static WorkerSlot *
+lock_slot_of(Oid database)
+{
+	static int	last = 0;
+
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		int			n = (last + i) % shared->nslots;
+		WorkerSlot *slot = &shared->slots[n];
+
+		/* A torn or stale look is no harm: what is true is seen below. */
+		if (*(volatile Oid *) &slot->database != database)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		if (slot->database == database &&
+			(slot->state == SLOT_STARTING || slot->state == SLOT_RUNNING))
+		{
+			last = n;
+			return slot;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	return NULL;
+}
+
+/*---- for the worker ----*/
+
+void
+tc_worker_attach(void)
+{
+	WorkerSlot *slot;
+	bool		leave = false;
+
+	Assert(my_slot == NULL);
+	if (shared == NULL)
+		proc_exit(0);
+
+	slot = lock_slot_of(MyDatabaseId);
+	if (slot != NULL)
+	{
+		if (slot->state == SLOT_STARTING)
+		{
+			slot->state = SLOT_RUNNING;
+			slot->pid = MyProcPid;
+			slot->latch = MyLatch;
+			leave = slot->leave != LEAVE_NOT;
+			my_slot = slot;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	if (my_slot == NULL)
+		proc_exit(0);
+
+	before_shmem_exit(worker_exit_callback, (Datum) 0);
+	if (leave)
+	{
+		tc_worker_detach(WORKER_EXIT_ASKED);
+		proc_exit(0);
+	}
+}
+
+bool
+tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all)
+{
+	bool		pending;
+	bool		first;
+
+	SpinLockAcquire(&my_slot->mutex);
+	first = !my_slot->working;
+	my_slot->working = true;
+	pending = my_slot->pending;
+	*all = my_slot->wake_all;
+	memcpy(bits, my_slot->wake, sizeof(my_slot->wake));
+	if (pending)
+	{
+		my_slot->pending = false;
+		my_slot->wake_all = false;
+		memset(my_slot->wake, 0, sizeof(my_slot->wake));
+	}
+	SpinLockRelease(&my_slot->mutex);
+
+	/* The launcher may start another one now. */
+	if (first)
+		tc_want_worker(InvalidOid);
+	return pending;
+}
+
+bool
+tc_worker_detach(WorkerExit reason)
+{
+	return leave_slot(reason, reason == WORKER_EXIT_IDLE);
+}
+
+/*
+ * Give up the slot and tell everybody.  With unless_woken, return false
+ * instead if there is something to do after all.
+ */
+static bool
+leave_slot(WorkerExit reason, bool unless_woken)
+{
+	WorkerSlot *slot = my_slot;
+	bool		pending = false;
+	int			end;
+
+	if (slot == NULL)
+		return true;
+
+	/*
+	 * Pings that this worker has taken are for the next one, those that it
+	 * has not taken keep it here.
+	 */
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < MAX_MAILBOXES; i++)
+	{
+		Mailbox    *mailbox = &shared->mailboxes[i];
+
+		if (mailbox->database != MyDatabaseId)
+			continue;
+		if (mailbox->state == MAILBOX_TAKEN)
+		{
+			mailbox->state = MAILBOX_POSTED;
+			pg_atomic_fetch_add_u32(&shared->pings_posted, 1);
+			pending = true;
+		}
+		else if (mailbox->state == MAILBOX_POSTED && unless_woken)
+			pending = true;
+	}
+	SpinLockRelease(&shared->mutex);
+
+	end = pg_atomic_read_u32(&slot->in_flight_end);
+	for (int i = 0; i < end; i++)
+		pg_atomic_write_u64(&slot->in_flight_ids[i], 0);
+	pg_atomic_write_u32(&slot->in_flight_end, 0);
+	pg_atomic_write_u32(&slot->in_flight, 0);
+	my_in_flight = 0;
+
+	/* Once the slot is given up it is another's: touch it no more. */
+	SpinLockAcquire(&slot->mutex);
+	if (pending)
+		slot->pending = true;
+	if (unless_woken && slot->pending && slot->leave != LEAVE_AT_ONCE)
+	{
+		SpinLockRelease(&slot->mutex);
+		return false;
+	}
+	slot->state = SLOT_EXITED;
+	slot->exit_reason = reason;
+	slot->latch = NULL;
+	SpinLockRelease(&slot->mutex);
+	my_slot = NULL;
+
+	/* Pings and outcomes may be waited for. */
+	ConditionVariableBroadcast(tc_outcomes_cv());
+	ConditionVariableBroadcast(&shared->worker_gone);
+	tc_want_worker(InvalidOid);
+	return true;
+}
+
+static void
+worker_exit_callback(int code, Datum arg)
+{
+	leave_slot(WORKER_EXIT_CRASHED, false);
+}
+
+bool
+tc_worker_asked_to_leave(void)
+{
+	LeaveRequest leave;
+	int64		since;
+
+	if (my_slot == NULL)
+		return true;
+	SpinLockAcquire(&my_slot->mutex);
+	leave = my_slot->leave;
+	since = my_slot->leave_since;
+	SpinLockRelease(&my_slot->mutex);
+
+	if (leave == LEAVE_FOR_OTHERS)
+		return my_in_flight == 0 || tc_monotonic_ms() - since > LEAVE_GRACE_MS;
+	return leave == LEAVE_AT_ONCE;
+}
+
+bool
+tc_worker_leaving_soon(void)
+{
+	return my_slot == NULL ||
+		*(volatile LeaveRequest *) &my_slot->leave != LEAVE_NOT;
+}
+
+void
+tc_worker_set_in_flight(int place, int64 id)
+{
+	pg_atomic_uint64 *entry;
+	bool		was_used;
+
+	Assert(place >= 0 && place < TC_MAX_IN_FLIGHT);
+	if (my_slot == NULL)
+		return;					/* what ends after the slot was given up */
+	entry = &my_slot->in_flight_ids[place];
+	was_used = pg_atomic_read_u64(entry) != 0;
+	pg_atomic_write_u64(entry, (uint64) id);
+	if (was_used != (id != 0))
+		pg_atomic_write_u32(&my_slot->in_flight,
+							was_used ? --my_in_flight : ++my_in_flight);
+	if (place >= (int) pg_atomic_read_u32(&my_slot->in_flight_end))
+	{
+		pg_write_barrier();
+		pg_atomic_write_u32(&my_slot->in_flight_end, place + 1);
+	}
+}
+
+void
+tc_worker_outcomes_recorded(void)
+{
+	ConditionVariableBroadcast(tc_outcomes_cv());
+}
+
+bool
+tc_worker_take_ping(PingRequest *ping)
+{
+	bool		found = false;
+
+	if (pg_atomic_read_u32(&shared->pings_posted) == 0)
+		return false;
+
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < MAX_MAILBOXES; i++)
+	{
+		Mailbox    *mailbox = &shared->mailboxes[i];
+
+		if (mailbox->state == MAILBOX_POSTED && mailbox->database == MyDatabaseId)
+		{
+			mailbox->state = MAILBOX_TAKEN;
+			pg_atomic_fetch_sub_u32(&shared->pings_posted, 1);
+			*ping = mailbox->request;
+			found = true;
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+	return found;
+}
+
+/* The answer is dropped if nobody waits for it any more. */
+void
+tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply)
+{
+	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
+	bool		answered = false;
+
+	SpinLockAcquire(&shared->mutex);
+	if (mailbox->state == MAILBOX_TAKEN && mailbox->request.ticket == ping->ticket)
+	{
+		mailbox->reply = *reply;
+		mailbox->state = MAILBOX_ANSWERED;
+		answered = true;
+	}
+	SpinLockRelease(&shared->mutex);
+	if (answered)
+		ConditionVariableBroadcast(&mailbox->cv);
+}
+
+/*---- for backends ----*/
+
+void
+tc_wake_worker(Oid database, const uint32 *bits, bool all)
+{
+	WorkerSlot *slot = lock_slot_of(database);
+	Latch	   *latch;
+
+	if (slot == NULL)
+	{
+		/*
+		 * A worker that attaches meanwhile reads its first snapshot after
+		 * this transaction became visible, so it misses nothing.
+		 */
+		tc_want_worker(database);
+		return;
+	}
+
+	if (all)
+		slot->wake_all = true;
+	if (bits != NULL)
+	{
+		for (int i = 0; i < TC_WAKE_WORDS; i++)
+			slot->wake[i] |= bits[i];
+	}
+
+	/* Whoever marked it pending sets the latch. */
+	latch = slot->pending ? NULL : slot->latch;
+	slot->pending = true;
+	SpinLockRelease(&slot->mutex);
+
+	/* It belongs to a PGPROC: always there, even if the worker has left. */
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/* InvalidOid: only wake the launcher, something has changed. */
+void
+tc_want_worker(Oid database)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&shared->mutex);
+	if (OidIsValid(database))
+	{
+		int			i;
+
+		for (i = 0; i < shared->nwanted; i++)
+		{
+			if (shared->wanted[i] == database)
+				break;
+		}
+		if (i == shared->nwanted)
+		{
+			if (shared->nwanted < TC_MAX_WANTED)
+				shared->wanted[shared->nwanted++] = database;
+			else
+				shared->look_at_all = true;
+		}
+	}
+	latch = shared->launcher_latch;
+	SpinLockRelease(&shared->mutex);
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+bool
+tc_has_worker(Oid database)
+{
+	WorkerSlot *slot = lock_slot_of(database);
+
+	if (slot != NULL)
+		SpinLockRelease(&slot->mutex);
+	return slot != NULL;
+}
+
+bool
+tc_bar_database(Oid database)
+{
+	bool		barred = false;
+
+	SpinLockAcquire(&shared->mutex);
+	if (shared->nbarred < MAX_BARRED)
+	{
+		shared->barred[shared->nbarred++] = database;
+		barred = true;
+	}
+	SpinLockRelease(&shared->mutex);
+	return barred;
+}
+
+void
+tc_unbar_database(Oid database)
+{
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < shared->nbarred; i++)
+	{
+		if (shared->barred[i] == database)
+		{
+			shared->barred[i] = shared->barred[--shared->nbarred];
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+	tc_want_worker(database);
+}
+
+void
+tc_evict_worker(Oid database, int timeout_ms)
+{
+	int64		deadline = tc_monotonic_ms() + timeout_ms;
+	int			pid = 0;
+
+	ConditionVariablePrepareToSleep(&shared->worker_gone);
+	for (;;)
+	{
+		WorkerSlot *slot = lock_slot_of(database);
+		Latch	   *latch;
+		int64		left = deadline - tc_monotonic_ms();
+
+		if (slot == NULL)
+			break;
+		slot->leave = LEAVE_AT_ONCE;
+		pid = slot->pid;
+		latch = slot->latch;
+		SpinLockRelease(&slot->mutex);
+		if (latch != NULL)
+			SetLatch(latch);
+		if (left <= 0)
+			break;
+		ConditionVariableTimedSleep(&shared->worker_gone, left, tc_wait_event_new("TemporalCompleteEvict"));
+	}
+	ConditionVariableCancelSleep();
+
+	/*
+	 * The process leaves the database a moment after it gave up the slot,
+	 * and nobody tells; without this wait DROP DATABASE would find it and
+	 * sleep for 100 ms.
+	 */
+	while (pid != 0 && BackendPidGetProc(pid) != NULL &&
+		   tc_monotonic_ms() < deadline)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+	}
+}
+
+int64 *
+tc_in_flight_ids(int *count)
+{
+	int64	   *ids = NULL;
+	WorkerSlot *slot = shared ? lock_slot_of(MyDatabaseId) : NULL;
+
+	*count = 0;
+	if (slot != NULL)
+	{
+		int			end;
+
+		SpinLockRelease(&slot->mutex);
+		end = pg_atomic_read_u32(&slot->in_flight_end);
+		pg_read_barrier();
+		ids = palloc(sizeof(int64) * Max(end, 1));
+		for (int i = 0; i < end; i++)
+		{
+			int64		id = pg_atomic_read_u64(&slot->in_flight_ids[i]);
+
+			if (id != 0)
+				ids[(*count)++] = id;
+		}
+	}
+	return ids;
+}
+
+ConditionVariable *
+tc_outcomes_cv(void)
+{
+	if (shared == NULL)
+		return NULL;
+	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
+}
+
+bool
+tc_ping_post(const char *server, Oid role, PingRequest *ping)
+{
+	bool		posted = false;
+
+	memset(ping, 0, sizeof(PingRequest));
+	strlcpy(ping->server, server, sizeof(ping->server));
+	ping->role = role;
+
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < MAX_MAILBOXES; i++)
+	{
+		Mailbox    *mailbox = &shared->mailboxes[i];
+
+		if (mailbox->state == MAILBOX_FREE)
+		{
+			ping->mailbox = i;
+			ping->ticket = ++shared->last_ticket;
+			mailbox->state = MAILBOX_POSTED;
+			mailbox->database = MyDatabaseId;
+			mailbox->request = *ping;
+			pg_atomic_fetch_add_u32(&shared->pings_posted, 1);
+			posted = true;
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+
+	if (posted)
+		tc_wake_worker(MyDatabaseId, NULL, false);
+	return posted;
+}
+
+void
+tc_ping_abandon(const PingRequest *ping)
+{
+	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
+
+	SpinLockAcquire(&shared->mutex);
+	if (mailbox->request.ticket == ping->ticket)
+	{
+		if (mailbox->state == MAILBOX_POSTED)
+			pg_atomic_fetch_sub_u32(&shared->pings_posted, 1);
+		mailbox->state = MAILBOX_FREE;
+	}
+	SpinLockRelease(&shared->mutex);
+}
+
+PingState
+tc_ping_state(const PingRequest *ping, PingReply *reply)
+{
+	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
+	MailboxState state;
+
+	SpinLockAcquire(&shared->mutex);
+	state = mailbox->state;
+	if (state == MAILBOX_ANSWERED)
+		*reply = mailbox->reply;
+	SpinLockRelease(&shared->mutex);
+
+	switch (state)
+	{
+		case MAILBOX_ANSWERED:
+			return PING_ANSWERED;
+		case MAILBOX_TAKEN:
+			return PING_TAKEN;
+		default:
+			return tc_has_worker(MyDatabaseId) ? PING_POSTED : PING_NO_WORKER;
+	}
+}
+
+ConditionVariable *
+tc_ping_cv(const PingRequest *ping)
+{
+	return &shared->mailboxes[ping->mailbox].cv;
+}
+
+bool
+tc_launcher_running(void)
+{
+	return *(Latch *volatile *) &shared->launcher_latch != NULL;
+}
+
+bool
+tc_launcher_starved(void)
+{
+	return *(volatile bool *) &shared->starved;
+}
+
+/*---- for the launcher ----*/
+
+/*
+ * Become the launcher.  Slots that an earlier launcher reserved are freed:
+ * a worker that comes for one of them finds none and exits, and this
+ * launcher, which looks at all databases, starts another.
+ */
+void
+tc_launcher_attach(void)
+{
+	before_shmem_exit(launcher_exit_callback, (Datum) 0);
+	SpinLockAcquire(&shared->mutex);
+	shared->launcher_latch = MyLatch;
+	shared->look_at_all = true;
+	SpinLockRelease(&shared->mutex);
+
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		SlotView	view;
+
+		tc_slot_view(i, &view);
+		if (view.state == SLOT_STARTING)
+			tc_slot_release(i, SLOT_STARTING);
+	}
+}
+
+static void
+launcher_exit_callback(int code, Datum arg)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->launcher_latch = NULL;
+	shared->starved = false;
+	SpinLockRelease(&shared->mutex);
+}
+
+void
+tc_launcher_set_starved(bool starved)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->starved = starved;
+	SpinLockRelease(&shared->mutex);
+}
+
+int
+tc_launcher_take_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all)
+{
+	int			n;
+
+	SpinLockAcquire(&shared->mutex);
+	n = shared->nwanted;
+	memcpy(wanted, shared->wanted, sizeof(Oid) * n);
+	*look_at_all = shared->look_at_all;
+	shared->nwanted = 0;
+	shared->look_at_all = false;
+	SpinLockRelease(&shared->mutex);
+	return n;
+}
+
+int
+tc_slot_count(void)
+{
+	return shared->nslots;
+}
+
+void
+tc_slot_view(int slot_number, SlotView *view)
+{
+	WorkerSlot *slot = &shared->slots[slot_number];
+
+	SpinLockAcquire(&slot->mutex);
+	view->state = slot->state;
+	view->database = slot->database;
+	view->working = slot->working;
+	view->leave = slot->leave;
+	view->exit_reason = slot->exit_reason;
+	view->woken = slot->pending;
+	SpinLockRelease(&slot->mutex);
+	view->in_flight = pg_atomic_read_u32(&slot->in_flight);
+}
+
+int
+tc_slot_reserve(Oid database)
+{
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		WorkerSlot *slot = &shared->slots[i];
+		bool		reserved = false;
+		bool		barred = false;
+
+		SpinLockAcquire(&slot->mutex);
+		if (slot->state == SLOT_FREE)
+		{
+			slot->state = SLOT_STARTING;
+			slot->database = database;
+			slot->pid = 0;
+			slot->latch = NULL;
+			slot->pending = false;
+			slot->wake_all = false;
+			slot->working = false;
+			memset(slot->wake, 0, sizeof(slot->wake));
+			slot->leave = LEAVE_NOT;
+			slot->exit_reason = WORKER_EXIT_CRASHED;
+			reserved = true;
+		}
+		SpinLockRelease(&slot->mutex);
+		if (!reserved)
+			continue;
+
+		/*
+		 * Look at the bars only now: who bars a database looks at the slots
+		 * afterwards, so one of the two sees the other.
+		 */
+		SpinLockAcquire(&shared->mutex);
+		for (int j = 0; j < shared->nbarred; j++)
+		{
+			if (shared->barred[j] == database)
+				barred = true;
+		}
+		SpinLockRelease(&shared->mutex);
+		if (barred)
+		{
+			tc_slot_release(i, SLOT_STARTING);
+			return TC_SLOT_BARRED;
+		}
+		return i;
+	}
+	return TC_SLOT_NONE;
+}
+
+bool
+tc_slot_release(int slot_number, SlotState state)
+{
+	WorkerSlot *slot = &shared->slots[slot_number];
+	bool		released = false;
+
+	SpinLockAcquire(&slot->mutex);
+	if (slot->state == state)
+	{
+		slot->state = SLOT_FREE;
+		slot->database = InvalidOid;
+		released = true;
+	}
+	SpinLockRelease(&slot->mutex);
+	if (released)
+		ConditionVariableBroadcast(&shared->worker_gone);
+	return released;
+}
+
+void
+tc_slot_ask_to_leave(int slot_number, LeaveRequest leave)
+{
+	WorkerSlot *slot = &shared->slots[slot_number];
+	Latch	   *latch = NULL;
+
+	SpinLockAcquire(&slot->mutex);
+	if ((slot->state == SLOT_STARTING || slot->state == SLOT_RUNNING) &&
+		slot->leave < leave)
+	{
+		slot->leave = leave;
+		slot->leave_since = tc_monotonic_ms();
+		latch = slot->latch;
+	}
+	SpinLockRelease(&slot->mutex);
+	if (latch != NULL)
+		SetLatch(latch);
+}

@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared_state.h
+ *	  Shared memory of the extension: who works for which database, what
+ *	  it is to look at, what it has in flight, and pings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_SHARED_STATE_H
+#define TC_SHARED_STATE_H
+
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/spin.h"
+
+/* Wake bitmap: a bit for queue hash % TC_WAKE_BITS */
+#define TC_WAKE_BITS 1024
+#define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
+
+/* Requests that one worker can have in flight at once */
+#define TC_MAX_IN_FLIGHT 16384
+
+/* In shared memory?  False if the library was not preloaded. */
+extern bool tc_preloaded(void);
+
+/* For _PG_init and its hooks. */
+extern Size tc_shared_state_size(void);
+extern void tc_shared_state_startup(void);
+
+/*---- for the worker ----*/
+
+/* Why a worker ended, for the launcher */
+typedef enum WorkerExit
+{
+	WORKER_EXIT_CRASHED,		/* nothing was said: restart with backoff */
+	WORKER_EXIT_NO_EXTENSION,	/* until CREATE EXTENSION pokes the launcher */
+	WORKER_EXIT_IDLE,			/* until a request pokes the launcher */
+	WORKER_EXIT_ASKED			/* somebody needs the database or the slot */
+} WorkerExit;
+
+/*
+ * Take the slot that the launcher reserved for a worker of this database.
+ * Exits the process if there is none (another worker has it), or if the
+ * worker was asked to leave before it began.  From now on the end of the
+ * process, however it comes, gives up the slot.
+ */
+extern void tc_worker_attach(void);
+
+/*
+ * Fetch and clear what was woken: bits of queue hashes, and *all if every
+ * queue is to be looked at (the extension may also be gone).  False if
+ * nothing was.  Call it after ResetLatch() and before looking at tables.
+ * The first call tells the launcher that the worker is at work.
+ */
+extern bool tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all);
+
+/*
+ * Give up the slot; exit the process then.  False, and the slot is kept, if
+ * a wake or a ping came in the meantime and the reason is WORKER_EXIT_IDLE.
+ */
+extern bool tc_worker_detach(WorkerExit reason);
+
+/*
+ * Must this worker leave now?  Yes at once for DROP DATABASE and the like;
+ * when another database waits for a slot, only once nothing is in flight
+ * any more, or after some seconds.  Leave with WORKER_EXIT_IDLE if there is
+ * nothing left to do in this database, else with WORKER_EXIT_ASKED.
+ */
+extern bool tc_worker_asked_to_leave(void);
+
+/* Is it going to be asked soon?  Then nothing new should be sent. */
+extern bool tc_worker_leaving_soon(void);
+
+/* Publish which request is in flight at a place of the worker's own choice; 0 = none. */
+extern void tc_worker_set_in_flight(int place, int64 id);
+
+/* Wake those who wait for outcomes; call it after the commit that recorded them. */
+extern void tc_worker_outcomes_recorded(void);
+
+/* A ping that a backend asks for */
+typedef struct PingRequest
+{
+	int			mailbox;
+	uint64		ticket;
+	char		server[NAMEDATALEN];
+	Oid			role;
+} PingRequest;
+
+typedef struct PingReply
+{
+	bool		ok;
+	bool		authorized;		/* credentials and namespace accepted */
+	char		address[512];
+	char		server_version[64];
+	char		tls_version[32];	/* "" = cleartext */
+	double		round_trip_ms;
+	char		error_code[64]; /* "" = none */
+	char		error_message[512];
+} PingReply;
+
+/* The next ping that waits to be served by this worker, if any. */
+extern bool tc_worker_take_ping(PingRequest *ping);
+extern void tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply);
+
+/*---- for backends ----*/
+
+/*
+ * Wake the worker of a database for some queues (bits, may be NULL) or for
+ * all.  If there is no worker, the launcher is told that one is wanted.
+ * Does nothing that can fail: may be called while a transaction commits.
+ */
+extern void tc_wake_worker(Oid database, const uint32 *bits, bool all);
+
+/* Tell the launcher to have a look at a database.  Cannot fail either. */
+extern void tc_want_worker(Oid database);
+
+/* Does a worker run, or start, in this database? */
+extern bool tc_has_worker(Oid database);
+
+/*
+ * Keep workers out of a database until tc_unbar_database(), which cannot
+ * fail and also tells the launcher to look at the database again.  False if
+ * too many databases are barred already.
+ */
+extern bool tc_bar_database(Oid database);
+extern void tc_unbar_database(Oid database);
+
+/*
+ * Ask the worker of a database to leave at once, and wait until its process
+ * has left the database, but not longer than timeout_ms.  Interruptible.
+ */
+extern void tc_evict_worker(Oid database, int timeout_ms);
+
+/* Ids that the worker of this database has in flight, palloc'd. */
+extern int64 *tc_in_flight_ids(int *count);
+
+/* Broadcast after outcomes of this database were recorded; NULL if not preloaded. */
+extern ConditionVariable *tc_outcomes_cv(void);
+
+/*
+ * Post a ping for the worker of this database and wake it.  False if all
+ * mailboxes are in use.  Give the mailbox back with tc_ping_abandon(), which
+ * cannot fail, whatever became of it.
+ */
+extern bool tc_ping_post(const char *server, Oid role, PingRequest *ping);
+extern void tc_ping_abandon(const PingRequest *ping);
+
+/* Where a ping is */
+typedef enum PingState
+{
+	PING_NO_WORKER,				/* nobody is there to take it */
+	PING_POSTED,				/* not taken yet */
+	PING_TAKEN,
+	PING_ANSWERED				/* *reply is filled in */
+} PingState;
+
+extern PingState tc_ping_state(const PingRequest *ping, PingReply *reply);
+extern ConditionVariable *tc_ping_cv(const PingRequest *ping);
+
+/* Does the launcher run, and does it find no slot for some worker? */
+extern bool tc_launcher_running(void);
+extern bool tc_launcher_starved(void);
+
+/*---- for the launcher ----*/
+
+/* Why a worker is asked to leave */
+typedef enum LeaveRequest
+{
+	LEAVE_NOT,
+	LEAVE_FOR_OTHERS,			/* its turn is over: finish what is in flight */
+	LEAVE_AT_ONCE
+} LeaveRequest;
+
+typedef enum SlotState
+{
+	SLOT_FREE,
+	SLOT_STARTING,				/* reserved, the worker is not there yet */
+	SLOT_RUNNING,				/* the worker has attached */
+	SLOT_EXITED					/* the launcher has not seen yet why */
+} SlotState;
+
+/* What the launcher sees of a slot */
+typedef struct SlotView
+{
+	SlotState	state;
+	Oid			database;
+	bool		working;		/* has begun to look for requests */
+	LeaveRequest leave;
+	WorkerExit	exit_reason;	/* if SLOT_EXITED */
+	bool		woken;			/* if SLOT_EXITED: a wake was not taken */
+	int			in_flight;
+} SlotView;
+
+extern void tc_launcher_attach(void);
+extern void tc_launcher_set_starved(bool starved);
+
+/*
+ * Take the list of the databases that were asked for; *look_at_all if there
+ * were more than it holds.  Returns how many.
+ */
+#define TC_MAX_WANTED 128
+extern int	tc_launcher_take_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all);
+
+extern int	tc_slot_count(void);
+extern void tc_slot_view(int slot, SlotView *view);
+
+/* Reserve a slot.  TC_SLOT_NONE if none is free, TC_SLOT_BARRED if the database is barred. */
+#define TC_SLOT_NONE (-1)
+#define TC_SLOT_BARRED (-2)
+extern int	tc_slot_reserve(Oid database);
+
+/* Free a slot that is STARTING or EXITED.  False if it is not, or no longer. */
+extern bool tc_slot_release(int slot, SlotState state);
+extern void tc_slot_ask_to_leave(int slot, LeaveRequest leave);
+
+#endif							/* TC_SHARED_STATE_H */

@@ -1,0 +1,62 @@
+/*
+ * For scripts: waiting for a request, asking whether a server can be reached.
+ */
+
+/*
+ * A reader of the view cannot see the transaction of a request.  Which
+ * requests the own transaction made is no secret.
+ */
+CREATE FUNCTION temporal.made_in_this_transaction(id bigint)
+RETURNS boolean
+LANGUAGE sql STABLE STRICT SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (SELECT FROM temporal.outbox o
+                WHERE o.id = $1
+                  AND o.xid = pg_catalog.pg_current_xact_id_if_assigned()
+                  AND temporal.made_here(o.system_identifier, o.database))
+$$;
+COMMENT ON FUNCTION temporal.made_in_this_transaction(bigint) IS
+    'internal: was the request made in the current transaction?';
+REVOKE ALL ON FUNCTION temporal.made_in_this_transaction(bigint) FROM PUBLIC;
+/* wait_for_request() calls it with the rights of its caller */
+GRANT EXECUTE ON FUNCTION temporal.made_in_this_transaction(bigint) TO PUBLIC;
+
+CREATE FUNCTION temporal.wait_for_request(id bigint, timeout interval DEFAULT NULL)
+RETURNS temporal.request
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_wait_for_request';
+COMMENT ON FUNCTION temporal.wait_for_request(bigint, interval) IS
+    'waits until a request is finished, or for the timeout, and returns it as the view temporal.request shows it';
+REVOKE ALL ON FUNCTION temporal.wait_for_request(bigint, interval) FROM PUBLIC;
+/* it shows what the view shows to its caller */
+GRANT EXECUTE ON FUNCTION temporal.wait_for_request(bigint, interval) TO PUBLIC;
+
+CREATE FUNCTION temporal.ping(
+    INOUT server text DEFAULT NULL,
+    OUT address text,
+    OUT server_version text,
+    OUT tls text,
+    OUT round_trip interval,
+    OUT authorized boolean,
+    OUT error_code text,
+    OUT error_message text)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_ping';
+COMMENT ON FUNCTION temporal.ping(text) IS
+    'asks the worker to call a server (NULL: temporal_complete.default_server) the way that requests take: version, TLS, time of a call, whether credentials and namespace are accepted, or what is wrong';
+REVOKE ALL ON FUNCTION temporal.ping(text) FROM PUBLIC;
+/* it needs USAGE on the foreign server */
+GRANT EXECUTE ON FUNCTION temporal.ping(text) TO PUBLIC;
+
+CREATE FUNCTION temporal.wake_worker()
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_wake_worker_sql';
+COMMENT ON FUNCTION temporal.wake_worker() IS
+    'when the transaction commits, has the worker of this database look at everything anew, starting it if there is none';
+REVOKE ALL ON FUNCTION temporal.wake_worker() FROM PUBLIC;
+
+/* The extension is new: a worker is wanted.  Says so if the library is not preloaded. */
+SELECT temporal.wake_worker();

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * temporal_complete.c
+ *	  What happens when the library is loaded: settings, shared memory,
+ *	  hooks and the launcher.
+ *
+ * Loaded by a session instead of the server (shared_preload_libraries), it
+ * defines the settings only; requests are recorded then, and wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "compat.h"
+#include "fmgr.h"
+#include "launcher.h"
+#include "miscadmin.h"
+#include "shared_state.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "temporal_complete.h"
+#include "utility_hook.h"
+#include "utils/guc.h"
+
+TC_MODULE_MAGIC("0.1.0");
+
+bool		tc_enabled = true;
+char	   *tc_default_server = NULL;
+int			tc_retention = 7 * 24 * 60 * 60;
+int			tc_worker_idle_timeout = 60 * 60;
+int			tc_safety_poll_interval = 60;
+
+#ifdef TC_HAS_SHMEM_REQUEST_HOOK
+static shmem_request_hook_type prev_shmem_request = NULL;
+#endif
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+
+void		_PG_init(void);
+
+static void define_settings(void);
+static void request_shmem(void);
+static void start_shmem(void);
+
+void
+_PG_init(void)
+{
+	define_settings();
+
+	/*
+	 * A cluster that pg_upgrade has started runs nothing of ours: nothing is
+	 * sent from it, and nothing is connected to its databases.
+	 */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+
+#ifdef TC_HAS_SHMEM_REQUEST_HOOK
+	prev_shmem_request = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+#else
+	request_shmem();
+#endif
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = start_shmem;
+
+	tc_utility_hook_init();
+	tc_launcher_register();
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomStringVariable("temporal_complete.default_server",
+							   "Sets the foreign server to which requests are sent that name none.",
+							   "It must be a server of the foreign-data wrapper temporal_complete.",
+							   &tc_default_server,
+							   "temporal",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("temporal_complete.enabled",
+							 "Sends requests to Temporal.",
+							 "If off, workers are stopped in all databases of the cluster; "
+							 "requests are recorded and wait until it is on again.",
+							 &tc_enabled,
+							 true,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("temporal_complete.retention",
+							"Sets how long requests that were delivered can be looked at.",
+							"After this time they disappear from the view temporal.request. "
+							"Rejected requests are kept until they are retried or discarded.",
+							&tc_retention,
+							7 * 24 * 60 * 60, 60, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("temporal_complete.safety_poll_interval",
+							"Sets how often a worker looks for requests that nobody told it about.",
+							"Workers are woken when a transaction commits. This covers the case "
+							"that a request came by another way, and costs nothing in a cluster "
+							"without transactions.",
+							&tc_safety_poll_interval,
+							60, 1, INT_MAX / 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("temporal_complete.worker_idle_timeout",
+							"Sets how long a worker with nothing to do stays.",
+							"The next request starts it again. -1 lets it stay forever.",
+							&tc_worker_idle_timeout,
+							60 * 60, -1, INT_MAX / 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("temporal_complete");
+}
+
+static void
+request_shmem(void)
+{
+#ifdef TC_HAS_SHMEM_REQUEST_HOOK
+	if (prev_shmem_request)
+		prev_shmem_request();
+#endif
+	RequestAddinShmemSpace(tc_shared_state_size());
+}
+
+static void
+start_shmem(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+	tc_shared_state_startup();
+}

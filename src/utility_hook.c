@@ -1,0 +1,199 @@
+/*-------------------------------------------------------------------------
+ *
+ * utility_hook.c
+ *	  Statements that concern the workers.
+ *
+ * COMMIT PREPARED wakes the worker, because the transaction was prepared in
+ * a session that may be gone.  DROP DATABASE, ALTER DATABASE ... RENAME,
+ * ALTER DATABASE ... SET TABLESPACE and CREATE DATABASE ... TEMPLATE need a
+ * database without sessions, so its worker is asked to leave before, and
+ * none comes back until the transaction ends.  The end of the extension is
+ * told to the worker.
+ *
+ * Runs for every utility statement of the cluster: whatever does not concern
+ * us costs no more than a look at the node's tag.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "compat.h"
+#include "nodes/parsenodes.h"
+#include "shared_state.h"
+#include "tcop/utility.h"
+#include "utility_hook.h"
+#include "utils/syscache.h"
+#include "wakeup.h"
+
+/* How long a statement waits for a worker to leave, before it finds out itself */
+#define EVICT_TIMEOUT_MS 5000
+
+static ProcessUtility_hook_type prev_process_utility = NULL;
+static object_access_hook_type prev_object_access = NULL;
+
+static void process_utility(PlannedStmt *pstmt, const char *query_string,
+							bool read_only_tree, ProcessUtilityContext context,
+							ParamListInfo params, QueryEnvironment *query_env,
+							DestReceiver *dest, QueryCompletion *qc);
+static void object_access(ObjectAccessType access, Oid classId, Oid objectId,
+						  int subId, void *arg);
+static const char *database_to_empty(Node *stmt);
+static void empty_database(const char *name, bool is_template);
+
+void
+tc_utility_hook_init(void)
+{
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	prev_object_access = object_access_hook;
+	object_access_hook = object_access;
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query_string,
+				bool read_only_tree, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *query_env,
+				DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	NodeTag		tag = nodeTag(stmt);
+	bool		commit_prepared = false;
+
+	/* The statement's node may be gone or changed once it has been run. */
+	switch (tag)
+	{
+		case T_TransactionStmt:
+			commit_prepared =
+				((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+			break;
+		case T_DropdbStmt:
+		case T_RenameStmt:
+		case T_AlterDatabaseStmt:
+		case T_CreatedbStmt:
+			{
+				const char *database = database_to_empty(stmt);
+
+				if (database != NULL)
+					empty_database(database, tag == T_CreatedbStmt);
+			}
+			break;
+		default:
+			break;
+	}
+
+	if (prev_process_utility)
+		prev_process_utility(pstmt, query_string, read_only_tree, context,
+							 params, query_env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
+								params, query_env, dest, qc);
+
+	/*
+	 * Nobody knows whether the transaction made requests.  A database
+	 * without a worker gets one only if it has the extension.
+	 */
+	if (commit_prepared &&
+		(tc_has_worker(MyDatabaseId) ||
+		 OidIsValid(get_extension_oid("temporal_complete", true))))
+		tc_wake_worker(MyDatabaseId, NULL, true);
+}
+
+/* Name of the database that must have no sessions for the statement, or NULL */
+static const char *
+database_to_empty(Node *stmt)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(stmt))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) stmt)->dbname;
+
+		case T_RenameStmt:
+			if (((RenameStmt *) stmt)->renameType == OBJECT_DATABASE)
+				return ((RenameStmt *) stmt)->subname;
+			return NULL;
+
+		case T_AlterDatabaseStmt:
+			foreach(lc, ((AlterDatabaseStmt *) stmt)->options)
+			{
+				if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) stmt)->dbname;
+			}
+			return NULL;
+
+		case T_CreatedbStmt:
+			foreach(lc, ((CreatedbStmt *) stmt)->options)
+			{
+				DefElem    *option = lfirst_node(DefElem, lc);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+					return defGetString(option);
+			}
+			return "template1";
+
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Have the worker leave a database, if the user may do what needs it.  The
+ * statement checks everything itself; here it only matters that nobody can
+ * disturb the worker of a database that is not theirs.
+ */
+static void
+empty_database(const char *name, bool is_template)
+{
+	Oid			database = get_database_oid(name, true);
+
+	if (!OidIsValid(database))
+		return;
+	if (!tc_owns_database(database, GetUserId()))
+	{
+		HeapTuple	tuple;
+		bool		may_be_copied;
+
+		if (!is_template)
+			return;
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+		if (!HeapTupleIsValid(tuple))
+			return;
+		may_be_copied = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+		if (!may_be_copied)
+			return;
+	}
+
+	tc_bar_database_in_transaction(database);
+	tc_evict_worker(database, EVICT_TIMEOUT_MS);
+}
+
+/*
+ * Databases that come into being are looked at when they are committed: a
+ * template may have the extension.  An extension that is dropped, by
+ * whatever statement, ends its worker.
+ */
+static void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+
+	if (access == OAT_POST_CREATE && classId == DatabaseRelationId)
+		tc_want_worker_at_commit(objectId);
+	else if (access == OAT_DROP && classId == ExtensionRelationId)
+	{
+		char	   *name = get_extension_name(objectId);
+
+		if (name != NULL && strcmp(name, "temporal_complete") == 0)
+			tc_wake_all_at_commit();
+	}
+}

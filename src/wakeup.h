@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * wakeup.h
+ *	  Waking the worker of this database when a transaction commits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_WAKEUP_H
+#define TC_WAKEUP_H
+
+/* At COMMIT of this transaction, wake the worker for the queue of that hash. */
+extern void tc_wake_at_commit(uint32 queue_hash);
+
+/* The same for all queues: options have changed, the extension is new or gone. */
+extern void tc_wake_all_at_commit(void);
+
+/* At COMMIT of this transaction, have the launcher look at a database. */
+extern void tc_want_worker_at_commit(Oid database);
+
+/*
+ * Keep workers out of a database until the end of this transaction, and
+ * have the launcher look at it then.
+ */
+extern void tc_bar_database_in_transaction(Oid database);
+
+/*
+ * WARNING, once a session, if the library is not preloaded: requests are
+ * recorded and wait.
+ */
+extern void tc_warn_if_not_preloaded(void);
+
+#endif							/* TC_WAKEUP_H */
