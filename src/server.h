@@ -13,9 +13,6 @@
 /* Name of the foreign-data wrapper */
 #define TC_WRAPPER_NAME "temporal_complete"
 
-/* GUC temporal_complete.default_server */
-extern char *tc_default_server;
-
 /* Everything the worker needs to know to send for one role to one server */
 typedef struct ServerConfig
 {

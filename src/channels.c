@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * channels.c
+ *	  Which channel serves a queue, and when it is connected again.
+ *
+ * One channel for a server and a user mapping.  When options change, queues
+ * move to a channel with the new ones, and the old one is closed when its
+ * last call is over.  A channel that cannot be connected is backed off as a
+ * whole: no request's attempts are used up for it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/hashfn.h"
+#include "common/pg_prng.h"
+#include "compat.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "channels.h"
+
+/* An attempt to connect costs little, and a server that is back should be found soon */
+#define CONNECT_DELAY_MAX_MS 5000
+
+static dlist_head pool = DLIST_STATIC_INIT(pool);
+static PoolChanged pool_changed;
+static bool options_changed;
+
+static void note_options_changed(Datum arg, int cacheid, uint32 hashvalue);
+static uint64 fingerprint(const ServerConfig *config);
+static void state_changed(void *arg, Channel *channel, ChannelState state,
+						  const ChannelError *error);
+static void timer_due(void *arg);
+
+void
+tc_channels_init(PoolChanged changed)
+{
+	pool_changed = changed;
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_options_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_options_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_options_changed, (Datum) 0);
+}
+
+static void
+note_options_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	options_changed = true;
+}
+
+bool
+tc_channels_options_changed(void)
+{
+	bool		result = options_changed;
+
+	options_changed = false;
+	return result;
+}
+
+PooledChannel *
+tc_channels_get(const QueueName *queue, char **error)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "temporal_complete channel",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ServerConfig *config;
+	PooledChannel *channel;
+	dlist_iter	iter;
+	uint64		print;
+
+	*error = NULL;
+	config = tc_server_config(queue->server, queue->role, error);
+	MemoryContextSwitchTo(old);
+	if (config == NULL)
+	{
+		*error = pstrdup(*error);
+		MemoryContextDelete(context);
+		return NULL;
+	}
+
+	print = fingerprint(config);
+	dlist_foreach(iter, &pool)
+	{
+		channel = dlist_container(PooledChannel, node, iter.cur);
+		if (channel->fingerprint == print &&
+			channel->config->serverid == config->serverid &&
+			channel->config->umid == config->umid)
+		{
+			MemoryContextDelete(context);
+			channel->users++;
+			return channel;
+		}
+	}
+
+	channel = MemoryContextAllocZero(context, sizeof(PooledChannel));
+	channel->context = context;
+	channel->config = config;
+	channel->fingerprint = print;
+	channel->users = 1;
+	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
+	dlist_push_tail(&pool, &channel->node);
+	return channel;
+}
+
+void
+tc_channels_release(PooledChannel *channel)
+{
+	Assert(channel->users > 0);
+	channel->users--;
+}
+
+void
+tc_channels_cleanup(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &pool)
+	{
+		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+
+		if (channel->users > 0)
+			continue;
+		dlist_delete(&channel->node);
+		tc_timer_cancel(&channel->timer);
+		tc_channel_destroy(channel->channel);
+		MemoryContextDelete(channel->context);
+	}
+}
+
+/* Hash of all options, to tell whether they have changed. */
+static uint64
+fingerprint(const ServerConfig *config)
+{
+	const ChannelOptions *options = &config->channel;
+	uint64		hash;
+	int			numbers[] = {
+		options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
+		config->max_in_flight, config->request_timeout_ms, config->retry_initial_interval_ms,
+		config->retry_max_interval_ms, config->expire_after_s
+	};
+	const char *texts[] = {
+		options->address, options->tls_server_name, options->tls_server_ca_cert_path,
+		options->tls_server_ca_cert_data, options->tls_client_cert_path,
+		options->tls_client_cert_data, options->tls_client_key_path,
+		options->tls_client_key_data, options->authority, options->api_key,
+		options->api_key_path
+	};
+
+#define ADD(p, n) \
+	hash = hash_combine64(hash, DatumGetUInt64(hash_any_extended((const unsigned char *) (p), (n), 0)))
+	hash = DatumGetUInt64(hash_any_extended((const unsigned char *) numbers, sizeof(numbers), 0));
+	for (int i = 0; i < lengthof(texts); i++)
+		ADD(texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
+	for (int i = 0; i < options->nmetadata; i++)
+	{
+		ADD(options->metadata_keys[i], strlen(options->metadata_keys[i]));
+		ADD(options->metadata_values[i], strlen(options->metadata_values[i]));
+	}
+#undef ADD
+	return hash;
+}
+
+bool
+tc_channels_connect(PooledChannel *channel)
+{
+	switch (tc_channel_state(channel->channel))
+	{
+		case CHANNEL_READY:
+			return true;
+		case CHANNEL_CONNECTING:
+			return false;
+		case CHANNEL_IDLE:
+		case CHANNEL_FAILED:
+			break;
+	}
+	if (channel->connect_at > tc_monotonic_ms())
+		tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
+	else
+		tc_channel_connect(channel->channel);
+	return tc_channel_state(channel->channel) == CHANNEL_READY;
+}
+
+bool
+tc_channels_backing_off(const PooledChannel *channel)
+{
+	return channel->error.code != NULL;
+}
+
+/* Time to try again: those who need the channel will, if they still do. */
+static void
+timer_due(void *arg)
+{
+	pool_changed((PooledChannel *) arg);
+}
+
+/* Runs beneath the wire: must not raise errors. */
+static void
+state_changed(void *arg, Channel *wire_channel, ChannelState state, const ChannelError *error)
+{
+	PooledChannel *channel = arg;
+
+	if (state == CHANNEL_READY)
+	{
+		channel->failures = 0;
+		channel->connect_at = 0;
+		channel->error.code = NULL;
+	}
+	else if (error != NULL)
+	{
+		int			delay = tc_backoff_ms(channel->config,
+										  error->needs_operator ? 100 : channel->failures);
+
+		delay = Min(delay, CONNECT_DELAY_MAX_MS);
+
+		channel->error = *error;
+		channel->failures++;
+		channel->connect_at = tc_monotonic_ms() + delay;
+	}
+	pool_changed(channel);
+}
+
+int
+tc_backoff_ms(const ServerConfig *config, int attempts)
+{
+	double		delay = config->retry_initial_interval_ms;
+
+	delay = ldexp(delay, Min(attempts, 30));
+	delay = Min(delay, config->retry_max_interval_ms);
+	return (int) (delay * (0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)));
+}

@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * channels.h
+ *	  Which channel serves a queue, and when it is connected again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_CHANNELS_H
+#define TC_CHANNELS_H
+
+#include "event_loop.h"
+#include "lib/ilist.h"
+#include "outbox.h"
+#include "server.h"
+
+/* The channel for a server and a user mapping, shared by all queues that use both */
+typedef struct PooledChannel
+{
+	dlist_node	node;			/* in the pool */
+	MemoryContext context;		/* of everything here */
+	ServerConfig *config;
+	uint64		fingerprint;	/* of the configuration */
+	Channel    *channel;
+	int			users;			/* queues and calls that refer to it */
+	int			failures;		/* attempts to connect that failed, in a row */
+	int64		connect_at;		/* monotonic ms; not before then */
+	ChannelError error;			/* why it failed last; code NULL = it did not */
+	LoopTimer	timer;
+} PooledChannel;
+
+/* Told when a channel is ready, or failed and backs off */
+typedef void (*PoolChanged) (PooledChannel *channel);
+
+extern void tc_channels_init(PoolChanged changed);
+
+/*
+ * The channel for a queue by today's options; NULL, and a palloc'd sentence
+ * in *error, if they cannot be used.  The caller becomes one of its users.
+ * Needs a transaction.
+ */
+extern PooledChannel *tc_channels_get(const QueueName *queue, char **error);
+
+/* One user less; without users a channel is closed (not at once). */
+extern void tc_channels_release(PooledChannel *channel);
+
+/* True, once, if options may have changed since it was last asked. */
+extern bool tc_channels_options_changed(void);
+
+/* Can calls be made?  If not, connect, unless it is too early to try again. */
+extern bool tc_channels_connect(PooledChannel *channel);
+
+/* Is it waiting to connect again after a failure? */
+extern bool tc_channels_backing_off(const PooledChannel *channel);
+
+/* Close what nobody uses any more; call it outside of callbacks. */
+extern void tc_channels_cleanup(void);
+
+/*
+ * Milliseconds until attempt number `attempts` + 1: doubling from the
+ * initial interval up to the maximum, 20 % more or less.
+ */
+extern int	tc_backoff_ms(const ServerConfig *config, int attempts);
+
+#endif							/* TC_CHANNELS_H */

@@ -1,0 +1,100 @@
+/*-------------------------------------------------------------------------
+ *
+ * delivery.c
+ *	  The segments of temporal.delivery, and what is in them.
+ *
+ * Outcomes older than temporal_complete.retention go without DELETE and
+ * without bloat: four segments are filled in turn, each for a third of the
+ * retention, and a segment is truncated when its turn comes again.  What is
+ * truncated then was recorded at least a retention ago.
+ *
+ * Only the worker of the database rotates.  It must never wait for readers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "storage/lmgr.h"
+#include "utils/timestamp.h"
+
+#include "outbox.h"
+#include "temporal_complete.h"
+
+#define SEGMENTS 4
+
+/* Come back after that long when a reader holds the next segment */
+#define BUSY_DELAY_MS 60000
+
+static void
+current_segment(int *segment, TimestampTz *since)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT segment, since FROM temporal.delivery_segment", true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("temporal.delivery_segment is empty"),
+				 errhint("Insert the row (0, now()) into it.")));
+	*segment = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	*since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+}
+
+/* The segment as the worker knows it; -1 before the first look */
+static int	filled_segment = -1;
+
+int
+tc_delivery_segment(void)
+{
+	if (filled_segment < 0)
+	{
+		TimestampTz since;
+
+		SPI_connect();
+		current_segment(&filled_segment, &since);
+		SPI_finish();
+	}
+	return filled_segment;
+}
+
+TimestampTz
+tc_delivery_rotate(void)
+{
+	int64		period_ms = (int64) tc_retention * 1000 / (SEGMENTS - 1);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due;
+	int			segment;
+	TimestampTz since;
+
+	SPI_connect();
+	current_segment(&segment, &since);
+	due = TimestampTzPlusMilliseconds(since, period_ms);
+	if (due <= now)
+	{
+		int			next = (segment + 1) % SEGMENTS;
+		char		name[NAMEDATALEN];
+		char		statement[128];
+
+		snprintf(name, sizeof(name), "delivery_%d", next);
+		if (ConditionalLockRelationOid(tc_relation_oid(name), AccessExclusiveLock))
+		{
+			snprintf(statement, sizeof(statement), "TRUNCATE temporal.%s", name);
+			if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+				elog(ERROR, "could not truncate the next segment of temporal.delivery");
+			snprintf(statement, sizeof(statement),
+					 "UPDATE temporal.delivery_segment SET segment = %d, since = pg_catalog.now()",
+					 next);
+			if (SPI_execute(statement, false, 0) != SPI_OK_UPDATE)
+				elog(ERROR, "could not begin the next segment of temporal.delivery");
+			segment = next;
+			due = TimestampTzPlusMilliseconds(now, period_ms);
+		}
+		else
+			due = TimestampTzPlusMilliseconds(now, BUSY_DELAY_MS);
+	}
+	SPI_finish();
+	filled_segment = segment;
+	return due;
+}

@@ -1,0 +1,913 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatch.c
+ *	  From the outbox over the channels to the outcomes.
+ *
+ * A turn has three parts: a transaction that reads what is new or due; then,
+ * outside of any transaction, sending; then, when enough has been answered or
+ * a few milliseconds have passed, a transaction that records outcomes.  No
+ * transaction is ever open while the network is used, and an error in one of
+ * them stops one queue, or one batch of outcomes, for a while.
+ *
+ * Flow of a queue: at most `window` of its requests are in flight.  The
+ * window grows with each success up to max_in_flight, and is halved when the
+ * server is overloaded or fails.  When only failures come back the queue
+ * pauses as a whole, longer each time, and then probes with one request: a
+ * server that refuses everything uses up nobody's attempts.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "common/string.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "channels.h"
+#include "dispatch.h"
+#include "event_loop.h"
+#include "outcome.h"
+#include "queue.h"
+#include "temporal_complete.h"
+#include "transaction.h"
+
+/* Rows read from a queue in one turn; and before it is known whether its channel can be connected */
+#define READ_CHUNK 1024
+#define READ_FIRST 64
+
+/* Outcomes are recorded when there are so many, or the first one is so old */
+#define RECORD_BATCH 1024
+#define RECORD_DELAY_MS 5
+
+/* After an error while recording (disk full), and for rows that others are changing */
+#define RECORD_RETRY_MS 1000
+
+/* Nothing more is read while so many outcomes cannot be recorded */
+#define UNRECORDED_MAX 20000
+
+#define WINDOW_START 64
+#define WINDOW_SHRINK_INTERVAL_MS 100
+#define FAILURES_TO_PAUSE 8
+#define PAUSE_MAX_MS 10000
+
+/* A queue whose rows cannot be read, or whose options cannot be used, waits that long */
+#define QUEUE_BROKEN_MS 60000
+
+/* After an error while reading nothing is read for that long */
+#define READ_RETRY_MS 1000
+
+/* A stream that was refused so often, unprocessed, counts as a failure */
+#define REFUSALS_MAX 3
+
+/* All known queues, sorted by name; those to be looked at in this turn */
+static Queue **queues;
+static int	nqueues;
+static dlist_head active = DLIST_STATIC_INIT(active);
+
+/* Requests whose call is over; requests whose state is to be recorded */
+static dlist_head answered = DLIST_STATIC_INIT(answered);
+static dlist_head unrecorded = DLIST_STATIC_INIT(unrecorded);
+static int	nunrecorded;
+static int64 record_at;			/* monotonic ms, if there are any */
+static int64 record_not_before; /* after an error */
+static LoopTimer record_timer;
+
+/* What was visible when this worker started may have been sent by another one */
+static ReadSnapshot *start_snapshot;
+
+static int *free_places;
+static int	nfree_places;
+
+static MemoryContext dispatch_context;	/* lives as long as the worker */
+static MemoryContext turn_context;	/* reset after each turn */
+
+static Oid	outbox_oid;
+static bool extension_is_gone;
+static bool find_queues;		/* look for queues that are not known yet */
+static bool stopping;
+static bool activated;			/* a queue became active since sending began */
+static int64 read_not_before;	/* monotonic ms, after an error */
+static LoopTimer read_timer;
+static Queue *reading;			/* whose rows are being read, for error handling */
+
+/* For consume_row() */
+typedef struct Reader
+{
+	Queue	   *queue;
+	int			left;
+} Reader;
+
+static void activate(Queue *queue);
+static void channel_changed(PooledChannel *channel);
+static void timer_due(void *arg);
+static void process_answers(void);
+static void process_answer(Request *request);
+static void note_success(Queue *queue);
+static void note_failure(Queue *queue, const Request *request);
+static void set_queue_error(Queue *queue, const char *code, const char *message, int64 until);
+static void clear_queue_error(Queue *queue);
+static void note_outcome(Request *request, OutcomeKind kind);
+static void note_unrecorded(Request *request);
+static bool extension_is_here(void);
+static bool needs_database(void);
+static void read_work(void *arg);
+static void discover_queues(void);
+static void use_options(Queue *queue);
+static void read_queue(Queue *queue);
+static void reload_retries(Queue *queue);
+static bool consume_row(void *arg, const OutboxRow *row);
+static bool consume_retry(void *arg, const OutboxRow *row);
+static void reading_failed(void);
+static void flush_wal(void);
+static bool send_all(void);
+static bool send_queue(Queue *queue);
+static void send_request(Request *request);
+static void call_done(void *arg, const CallResult *result);
+static void record_work(void *arg);
+static void record(void);
+
+void
+tc_dispatch_init(void)
+{
+	MemoryContext old;
+
+	dispatch_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete dispatch",
+											 ALLOCSET_DEFAULT_SIZES);
+	turn_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete turn",
+										 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(dispatch_context);
+	start_snapshot = tc_snapshot_take();
+	queues = palloc(sizeof(Queue *));
+	free_places = palloc(TC_MAX_IN_FLIGHT * sizeof(int));
+	while (nfree_places < TC_MAX_IN_FLIGHT)
+	{
+		free_places[nfree_places] = nfree_places;
+		nfree_places++;
+	}
+	MemoryContextSwitchTo(old);
+
+	tc_queues_init(activate);
+	tc_channels_init(channel_changed);
+	outbox_oid = tc_relation_oid("outbox");
+	find_queues = true;
+	tc_outbox_clear_queue_errors();
+}
+
+void
+tc_dispatch_wake(const uint32 bits[TC_WAKE_WORDS])
+{
+	bool		known = false;
+
+	for (int i = 0; i < nqueues; i++)
+	{
+		uint32		bit = queues[i]->hash % TC_WAKE_BITS;
+
+		if (bits[bit / 32] & (UINT32_C(1) << (bit % 32)))
+		{
+			queues[i]->unread = true;
+			activate(queues[i]);
+			known = true;
+		}
+	}
+	if (!known)
+		find_queues = true;
+}
+
+void
+tc_dispatch_wake_all(bool try_now)
+{
+	find_queues = true;
+	for (int i = 0; i < nqueues; i++)
+	{
+		queues[i]->unread = true;
+		if (try_now)
+		{
+			queues[i]->paused_until = 0;
+			if (queues[i]->channel != NULL)
+				queues[i]->channel->connect_at = 0;
+			tc_queue_retry_now(queues[i]);
+		}
+		activate(queues[i]);
+	}
+}
+
+bool
+tc_dispatch_turn(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(turn_context);
+	bool		more;
+
+	process_answers();
+	if (needs_database() && !tc_run_transaction(read_work, NULL))
+		reading_failed();
+	activated = false;
+	more = send_all();
+	process_answers();
+	tc_channels_cleanup();
+	if (nunrecorded > 0 && record_not_before <= tc_monotonic_ms() &&
+		(nunrecorded >= RECORD_BATCH || tc_dispatch_in_flight() == 0 || stopping ||
+		 record_at <= tc_monotonic_ms()))
+		record();
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(turn_context);
+	return (more || activated) && !extension_is_gone;
+}
+
+void
+tc_dispatch_stop(void)
+{
+	stopping = true;
+}
+
+bool
+tc_dispatch_is_idle(void)
+{
+	if (tc_requests_in_memory() > 0 || !dlist_is_empty(&active) || find_queues)
+		return false;
+	for (int i = 0; i < nqueues; i++)
+		if (queues[i]->unread)
+			return false;
+	return true;
+}
+
+int
+tc_dispatch_in_flight(void)
+{
+	return TC_MAX_IN_FLIGHT - nfree_places;
+}
+
+bool
+tc_dispatch_extension_is_gone(void)
+{
+	return extension_is_gone;
+}
+
+/* Look at the queue in the next turn.  Must not raise errors: callbacks use it. */
+static void
+activate(Queue *queue)
+{
+	if (!queue->active)
+	{
+		queue->active = true;
+		activated = true;
+		dlist_push_tail(&active, &queue->active_node);
+	}
+}
+
+static void
+timer_due(void *arg)
+{
+	if (arg != NULL)
+		activate((Queue *) arg);
+}
+
+/* Runs beneath the wire: must not raise errors. */
+static void
+channel_changed(PooledChannel *channel)
+{
+	for (int i = 0; i < nqueues; i++)
+		if (queues[i]->channel == channel)
+			activate(queues[i]);
+}
+
+/*---- answers ----*/
+
+static void
+process_answers(void)
+{
+	while (!dlist_is_empty(&answered))
+		process_answer(dlist_container(Request, node, dlist_pop_head_node(&answered)));
+}
+
+static void
+process_answer(Request *request)
+{
+	Queue	   *queue = request->queue;
+	const ServerConfig *config = request->channel->config;
+	Verdict		verdict = request->verdict;
+
+	tc_worker_set_in_flight(request->place, 0);
+	free_places[nfree_places++] = request->place;
+	queue->in_flight--;
+	activate(queue);
+
+	if (verdict == VERDICT_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
+		verdict = VERDICT_RETRY;
+	if (verdict != VERDICT_SEND_AGAIN)
+	{
+		request->refusals = 0;
+		request->attempts++;
+	}
+	switch (verdict)
+	{
+		case VERDICT_DELIVERED:
+			note_success(queue);
+			note_outcome(request, OUTCOME_DELIVERED);
+			break;
+		case VERDICT_REJECTED:
+			note_success(queue);
+			note_outcome(request, OUTCOME_REJECTED);
+			break;
+		case VERDICT_GONE:
+			note_success(queue);
+			note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+			break;
+		case VERDICT_SEND_AGAIN:
+			tc_queue_push_back(request);
+			break;
+		case VERDICT_RETRY:
+		case VERDICT_THROTTLED:
+		case VERDICT_NEEDS_OPERATOR:
+			{
+				int			delay = verdict == VERDICT_NEEDS_OPERATOR ?
+					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
+
+				request->maybe_sent |= request->may_have_taken_effect;
+				request->next_attempt_at =
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+				note_failure(queue, request);
+				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
+				note_unrecorded(request);
+				break;
+			}
+	}
+	tc_channels_release(request->channel);
+	request->channel = NULL;
+}
+
+static void
+note_success(Queue *queue)
+{
+	queue->failures = 0;
+	queue->pauses = 0;
+	queue->paused_until = 0;
+	if (queue->error_code != NULL)
+		clear_queue_error(queue);
+	if (queue->channel == NULL || queue->window >= queue->channel->config->max_in_flight)
+		return;
+	queue->window += queue->slow_start ? 1.0 : 1.0 / queue->window;
+	queue->window = Min(queue->window, queue->channel->config->max_in_flight);
+}
+
+static void
+note_failure(Queue *queue, const Request *request)
+{
+	int64		now = tc_monotonic_ms();
+	int			pause;
+
+	queue->failures++;
+	if (now - queue->shrunk_at >= WINDOW_SHRINK_INTERVAL_MS)
+	{
+		queue->shrunk_at = now;
+		queue->slow_start = false;
+		queue->window = Max(1.0, queue->window / 2);
+	}
+	if (queue->failures < FAILURES_TO_PAUSE || queue->paused_until > now)
+		return;
+
+	pause = Min(PAUSE_MAX_MS, tc_backoff_ms(request->channel->config, queue->pauses));
+	if (request->verdict == VERDICT_NEEDS_OPERATOR)
+		pause = Min(PAUSE_MAX_MS, request->channel->config->retry_max_interval_ms);
+	queue->pauses++;
+	queue->paused_until = now + pause;
+	queue->window = 1.0;
+	queue->slow_start = true;
+	set_queue_error(queue, request->error_code,
+					request->error_message ? request->error_message : "", queue->paused_until);
+}
+
+/* Say why all requests of the queue wait; the message is as it came from the wire. */
+static void
+set_queue_error(Queue *queue, const char *code, const char *message, int64 until)
+{
+	if (queue->error_code != NULL && strcmp(queue->error_code, code) == 0 &&
+		strncmp(queue->error_message, message, sizeof(queue->error_message) - 1) == 0 &&
+		queue->error_until == until)
+		return;
+	queue->error_code = code;
+	strlcpy(queue->error_message, message, sizeof(queue->error_message));
+	queue->error_until = until;
+	queue->error_changed = true;
+	activate(queue);
+}
+
+static void
+clear_queue_error(Queue *queue)
+{
+	queue->error_code = NULL;
+	queue->error_changed = true;
+	activate(queue);
+}
+
+static void
+note_outcome(Request *request, OutcomeKind kind)
+{
+	request->outcome = kind;
+	request->outcome_at = GetCurrentTimestamp();
+	tc_queue_finish(request);
+	note_unrecorded(request);
+}
+
+static void
+note_unrecorded(Request *request)
+{
+	if (request->unrecorded)
+		return;
+	request->unrecorded = true;
+	dlist_push_tail(&unrecorded, &request->record_node);
+	if (nunrecorded++ == 0)
+	{
+		record_at = tc_monotonic_ms() + RECORD_DELAY_MS;
+		tc_timer_set(&record_timer, record_at, timer_due, NULL);
+	}
+}
+
+/*---- the database ----*/
+
+/* Is the extension still the one that was there at the start? */
+static bool
+extension_is_here(void)
+{
+	if (tc_relation_oid("outbox") != outbox_oid)
+		extension_is_gone = true;
+	return !extension_is_gone;
+}
+
+static bool
+channel_is_ready(const Queue *queue)
+{
+	return queue->channel != NULL &&
+		tc_channel_state(queue->channel->channel) == CHANNEL_READY;
+}
+
+static bool
+is_paused(const Queue *queue)
+{
+	return queue->paused_until > tc_monotonic_ms();
+}
+
+static bool
+retry_is_due(Queue *queue)
+{
+	Request    *next = tc_queue_next_retry(queue);
+
+	return next != NULL && next->due <= tc_monotonic_ms();
+}
+
+/* Is it time to read rows?  Before a channel is ready only to see whether there are any. */
+static bool
+wants_rows(Queue *queue)
+{
+	if (!queue->unread || is_paused(queue) || stopping || nunrecorded > UNRECORDED_MAX)
+		return false;
+	if (channel_is_ready(queue))
+		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+	if (queue->channel != NULL && tc_channels_backing_off(queue->channel))
+		return false;
+	return queue->nloaded == 0;
+}
+
+static bool
+wants_retries(Queue *queue)
+{
+	return !is_paused(queue) && !stopping && channel_is_ready(queue) && retry_is_due(queue) &&
+		queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+}
+
+static bool
+wants_options(Queue *queue)
+{
+	return queue->channel == NULL && !is_paused(queue) &&
+		(queue->unread || queue->nready > 0 || retry_is_due(queue));
+}
+
+static bool
+needs_database(void)
+{
+	dlist_iter	iter;
+
+	if (read_not_before > tc_monotonic_ms())
+		return false;
+	if (find_queues)
+		return true;
+	dlist_foreach(iter, &active)
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+
+		if (wants_options(queue) || wants_rows(queue) || wants_retries(queue) ||
+			queue->error_changed)
+			return true;
+	}
+	return false;
+}
+
+static bool rows_were_read;
+
+/* The reading part of a turn. */
+static void
+read_work(void *arg)
+{
+	dlist_iter	iter;
+
+	if (!extension_is_here())
+		return;
+
+	rows_were_read = false;
+	if (find_queues)
+		discover_queues();
+	if (tc_channels_options_changed())
+		for (int i = 0; i < nqueues; i++)
+			if (queues[i]->channel != NULL)
+				use_options(queues[i]);
+
+	dlist_foreach(iter, &active)
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+
+		reading = queue;
+		if (wants_options(queue))
+			use_options(queue);
+		if (wants_retries(queue))
+			reload_retries(queue);
+		if (wants_rows(queue))
+			read_queue(queue);
+		if (queue->error_changed)
+		{
+			int64		wait = queue->error_until - tc_monotonic_ms();
+
+			tc_outbox_set_queue_error(&queue->name, queue->error_code,
+									  tc_utf8_to_server(queue->error_message,
+														strlen(queue->error_message),
+														sizeof(queue->error_message)),
+									  TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																  Max(wait, 0)));
+			queue->error_changed = false;
+		}
+		reading = NULL;
+	}
+	if (rows_were_read)
+		flush_wal();
+}
+
+/* After an error in read_work(): the queue that had it waits, the others go on. */
+static void
+reading_failed(void)
+{
+	if (reading != NULL)
+		reading->paused_until = tc_monotonic_ms() + QUEUE_BROKEN_MS;
+	reading = NULL;
+	read_not_before = tc_monotonic_ms() + READ_RETRY_MS;
+	tc_timer_set(&read_timer, read_not_before, timer_due, NULL);
+}
+
+static void
+discover_queues(void)
+{
+	QueueName  *known = palloc(sizeof(QueueName) * Max(nqueues, 1));
+	QueueName  *found;
+	int			nfound;
+
+	for (int i = 0; i < nqueues; i++)
+		known[i] = queues[i]->name;
+	found = tc_outbox_find_queues(known, nqueues, &nfound);
+	if (nfound > 0)
+	{
+		queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));
+		for (int i = 0; i < nfound; i++)
+		{
+			Queue	   *queue = tc_queue_create(&found[i]);
+			int			at = nqueues;
+
+			while (at > 0 && tc_queue_name_cmp(&queues[at - 1]->name, &queue->name) > 0)
+			{
+				queues[at] = queues[at - 1];
+				at--;
+			}
+			queues[at] = queue;
+			nqueues++;
+			queue->window = WINDOW_START;
+			queue->slow_start = true;
+			queue->unread = true;
+			activate(queue);
+		}
+	}
+	find_queues = false;
+}
+
+/* Find the channel for a queue by today's options. */
+static void
+use_options(Queue *queue)
+{
+	char	   *error;
+	PooledChannel *channel = tc_channels_get(&queue->name, &error);
+
+	if (queue->channel != NULL)
+		tc_channels_release(queue->channel);
+	queue->channel = channel;
+	if (channel == NULL)
+	{
+		queue->paused_until = tc_monotonic_ms() + QUEUE_BROKEN_MS;
+		set_queue_error(queue, "CONFIGURATION", error, queue->paused_until);
+		tc_queue_unload(queue);
+	}
+	else
+	{
+		if (queue->error_code != NULL)
+			clear_queue_error(queue);
+		queue->window = Min(queue->window, channel->config->max_in_flight);
+	}
+	activate(queue);
+}
+
+static void
+read_queue(Queue *queue)
+{
+	Reader		reader = {queue, channel_is_ready(queue) ? READ_CHUNK : READ_FIRST};
+
+	if (tc_outbox_read(&queue->name, &queue->position, consume_row, &reader))
+		queue->unread = false;
+}
+
+static bool
+consume_row(void *arg, const OutboxRow *row)
+{
+	Reader	   *reader = arg;
+	Queue	   *queue = reader->queue;
+	bool		maybe_sent = row->maybe_sent || tc_snapshot_sees(start_snapshot, row->xid);
+	int			expire_after_s = queue->channel ? queue->channel->config->expire_after_s : 0;
+	Request    *request;
+	bool		malformed;
+
+	rows_were_read = true;
+	request = tc_queue_add(queue, row, maybe_sent, &malformed);
+	if (malformed)
+	{
+		request = tc_queue_add_malformed(queue, row);
+		request->outcome = OUTCOME_REJECTED;
+		request->outcome_at = GetCurrentTimestamp();
+		request->error_code = "MALFORMED";
+		note_unrecorded(request);
+	}
+	else if (request != NULL && expire_after_s > 0 && request->state == REQUEST_READY &&
+			 TimestampDifferenceExceeds(row->requested_at, GetCurrentTimestamp(),
+										expire_after_s * 1000))
+	{
+		dlist_delete(&request->node);
+		queue->nready--;
+		request->error_code = "EXPIRED";
+		note_outcome(request, maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+	}
+	reader->left--;
+	return reader->left > 0 && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+}
+
+static void
+reload_retries(Queue *queue)
+{
+	for (int left = READ_CHUNK; left > 0 && wants_retries(queue); left--)
+	{
+		Request    *request = tc_queue_next_retry(queue);
+
+		if (!tc_outbox_read_one(request->id, consume_retry, request))
+		{
+			/* somebody discarded it */
+			if (request->unrecorded)
+			{
+				dlist_delete(&request->record_node);
+				nunrecorded--;
+			}
+			tc_queue_forget(request);
+		}
+	}
+}
+
+static bool
+consume_retry(void *arg, const OutboxRow *row)
+{
+	rows_were_read = true;
+	tc_queue_reload((Request *) arg, row);
+	return false;
+}
+
+/*
+ * Nothing is sent before the commit it follows from is durable: the rows
+ * of transactions with synchronous_commit = off are visible earlier than
+ * that.  The insert position may stand just behind a page header, up to
+ * which no record reaches: then the flush has to stop before it.
+ */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		lsn -= SizeOfXLogLongPHD;
+	else if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		lsn -= SizeOfXLogShortPHD;
+	XLogFlush(lsn);
+}
+
+/*---- sending ----*/
+
+/* Send what can be sent, for all queues that are active; true if more could be done at once. */
+static bool
+send_all(void)
+{
+	dlist_mutable_iter iter;
+	bool		more = false;
+
+	dlist_foreach_modify(iter, &active)
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+		Request    *next;
+		int64		timer;
+
+		more |= send_queue(queue);
+		if (wants_rows(queue) || wants_retries(queue) || wants_options(queue) ||
+			queue->error_changed)
+		{
+			more |= read_not_before <= tc_monotonic_ms();
+			continue;
+		}
+		/* requests that found no place wait in the list of active queues */
+		if (queue->nready > 0 && channel_is_ready(queue) && !is_paused(queue) &&
+			queue->in_flight < (int) queue->window && !stopping)
+			continue;
+
+		dlist_delete(&queue->active_node);
+		queue->active = false;
+		next = tc_queue_next_retry(queue);
+		timer = next != NULL ? Max(next->due, queue->paused_until) : queue->paused_until;
+		if (timer > tc_monotonic_ms())
+			tc_timer_set(&queue->timer, timer, timer_due, queue);
+	}
+	return more;
+}
+
+/* True if more could be sent at once. */
+static bool
+send_queue(Queue *queue)
+{
+	PooledChannel *channel = queue->channel;
+	Request    *request;
+
+	if (channel == NULL || is_paused(queue) || stopping ||
+		(queue->nready == 0 && !queue->unread && !retry_is_due(queue)))
+		return false;
+	if (!tc_channels_connect(channel))
+	{
+		if (tc_channels_backing_off(channel))
+		{
+			set_queue_error(queue, channel->error.code, channel->error.message,
+							channel->connect_at);
+			tc_queue_unload(queue);
+		}
+		return false;
+	}
+	if (queue->error_code != NULL && queue->pauses == 0)
+		clear_queue_error(queue);
+
+	while (queue->in_flight < (int) queue->window &&
+		   tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
+		   (request = tc_queue_pop_ready(queue)) != NULL)
+		send_request(request);
+	tc_channel_flush(channel->channel);
+	return false;
+}
+
+static void
+send_request(Request *request)
+{
+	Queue	   *queue = request->queue;
+	Call		call = {0};
+
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	request->error_message = NULL;
+	request->error_code = NULL;
+	request->state = REQUEST_IN_FLIGHT;
+	request->channel = queue->channel;
+	request->channel->users++;
+	request->place = free_places[--nfree_places];
+	queue->in_flight++;
+	tc_worker_set_in_flight(request->place, request->id);
+
+	call.path = tc_method_path(request->method);
+	call.namespace_name = pg_is_ascii(queue->name.namespace_name) ?
+		queue->name.namespace_name : NULL;
+	call.message = request->bytes;
+	call.message_len = request->len;
+	call.timeout_ms = queue->channel->config->request_timeout_ms;
+	call.done = call_done;
+	call.arg = request;
+	tc_channel_call(queue->channel->channel, &call);
+}
+
+/*
+ * A call is over.  Runs beneath the wire: must not raise errors, so all but
+ * noting the result is left to process_answer().
+ */
+static void
+call_done(void *arg, const CallResult *result)
+{
+	Request    *request = arg;
+
+	request->state = REQUEST_ANSWERED;
+	request->verdict = tc_classify(result);
+	request->may_have_taken_effect = tc_may_have_taken_effect(result);
+	if (request->verdict == VERDICT_DELIVERED)
+	{
+		request->has_heartbeat_reply = tc_method_is_heartbeat(request->method) &&
+			tc_heartbeat_reply_decode(result->reply, result->reply_len,
+									  &request->heartbeat_reply);
+	}
+	else
+	{
+		size_t		len = strnlen(result->message, 1000);
+
+		request->error_code = tc_error_code(result);
+		request->error_message = MemoryContextAllocExtended(dispatch_context, len + 1,
+															MCXT_ALLOC_NO_OOM);
+		if (request->error_message != NULL)
+		{
+			memcpy(request->error_message, result->message, len);
+			request->error_message[len] = '\0';
+		}
+	}
+	dlist_push_tail(&answered, &request->node);
+}
+
+/*---- outcomes ----*/
+
+static Outcome *record_outcomes;
+static Request **record_requests;
+static int	nrecord;
+
+static void
+record_work(void *arg)
+{
+	if (extension_is_here())
+		tc_outbox_record(record_outcomes, nrecord);
+}
+
+/* Record all that is to be recorded; what cannot be is tried again a second later. */
+static void
+record(void)
+{
+	dlist_iter	iter;
+	MemoryContext old = MemoryContextSwitchTo(turn_context);
+	bool		ok;
+
+	record_outcomes = palloc0(nunrecorded * sizeof(Outcome));
+	record_requests = palloc(nunrecorded * sizeof(Request *));
+	nrecord = 0;
+	dlist_foreach(iter, &unrecorded)
+	{
+		Request    *request = dlist_container(Request, record_node, iter.cur);
+		Outcome    *outcome = &record_outcomes[nrecord];
+		bool		finished = request->state == REQUEST_FINISHED;
+
+		record_requests[nrecord++] = request;
+		outcome->kind = finished ? request->outcome : OUTCOME_RETRY;
+		outcome->id = request->id;
+		outcome->xid = request->xid;
+		outcome->tid = request->tid;
+		outcome->attempts = request->attempts;
+		outcome->maybe_sent = request->maybe_sent;
+		outcome->at = request->outcome_at;
+		outcome->next_attempt_at = request->next_attempt_at;
+		outcome->error_code = request->error_code;
+		if (request->error_message != NULL)
+			outcome->error_message = tc_utf8_to_server(request->error_message,
+													   strlen(request->error_message), SIZE_MAX);
+		outcome->has_heartbeat_reply = request->has_heartbeat_reply;
+		outcome->heartbeat_reply = request->heartbeat_reply;
+	}
+	ok = tc_run_transaction(record_work, NULL);
+	MemoryContextSwitchTo(old);
+
+	if (ok && !extension_is_gone)
+	{
+		for (int i = 0; i < nrecord; i++)
+		{
+			Request    *request = record_requests[i];
+
+			if (!record_outcomes[i].recorded)
+				continue;
+			dlist_delete(&request->record_node);
+			request->unrecorded = false;
+			nunrecorded--;
+			if (request->state == REQUEST_FINISHED)
+				tc_queue_forget(request);
+		}
+		tc_worker_outcomes_recorded();
+	}
+	if (nunrecorded > 0)
+	{
+		record_not_before = record_at = tc_monotonic_ms() + RECORD_RETRY_MS;
+		tc_timer_set(&record_timer, record_at, timer_due, NULL);
+	}
+}

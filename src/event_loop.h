@@ -1,0 +1,59 @@
+/*-------------------------------------------------------------------------
+ *
+ * event_loop.h
+ *	  Waiting for the latch, sockets and timers at once.
+ *
+ * One loop a process.  Times are milliseconds of a monotonic clock, so a
+ * wall clock that jumps moves no timer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_EVENT_LOOP_H
+#define TC_EVENT_LOOP_H
+
+#include "lib/pairingheap.h"
+
+typedef struct SocketWatch SocketWatch;
+typedef void (*SocketCallback) (void *arg, uint32 events);	/* WL_SOCKET_* bits */
+
+typedef void (*TimerCallback) (void *arg);
+
+/* Embedded in its owner; zero it before first use. */
+typedef struct LoopTimer
+{
+	pairingheap_node node;
+	int64		due;			/* monotonic ms */
+	bool		armed;
+	TimerCallback callback;
+	void	   *arg;
+} LoopTimer;
+
+/* To be called first, once a process. */
+extern void tc_event_loop_init(void);
+
+/* Monotonic clock, milliseconds. */
+extern int64 tc_monotonic_ms(void);
+
+/*
+ * Watching, modifying and unwatching take effect with the next wait and never
+ * raise errors.  tc_event_loop_watch() returns NULL for lack of memory.
+ * Callbacks may unwatch any socket and set or cancel any timer.
+ */
+extern SocketWatch *tc_event_loop_watch(pgsocket sock, uint32 events,
+										SocketCallback callback, void *arg);
+extern void tc_event_loop_modify(SocketWatch *watch, uint32 events);
+extern void tc_event_loop_unwatch(SocketWatch *watch);
+
+/* Run the callback once, when the clock has reached due; moves a timer that is set. */
+extern void tc_timer_set(LoopTimer *timer, int64 due, TimerCallback callback, void *arg);
+extern void tc_timer_cancel(LoopTimer *timer);
+
+/*
+ * Wait until the latch is set, a socket is ready, or a timer or timeout_ms
+ * (-1 = none) is due; run the callbacks of ready sockets and due timers.
+ * Returns true if the latch was set (it has been reset).  Exits the process
+ * if the postmaster died.  Does not check for interrupts: the caller does.
+ */
+extern bool tc_event_loop_wait(long timeout_ms, uint32 wait_event_info);
+
+#endif							/* TC_EVENT_LOOP_H */

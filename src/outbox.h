@@ -1,0 +1,201 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox.h
+ *	  All access to the tables of the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_OUTBOX_H
+#define TC_OUTBOX_H
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+
+#include "request.h"
+
+/*---- for the verbs, in the caller's transaction ----*/
+
+/*
+ * Take the id that the next request gets, then record the encoded request
+ * under it.  xid is that of the top-level transaction; the row goes with the
+ * subtransaction that made it.  Strings are in the database's encoding.
+ */
+extern int64 tc_outbox_next_id(void);
+extern void tc_outbox_insert(int64 id, FullTransactionId xid, RequestMethod method,
+							 const char *server, const char *namespace_name, Oid role,
+							 const uint8 *request, size_t len);
+
+/*
+ * Hash of a queue: of the requests of one role to one namespace of one
+ * server.
+ */
+extern uint32 tc_queue_hash(const char *server, const char *namespace_name, Oid role);
+
+/*---- for the worker; each of them needs a transaction unless it says otherwise ----*/
+
+/*
+ * A snapshot kept as a value: which transactions had ended when it was
+ * taken.  xip holds those below xmax that had not, ascending.
+ */
+typedef struct ReadSnapshot
+{
+	uint64		xmax;
+	int			nxip;
+	uint64		xip[FLEXIBLE_ARRAY_MEMBER];
+} ReadSnapshot;
+
+/* The active snapshot as a value, in CurrentMemoryContext. */
+extern ReadSnapshot *tc_snapshot_take(void);
+
+/* Does the snapshot see what the transaction did (if it committed)?  NULL sees nothing. */
+extern bool tc_snapshot_sees(const ReadSnapshot *snapshot, uint64 xid);
+
+/* Names of a queue */
+typedef struct QueueName
+{
+	char	   *server;
+	char	   *namespace_name;
+	Oid			role;
+} QueueName;
+
+extern int	tc_queue_name_cmp(const QueueName *a, const QueueName *b);
+
+/*
+ * Position of a reader in a queue.  What is read next is what `goal` sees
+ * and `done` does not, in the order (xid, id), from behind (xid, id) on.
+ */
+typedef struct ReadPosition
+{
+	ReadSnapshot *done;			/* NULL: nothing has been read yet */
+	ReadSnapshot *goal;			/* NULL: no batch is being read */
+	int			xip_index;		/* next of done->xip; nxip: reading from done->xmax on */
+	uint64		xid;			/* last row read; 0 = none in this range */
+	int64		id;
+	MemoryContext context;		/* of the snapshots */
+} ReadPosition;
+
+/*
+ * Move a position back so that rows of transactions from xid on are read
+ * again.
+ */
+extern void tc_read_position_rewind(ReadPosition *position, uint64 xid);
+
+/* A row as the worker gets it */
+typedef struct OutboxRow
+{
+	int64		id;
+	uint64		xid;
+	ItemPointerData tid;
+	RequestMethod method;
+	bool		maybe_sent;
+	int			attempts;
+	TimestampTz requested_at;
+	TimestampTz next_attempt_at;	/* 0 = none */
+	const uint8 *request;		/* valid until the consumer returns */
+	size_t		len;
+} OutboxRow;
+
+/* Takes a row; false: enough, this row was the last that is taken now. */
+typedef bool (*RowConsumer) (void *arg, const OutboxRow *row);
+
+/*
+ * Give the consumer the next rows of a queue, and move the position behind
+ * the last one given.  Returns true if the batch is exhausted.
+ */
+extern bool tc_outbox_read(const QueueName *queue, ReadPosition *position,
+						   RowConsumer consumer, void *arg);
+
+/*
+ * Give the consumer the row of that id; false if there is none.
+ */
+extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
+
+/*
+ * Queues that have rows, apart from the nknown given ones, which are sorted
+ * by tc_queue_name_cmp: palloc'd array, its length in *count.
+ */
+extern QueueName *tc_outbox_find_queues(const QueueName *known, int nknown, int *count);
+
+/* What became of a request */
+typedef enum OutcomeKind
+{
+	OUTCOME_DELIVERED,			/* Temporal took it */
+	OUTCOME_UNCONFIRMED,		/* it may have: that could not be proved */
+	OUTCOME_REJECTED,			/* Temporal refused it for good */
+	OUTCOME_RETRY				/* not finished: try again at next_attempt_at */
+} OutcomeKind;
+
+typedef struct Outcome
+{
+	OutcomeKind kind;
+	int64		id;
+	uint64		xid;
+	ItemPointerData tid;		/* where the row was read */
+	int			attempts;
+	bool		maybe_sent;		/* OUTCOME_RETRY */
+	TimestampTz at;				/* when it was known */
+	TimestampTz next_attempt_at;	/* OUTCOME_RETRY */
+	const char *error_code;		/* constant, or NULL */
+	char	   *error_message;	/* in the database's encoding, or NULL */
+	bool		has_heartbeat_reply;
+	HeartbeatReply heartbeat_reply;
+	bool		recorded;		/* set by tc_outbox_record() */
+} Outcome;
+
+/*
+ * Record outcomes.  A row that is gone counts as recorded: somebody
+ * discarded it.  One that another transaction is changing is not recorded;
+ * nothing here waits for other transactions.
+ */
+extern void tc_outbox_record(Outcome *outcomes, int count);
+
+/* Say, or with error_code NULL no longer say, why all requests of a queue wait. */
+extern void tc_outbox_set_queue_error(const QueueName *queue, const char *error_code,
+									  const char *error_message, TimestampTz next_attempt_at);
+
+/* Forget what a former worker said of its queues. */
+extern void tc_outbox_clear_queue_errors(void);
+
+/*---- delivery.c ----*/
+
+/*
+ * Begin the next segment of temporal.delivery if it is time to, truncating
+ * what it held.  Returns when to call again.  Passes over (and says to come
+ * back soon) while somebody reads the segment.
+ */
+extern TimestampTz tc_delivery_rotate(void);
+
+/* The segment of temporal.delivery that is being filled. */
+extern int	tc_delivery_segment(void);
+
+/*
+ * OID of a relation of the extension's schema; InvalidOid if it is not
+ * there, which for "outbox" means that the extension is not.
+ */
+extern Oid	tc_relation_oid(const char *name);
+
+/* Columns of temporal.outbox; temporal.rejected has one more. */
+#define OUTBOX_NATTS 15
+#define REJECTED_NATTS 16
+typedef enum OutboxAttr
+{
+	OUTBOX_ID = 1,
+	OUTBOX_XID,
+	OUTBOX_REQUESTED_AT,
+	OUTBOX_SYSTEM_IDENTIFIER,
+	OUTBOX_DATABASE,
+	OUTBOX_REQUESTED_BY,
+	OUTBOX_METHOD,
+	OUTBOX_MAYBE_SENT,
+	OUTBOX_SERVER,
+	OUTBOX_NAMESPACE,
+	OUTBOX_REQUEST,
+	OUTBOX_ATTEMPTS,
+	OUTBOX_NEXT_ATTEMPT_AT,
+	OUTBOX_ERROR_CODE,
+	OUTBOX_ERROR_MESSAGE,
+	REJECTED_FINISHED_AT
+} OutboxAttr;
+
+#endif							/* TC_OUTBOX_H */

@@ -1,0 +1,453 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox_read.c
+ *	  Reading the outbox, by difference of snapshots.
+ *
+ * A batch of a queue is what one snapshot sees and the one before did not.
+ * Rows carry the top-level xid of the transaction that made them, so a batch
+ * is a few ranges of the index (server, namespace, requested_by, xid, id):
+ * one for each transaction that was running when the former snapshot was
+ * taken, and one from its xmax to the xmax of the new one.  Each row is read
+ * once, no row is claimed or locked, and dead rows behind the position are
+ * not looked at again however long somebody's snapshot keeps them.
+ *
+ * A batch is read in pieces, each in a transaction of its own: snapshots are
+ * kept as values, never held open.  Nothing here writes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "outbox.h"
+
+/* A scan of a part of the outbox, with its keys */
+typedef struct OutboxScan
+{
+	Relation	rel;
+	Relation	index;
+	ScanKeyData keys[6];
+	int			nkeys;
+} OutboxScan;
+
+static int	uint64_cmp(const void *a, const void *b);
+static void scan_open(OutboxScan *scan, const char *index);
+static void scan_close(OutboxScan *scan);
+static void scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
+					 Oid collation, RegProcedure function, Datum value);
+static bool scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
+					 RowConsumer consumer, void *arg, bool *found);
+static bool read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
+							 RowConsumer consumer, void *arg);
+static bool read_range(OutboxScan *scan, ReadPosition *position,
+					   RowConsumer consumer, void *arg);
+static bool made_here(int64 system_identifier, Oid database);
+
+PG_FUNCTION_INFO_V1(tc_made_here);
+
+/*
+ * SQL: was a row of that origin made in this database of this cluster?  The
+ * copies of rows elsewhere (restored dumps, cloned databases, logical
+ * replication) must not be sent.
+ */
+Datum
+tc_made_here(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
+}
+
+static bool
+made_here(int64 system_identifier, Oid database)
+{
+	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
+}
+
+static int
+uint64_cmp(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+ReadSnapshot *
+tc_snapshot_take(void)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+	TransactionId next_xid = XidFromFullTransactionId(next);
+	ReadSnapshot *result;
+
+	/* the xids of a snapshot are not older than half the xid space */
+#define WIDEN(x) \
+	U64FromFullTransactionId(FullTransactionIdFromEpochAndXid((x) > next_xid ? epoch - 1 : epoch, (x)))
+
+	result = palloc(offsetof(ReadSnapshot, xip) + snapshot->xcnt * sizeof(uint64));
+	result->xmax = WIDEN(snapshot->xmax);
+	result->nxip = snapshot->xcnt;
+	for (int i = 0; i < result->nxip; i++)
+		result->xip[i] = WIDEN(snapshot->xip[i]);
+	qsort(result->xip, result->nxip, sizeof(uint64), uint64_cmp);
+	return result;
+#undef WIDEN
+}
+
+bool
+tc_snapshot_sees(const ReadSnapshot *snapshot, uint64 xid)
+{
+	return snapshot != NULL && xid < snapshot->xmax &&
+		bsearch(&xid, snapshot->xip, snapshot->nxip, sizeof(uint64), uint64_cmp) == NULL;
+}
+
+int
+tc_queue_name_cmp(const QueueName *a, const QueueName *b)
+{
+	int			cmp = strcmp(a->server, b->server);
+
+	if (cmp == 0)
+		cmp = strcmp(a->namespace_name, b->namespace_name);
+	if (cmp == 0)
+		cmp = (a->role > b->role) - (a->role < b->role);
+	return cmp;
+}
+
+bool
+tc_outbox_read(const QueueName *queue, ReadPosition *position,
+			   RowConsumer consumer, void *arg)
+{
+	OutboxScan	scan;
+	bool		stopped = false;
+
+	if (position->goal == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(position->context);
+
+		position->goal = tc_snapshot_take();
+		MemoryContextSwitchTo(old);
+		position->xip_index = 0;
+		position->xid = 0;
+		position->id = 0;
+	}
+
+	scan_open(&scan, "outbox_queue_idx");
+	scan_key(&scan, OUTBOX_SERVER, BTEqualStrategyNumber, C_COLLATION_OID, F_TEXTEQ,
+			 CStringGetTextDatum(queue->server));
+	scan_key(&scan, OUTBOX_NAMESPACE, BTEqualStrategyNumber, C_COLLATION_OID, F_TEXTEQ,
+			 CStringGetTextDatum(queue->namespace_name));
+	scan_key(&scan, OUTBOX_REQUESTED_BY, BTEqualStrategyNumber, InvalidOid, F_OIDEQ,
+			 ObjectIdGetDatum(queue->role));
+
+	/* transactions that were running at the former snapshot */
+	while (!stopped && position->done != NULL && position->xip_index < position->done->nxip)
+	{
+		uint64		xid = position->done->xip[position->xip_index];
+
+		/* one that still runs is also among goal->xip: its turn comes later */
+		if (tc_snapshot_sees(position->goal, xid))
+			stopped = read_transaction(&scan, position, xid, consumer, arg);
+		if (!stopped)
+		{
+			position->xip_index++;
+			position->xid = 0;
+		}
+	}
+	/* transactions that had not begun then */
+	if (!stopped)
+		stopped = read_range(&scan, position, consumer, arg);
+	scan_close(&scan);
+
+	if (stopped)
+		return false;
+	if (position->done != NULL)
+		pfree(position->done);
+	position->done = position->goal;
+	position->goal = NULL;
+	return true;
+}
+
+/*
+ * All that the new `done` sees must have been read: while a batch's range is
+ * being read, that is what its goal sees before the position, otherwise it
+ * is what the former snapshot saw.
+ */
+void
+tc_read_position_rewind(ReadPosition *position, uint64 xid)
+{
+	const ReadSnapshot *base = position->done;
+	ReadSnapshot *done = NULL;
+	uint64		xmax = base ? base->xmax : 0;
+
+	if (position->goal != NULL && (base == NULL || position->xip_index >= base->nxip))
+	{
+		base = position->goal;
+		xmax = Max(xmax, position->xid);
+	}
+	xmax = Min(xmax, xid);
+	if (base != NULL && xmax > 0)
+	{
+		done = MemoryContextAlloc(position->context,
+								  offsetof(ReadSnapshot, xip) + base->nxip * sizeof(uint64));
+		done->xmax = xmax;
+		done->nxip = 0;
+		while (done->nxip < base->nxip && base->xip[done->nxip] < xmax)
+		{
+			done->xip[done->nxip] = base->xip[done->nxip];
+			done->nxip++;
+		}
+	}
+	if (position->goal != NULL)
+		pfree(position->goal);
+	if (position->done != NULL)
+		pfree(position->done);
+	position->done = done;
+	position->goal = NULL;
+}
+
+/* Rows of one transaction, from behind the position.  True if stopped. */
+static bool
+read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
+				 RowConsumer consumer, void *arg)
+{
+	int			nkeys = scan->nkeys;
+	bool		stopped;
+	bool		found;
+
+	scan_key(scan, OUTBOX_XID, BTEqualStrategyNumber, InvalidOid, F_XID8EQ,
+			 FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
+	if (position->xid == xid)
+		scan_key(scan, OUTBOX_ID, BTGreaterStrategyNumber, InvalidOid, F_INT8GT,
+				 Int64GetDatum(position->id));
+	stopped = scan_run(scan, position, position, consumer, arg, &found);
+	scan->nkeys = nkeys;
+	return stopped;
+}
+
+/* Rows of transactions from done->xmax on, from behind the position.  True if stopped. */
+static bool
+read_range(OutboxScan *scan, ReadPosition *position, RowConsumer consumer, void *arg)
+{
+	int			nkeys = scan->nkeys;
+	uint64		from = position->done ? position->done->xmax : 0;
+	bool		stopped;
+	bool		found;
+
+	if (position->xid >= from && position->xid != 0)
+	{
+		/* first the rest of the transaction in which reading stopped */
+		if (read_transaction(scan, position, position->xid, consumer, arg))
+			return true;
+		from = position->xid + 1;
+	}
+	scan_key(scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, InvalidOid, F_XID8GE,
+			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
+	scan_key(scan, OUTBOX_XID, BTLessStrategyNumber, InvalidOid, F_XID8LT,
+			 FullTransactionIdGetDatum(FullTransactionIdFromU64(position->goal->xmax)));
+	stopped = scan_run(scan, position, position, consumer, arg, &found);
+	scan->nkeys = nkeys;
+	return stopped;
+}
+
+bool
+tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
+{
+	OutboxScan	scan;
+	bool		found = false;
+
+	scan_open(&scan, "outbox_pkey");
+	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, InvalidOid, F_INT8EQ, Int64GetDatum(id));
+	(void) scan_run(&scan, NULL, NULL, consumer, arg, &found);
+	scan_close(&scan);
+	return found;
+}
+
+static void
+scan_open(OutboxScan *scan, const char *index)
+{
+	scan->rel = table_open(tc_relation_oid("outbox"), AccessShareLock);
+	scan->index = index_open(tc_relation_oid(index), AccessShareLock);
+	scan->nkeys = 0;
+}
+
+static void
+scan_close(OutboxScan *scan)
+{
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->rel, AccessShareLock);
+}
+
+static void
+scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
+		 Oid collation, RegProcedure function, Datum value)
+{
+	Assert(scan->nkeys < lengthof(scan->keys));
+	ScanKeyEntryInitialize(&scan->keys[scan->nkeys++], 0, attr, strategy, InvalidOid,
+						   collation, function, value);
+}
+
+/*
+ * Give the rows of a scan, in index order, to the consumer.  With goal_of,
+ * only those that its goal sees.  True if the consumer had enough.
+ */
+static bool
+scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
+		 RowConsumer consumer, void *arg, bool *found)
+{
+	ScanKeyData keys[lengthof(scan->keys)];
+	SysScanDesc desc;
+	HeapTuple	tuple;
+	bool		stopped = false;
+
+	/* the scan changes the attribute numbers of its keys */
+	memcpy(keys, scan->keys, scan->nkeys * sizeof(ScanKeyData));
+	desc = systable_beginscan_ordered(scan->rel, scan->index, GetActiveSnapshot(),
+									  scan->nkeys, keys);
+	*found = false;
+	while (!stopped &&
+		   (tuple = systable_getnext_ordered(desc, ForwardScanDirection)) != NULL)
+	{
+		Datum		values[OUTBOX_NATTS];
+		bool		nulls[OUTBOX_NATTS];
+		OutboxRow	row;
+		bytea	   *request;
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
+		row.xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_XID - 1]));
+		if (goal_of != NULL && !tc_snapshot_sees(goal_of->goal, row.xid))
+			continue;
+		if (!made_here(DatumGetInt64(values[OUTBOX_SYSTEM_IDENTIFIER - 1]),
+					   DatumGetObjectId(values[OUTBOX_DATABASE - 1])))
+			continue;
+
+		row.id = DatumGetInt64(values[OUTBOX_ID - 1]);
+		row.tid = tuple->t_self;
+		row.method = DatumGetInt16(values[OUTBOX_METHOD - 1]);
+		row.maybe_sent = DatumGetBool(values[OUTBOX_MAYBE_SENT - 1]);
+		row.requested_at = DatumGetTimestampTz(values[OUTBOX_REQUESTED_AT - 1]);
+		row.attempts = nulls[OUTBOX_ATTEMPTS - 1] ? 0 :
+			DatumGetInt32(values[OUTBOX_ATTEMPTS - 1]);
+		row.next_attempt_at = nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] ? 0 :
+			DatumGetTimestampTz(values[OUTBOX_NEXT_ATTEMPT_AT - 1]);
+		request = DatumGetByteaPP(values[OUTBOX_REQUEST - 1]);
+		row.request = (const uint8 *) VARDATA_ANY(request);
+		row.len = VARSIZE_ANY_EXHDR(request);
+
+		*found = true;
+		stopped = !consumer(arg, &row);
+		if (position != NULL)
+		{
+			position->xid = row.xid;
+			position->id = row.id;
+		}
+		if ((Pointer) request != DatumGetPointer(values[OUTBOX_REQUEST - 1]))
+			pfree(request);
+	}
+	systable_endscan_ordered(desc);
+	return stopped;
+}
+
+/*
+ * Between each two known queues, which are sorted, look for the first row
+ * that belongs to neither.  Only the gaps are searched, so dead rows of known
+ * queues cost nothing.
+ */
+QueueName *
+tc_outbox_find_queues(const QueueName *known, int nknown, int *count)
+{
+	static SPIPlanPtr plans[4];	/* bit 0: has lower bound, bit 1: has upper bound */
+	static Oid	argtypes[6] = {TEXTOID, TEXTOID, OIDOID, TEXTOID, TEXTOID, OIDOID};
+	MemoryContext result_context = CurrentMemoryContext;
+	QueueName  *result = palloc(sizeof(QueueName));
+	int			n = 0;
+
+	SPI_connect();
+	for (int gap = 0; gap <= nknown; gap++)
+	{
+		QueueName	lower;
+		bool		has_lower = gap > 0;
+		bool		has_upper = gap < nknown;
+
+		if (has_lower)
+			lower = known[gap - 1];
+		for (;;)
+		{
+			int			which = (has_lower ? 1 : 0) | (has_upper ? 2 : 0);
+			Datum		args[6] = {0};
+			char		arg_nulls[7] = "nnnnnn";
+			bool		isnull;
+			MemoryContext old;
+
+			if (plans[which] == NULL)
+			{
+				StringInfoData sql;
+
+				initStringInfo(&sql);
+				appendStringInfoString(&sql,
+									   "SELECT server, namespace, requested_by"
+									   " FROM temporal.outbox WHERE true");
+				if (has_lower)
+					appendStringInfoString(&sql,
+										   " AND (server, namespace, requested_by)"
+										   " OPERATOR(pg_catalog.>) ($1, $2, $3)");
+				if (has_upper)
+					appendStringInfoString(&sql,
+										   " AND (server, namespace, requested_by)"
+										   " OPERATOR(pg_catalog.<) ($4, $5, $6)");
+				appendStringInfoString(&sql,
+									   " ORDER BY server, namespace, requested_by LIMIT 1");
+				plans[which] = SPI_prepare(sql.data, 6, argtypes);
+				if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
+					elog(ERROR, "could not prepare the search for queues");
+			}
+			if (has_lower)
+			{
+				args[0] = CStringGetTextDatum(lower.server);
+				args[1] = CStringGetTextDatum(lower.namespace_name);
+				args[2] = ObjectIdGetDatum(lower.role);
+				memset(arg_nulls, ' ', 3);
+			}
+			if (has_upper)
+			{
+				args[3] = CStringGetTextDatum(known[gap].server);
+				args[4] = CStringGetTextDatum(known[gap].namespace_name);
+				args[5] = ObjectIdGetDatum(known[gap].role);
+				memset(arg_nulls + 3, ' ', 3);
+			}
+			if (SPI_execute_plan(plans[which], args, arg_nulls, true, 1) != SPI_OK_SELECT)
+				elog(ERROR, "could not search for queues");
+			if (SPI_processed == 0)
+				break;
+
+			old = MemoryContextSwitchTo(result_context);
+			result = repalloc(result, (n + 1) * sizeof(QueueName));
+			result[n].server = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
+																 SPI_tuptable->tupdesc, 1, &isnull));
+			result[n].namespace_name = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
+																		 SPI_tuptable->tupdesc, 2, &isnull));
+			result[n].role = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+															SPI_tuptable->tupdesc, 3, &isnull));
+			MemoryContextSwitchTo(old);
+			SPI_freetuptable(SPI_tuptable);
+			lower = result[n++];
+			has_lower = true;
+		}
+	}
+	SPI_finish();
+	*count = n;
+	return result;
+}

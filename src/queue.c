@@ -1,0 +1,493 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  Requests in the worker's memory: in which order they may be sent.
+ *
+ * Requests for one activity form a chain: only the first of them may be
+ * ready, in flight or waiting for a retry; the next one's turn comes when it
+ * is finished.  Different activities never wait for each other.  Two requests
+ * are about the same activity when server, namespace, workflow id and
+ * activity id agree; that is kept as a hash, and activities that share one by
+ * chance are merely sent one after the other.
+ *
+ * Memory is bounded by dropping what can be read again.  Nothing here reads,
+ * sends or records.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "queue.h"
+
+/* Chain of requests for an activity */
+typedef struct Activity
+{
+	uint64		hash;
+	char		status;
+	Request    *first;
+	Request    *last;
+} Activity;
+
+#define SH_PREFIX activities
+#define SH_ELEMENT_TYPE Activity
+#define SH_KEY_TYPE uint64
+#define SH_KEY hash
+#define SH_HASH_KEY(tb, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct RequestEntry
+{
+	int64		id;
+	char		status;
+	Request    *request;
+} RequestEntry;
+
+#define SH_PREFIX requests
+#define SH_ELEMENT_TYPE RequestEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(tb, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* All requests in memory by id, and all activities that have some */
+static requests_hash *requests_by_id;
+static activities_hash *activities;
+
+/* Of everything here */
+static MemoryContext queue_context;
+
+/* For decoding one request; reset after it */
+static MemoryContext decode_context;
+
+/* Whom to tell that a queue has something to send */
+static QueueReady queue_ready;
+
+/* Bytes of requests in memory, of all queues */
+static size_t loaded_bytes;
+
+static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
+static Request *new_request(Queue *queue, const OutboxRow *row);
+static bool hash_activity(const Queue *queue, const OutboxRow *row, uint64 *hash);
+static void load_bytes(Request *request, const OutboxRow *row);
+static void drop_bytes(Request *request);
+static void make_ready(Request *request);
+static void leave_chain(Request *request);
+static void drop_from_chain(uint64 hash);
+
+void
+tc_queues_init(QueueReady ready)
+{
+	queue_ready = ready;
+	queue_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete queues",
+										  ALLOCSET_DEFAULT_SIZES);
+	decode_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete decoding",
+										   ALLOCSET_DEFAULT_SIZES);
+	requests_by_id = requests_create(queue_context, 1024, NULL);
+	activities = activities_create(queue_context, 1024, NULL);
+}
+
+static int
+compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	int64		x = pairingheap_const_container(Request, retry_node, a)->due;
+	int64		y = pairingheap_const_container(Request, retry_node, b)->due;
+
+	/* a pairing heap gives the largest first */
+	return (x < y) - (x > y);
+}
+
+Queue *
+tc_queue_create(const QueueName *name)
+{
+	MemoryContext old = MemoryContextSwitchTo(queue_context);
+	Queue	   *queue = palloc0(sizeof(Queue));
+
+	queue->name.server = pstrdup(name->server);
+	queue->name.namespace_name = pstrdup(name->namespace_name);
+	queue->name.role = name->role;
+	queue->hash = tc_queue_hash(name->server, name->namespace_name, name->role);
+	/* roles do not matter: an activity is the same for all of them */
+	queue->activity_seed = tc_queue_hash(name->server, name->namespace_name, InvalidOid);
+	queue->position.context = queue_context;
+	queue->retrying = pairingheap_allocate(compare_due, NULL);
+	dlist_init(&queue->ready);
+	MemoryContextSwitchTo(old);
+	return queue;
+}
+
+Request *
+tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malformed)
+{
+	Request    *request;
+	Activity   *activity;
+	uint64		hash;
+	bool		found;
+
+	*malformed = false;
+	if (requests_lookup(requests_by_id, row->id) != NULL)
+		return NULL;
+	if (!hash_activity(queue, row, &hash))
+	{
+		*malformed = true;
+		return NULL;
+	}
+
+	request = new_request(queue, row);
+	request->maybe_sent = maybe_sent;
+	request->activity = hash;
+	load_bytes(request, row);
+
+	activity = activities_insert(activities, hash, &found);
+	if (found)
+	{
+		activity->last->next = request;
+		activity->last = request;
+		request->state = REQUEST_BLOCKED;
+	}
+	else
+	{
+		TimestampTz now = row->next_attempt_at != 0 ? GetCurrentTimestamp() : 0;
+
+		activity->first = activity->last = request;
+		if (row->next_attempt_at > now)
+			tc_queue_retry_at(request, tc_monotonic_ms() +
+							  TimestampDifferenceMilliseconds(now, row->next_attempt_at));
+		else
+			make_ready(request);
+	}
+	return request;
+}
+
+Request *
+tc_queue_add_malformed(Queue *queue, const OutboxRow *row)
+{
+	Request    *request = new_request(queue, row);
+
+	request->state = REQUEST_FINISHED;
+	return request;
+}
+
+static Request *
+new_request(Queue *queue, const OutboxRow *row)
+{
+	Request    *request = MemoryContextAllocZero(queue_context, sizeof(Request));
+	bool		found;
+
+	request->id = row->id;
+	request->xid = row->xid;
+	request->tid = row->tid;
+	request->queue = queue;
+	request->method = row->method;
+	request->attempts = row->attempts;
+	request->requested_at = row->requested_at;
+	request->maybe_sent = row->maybe_sent;
+	requests_insert(requests_by_id, row->id, &found)->request = request;
+	return request;
+}
+
+/*
+ * The task token is decoded for its ids; one that holds none is hashed
+ * itself.
+ */
+static bool
+hash_activity(const Queue *queue, const OutboxRow *row, uint64 *result)
+{
+	MemoryContext old = MemoryContextSwitchTo(decode_context);
+	RequestTarget target;
+	bool		ok;
+
+	ok = tc_method_is_valid(row->method) &&
+		tc_request_decode(row->method, row->request, row->len, &target);
+	if (ok)
+	{
+		uint64		hash = queue->activity_seed;
+
+#define ADD(p, n) \
+	hash = hash_combine64(hash, DatumGetUInt64(hash_any_extended((const unsigned char *) (p), (n), 0)))
+		if (target.activity_id != NULL)
+		{
+			if (target.workflow_id != NULL)
+				ADD(target.workflow_id, strlen(target.workflow_id));
+			ADD(target.activity_id, strlen(target.activity_id));
+		}
+		else
+			ADD(target.task_token, target.task_token_len);
+#undef ADD
+		*result = hash;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decode_context);
+	return ok;
+}
+
+/* The request's own copy of its bytes, with the identity appended. */
+static void
+load_bytes(Request *request, const OutboxRow *row)
+{
+	request->bytes = MemoryContextAlloc(queue_context, row->len + TC_IDENTITY_FIELD_MAX);
+	memcpy(request->bytes, row->request, row->len);
+	request->len = row->len +
+		tc_identity_field(row->method, FullTransactionIdFromU64(row->xid), row->id,
+						  request->bytes + row->len);
+	request->queue->nloaded++;
+	request->queue->loaded_bytes += request->len;
+	loaded_bytes += request->len;
+}
+
+static void
+drop_bytes(Request *request)
+{
+	if (request->bytes == NULL)
+		return;
+	pfree(request->bytes);
+	request->bytes = NULL;
+	request->queue->nloaded--;
+	request->queue->loaded_bytes -= request->len;
+	loaded_bytes -= request->len;
+}
+
+bool
+tc_queue_has_room(const Queue *queue, int max_loaded)
+{
+	/* one request at a time always has room */
+	if (queue->nloaded == 0)
+		return true;
+	return queue->nloaded < max_loaded &&
+		queue->loaded_bytes < QUEUE_LOADED_BYTES_MAX &&
+		loaded_bytes < LOADED_BYTES_MAX &&
+		queue->nretrying < QUEUE_RETRYING_MAX;
+}
+
+static void
+make_ready(Request *request)
+{
+	request->state = REQUEST_READY;
+	dlist_push_tail(&request->queue->ready, &request->node);
+	request->queue->nready++;
+	queue_ready(request->queue);
+}
+
+Request *
+tc_queue_pop_ready(Queue *queue)
+{
+	if (dlist_is_empty(&queue->ready))
+		return NULL;
+	queue->nready--;
+	return dlist_container(Request, node, dlist_pop_head_node(&queue->ready));
+}
+
+void
+tc_queue_push_back(Request *request)
+{
+	request->state = REQUEST_READY;
+	dlist_push_head(&request->queue->ready, &request->node);
+	request->queue->nready++;
+	queue_ready(request->queue);
+}
+
+void
+tc_queue_retry_at(Request *request, int64 due)
+{
+	Queue	   *queue = request->queue;
+
+	drop_bytes(request);
+	request->state = REQUEST_RETRYING;
+	request->due = due;
+	pairingheap_add(queue->retrying, &request->retry_node);
+	queue->nretrying++;
+}
+
+Request *
+tc_queue_next_retry(Queue *queue)
+{
+	if (pairingheap_is_empty(queue->retrying))
+		return NULL;
+	return pairingheap_container(Request, retry_node, pairingheap_first(queue->retrying));
+}
+
+void
+tc_queue_reload(Request *request, const OutboxRow *row)
+{
+	Assert(request->state == REQUEST_RETRYING);
+	pairingheap_remove(request->queue->retrying, &request->retry_node);
+	request->queue->nretrying--;
+	request->tid = row->tid;
+	load_bytes(request, row);
+	make_ready(request);
+}
+
+void
+tc_queue_finish(Request *request)
+{
+	drop_bytes(request);
+	leave_chain(request);
+	request->state = REQUEST_FINISHED;
+}
+
+/* Leave the activity's chain, of which the request is the first. */
+static void
+leave_chain(Request *request)
+{
+	Activity   *activity = activities_lookup(activities, request->activity);
+
+	Assert(activity != NULL && activity->first == request);
+	activity->first = request->next;
+	request->next = NULL;
+	if (activity->first == NULL)
+		activities_delete(activities, request->activity);
+	else
+		make_ready(activity->first);
+}
+
+void
+tc_queue_forget(Request *request)
+{
+	switch (request->state)
+	{
+		case REQUEST_RETRYING:
+			pairingheap_remove(request->queue->retrying, &request->retry_node);
+			request->queue->nretrying--;
+			leave_chain(request);
+			break;
+		case REQUEST_FINISHED:
+			break;
+		default:
+			elog(ERROR, "request in state %d cannot be forgotten", request->state);
+	}
+	drop_bytes(request);
+	requests_delete(requests_by_id, request->id);
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	pfree(request);
+}
+
+/*
+ * All that was not sent is forgotten, and the position moved back before it.
+ * What was sent before keeps its place in its activity's chain.
+ */
+void
+tc_queue_unload(Queue *queue)
+{
+	requests_iterator i;
+	RequestEntry *entry;
+	Request   **dropped;
+	int			ndropped = 0;
+	uint64		first_xid = PG_UINT64_MAX;
+	dlist_mutable_iter iter;
+
+	if (queue->nloaded == 0)
+		return;
+
+	/* ready ones that were tried before wait for their retry again */
+	dlist_foreach_modify(iter, &queue->ready)
+	{
+		Request    *request = dlist_container(Request, node, iter.cur);
+
+		dlist_delete(&request->node);
+		queue->nready--;
+		if (request->attempts > 0)
+			tc_queue_retry_at(request, 0);
+		else
+			request->state = REQUEST_BLOCKED;
+	}
+
+	dropped = palloc(sizeof(Request *) * queue->nloaded);
+	requests_start_iterate(requests_by_id, &i);
+	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
+	{
+		Request    *request = entry->request;
+
+		if (request->queue == queue && request->state == REQUEST_BLOCKED)
+		{
+			request->state = REQUEST_DROPPED;
+			dropped[ndropped++] = request;
+		}
+	}
+	for (int d = 0; d < ndropped; d++)
+	{
+		first_xid = Min(first_xid, dropped[d]->xid);
+		drop_from_chain(dropped[d]->activity);
+	}
+	for (int d = 0; d < ndropped; d++)
+	{
+		drop_bytes(dropped[d]);
+		requests_delete(requests_by_id, dropped[d]->id);
+		pfree(dropped[d]);
+	}
+	pfree(dropped);
+	if (ndropped > 0)
+	{
+		tc_read_position_rewind(&queue->position, first_xid);
+		queue->unread = true;
+	}
+}
+
+/*
+ * Take all dropped requests out of the chain of an activity.  Requests of
+ * other queues stay, and the first of them may be sent.
+ */
+static void
+drop_from_chain(uint64 hash)
+{
+	Activity   *activity = activities_lookup(activities, hash);
+	Request   **link;
+
+	if (activity == NULL)
+		return;
+	activity->last = NULL;
+	link = &activity->first;
+	while (*link != NULL)
+	{
+		if ((*link)->state == REQUEST_DROPPED)
+			*link = (*link)->next;
+		else
+		{
+			activity->last = *link;
+			link = &(*link)->next;
+		}
+	}
+	if (activity->first == NULL)
+		activities_delete(activities, hash);
+	else if (activity->first->state == REQUEST_BLOCKED)
+		make_ready(activity->first);
+}
+
+void
+tc_queue_retry_now(Queue *queue)
+{
+	Request    *request;
+	dlist_head	all = DLIST_STATIC_INIT(all);
+	dlist_mutable_iter iter;
+
+	while (!pairingheap_is_empty(queue->retrying))
+	{
+		request = pairingheap_container(Request, retry_node,
+										pairingheap_remove_first(queue->retrying));
+		request->due = 0;
+		dlist_push_tail(&all, &request->node);
+	}
+	dlist_foreach_modify(iter, &all)
+	{
+		request = dlist_container(Request, node, iter.cur);
+		dlist_delete(&request->node);
+		pairingheap_add(queue->retrying, &request->retry_node);
+	}
+}
+
+int64
+tc_requests_in_memory(void)
+{
+	return requests_by_id->members;
+}

@@ -1,0 +1,169 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.h
+ *	  Requests in the worker's memory: in which order they may be sent.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_QUEUE_H
+#define TC_QUEUE_H
+
+#include "lib/ilist.h"
+#include "lib/pairingheap.h"
+
+#include "channels.h"
+#include "event_loop.h"
+#include "outbox.h"
+#include "outcome.h"
+
+typedef struct Queue Queue;
+
+typedef enum RequestState
+{
+	REQUEST_BLOCKED,			/* behind another one for its activity */
+	REQUEST_READY,				/* can be sent */
+	REQUEST_IN_FLIGHT,
+	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
+	REQUEST_RETRYING,			/* waits for its next attempt, without its bytes */
+	REQUEST_FINISHED,			/* waits for its outcome to be recorded */
+	REQUEST_DROPPED				/* within tc_queue_unload() */
+} RequestState;
+
+/*
+ * A request in memory.  Its bytes are there only while it is blocked (then
+ * only if there is room), ready, or in flight.
+ */
+typedef struct Request
+{
+	int64		id;
+	uint64		xid;
+	Queue	   *queue;
+	uint64		activity;		/* hash of namespace, workflow id, activity id */
+	struct Request *next;		/* next one for the same activity */
+	ItemPointerData tid;
+	RequestMethod method;
+	RequestState state;
+	bool		maybe_sent;
+	bool		unrecorded;		/* in the list of those to be recorded */
+	int			attempts;		/* that went wrong, or the one that ended it */
+	int			refusals;		/* streams refused unprocessed, in a row */
+	TimestampTz requested_at;
+	dlist_node	node;			/* in ready or answered list */
+	dlist_node	record_node;	/* in the list of those to be recorded */
+	pairingheap_node retry_node;
+	int64		due;			/* REQUEST_RETRYING: monotonic ms */
+	int			place;			/* REQUEST_IN_FLIGHT: see shared_state.h */
+	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
+	uint8	   *bytes;			/* encoded request with its identity, or NULL */
+	size_t		len;
+
+	/* result of the last call */
+	Verdict		verdict;
+	bool		may_have_taken_effect;
+	const char *error_code;		/* constant, or NULL */
+	char	   *error_message;	/* as it came (UTF-8), or NULL */
+	bool		has_heartbeat_reply;
+	HeartbeatReply heartbeat_reply;
+
+	/* what is to be recorded */
+	OutcomeKind outcome;
+	TimestampTz outcome_at;
+	TimestampTz next_attempt_at;
+} Request;
+
+/* The requests of one role for one namespace of one server */
+struct Queue
+{
+	QueueName	name;
+	uint64		activity_seed;	/* of the hashes of its activities */
+	uint32		hash;			/* as in the wake bitmap */
+	PooledChannel *channel;		/* NULL: its options cannot be used */
+	ReadPosition position;
+	bool		unread;			/* there may be rows to read */
+	dlist_head	ready;
+	pairingheap *retrying;
+	int			nready;
+	int			nloaded;		/* requests with bytes */
+	size_t		loaded_bytes;
+	int			nretrying;
+	int			in_flight;
+
+	/* flow: see dispatch.c */
+	double		window;
+	bool		slow_start;
+	int64		shrunk_at;		/* monotonic ms */
+	int			failures;		/* calls that failed, in a row */
+	int			pauses;			/* pauses without a success between them */
+	int64		paused_until;	/* monotonic ms */
+
+	/* what is told in temporal.queue_error */
+	const char *error_code;		/* constant; NULL = nothing is wrong */
+	char		error_message[512];
+	int64		error_until;	/* monotonic ms: next attempt */
+	bool		error_changed;	/* ... and not recorded yet */
+
+	bool		active;			/* in the dispatcher's list of queues to look at */
+	dlist_node	active_node;
+	LoopTimer	timer;
+};
+
+/* Memory for bytes of requests: for all queues, and for one of them */
+#define LOADED_BYTES_MAX (16 * 1024 * 1024)
+#define QUEUE_LOADED_BYTES_MAX (4 * 1024 * 1024)
+
+/* Requests that wait for a retry, without bytes, at the most; for a queue */
+#define QUEUE_RETRYING_MAX 100000
+
+/* Told when a queue gets a request that can be sent */
+typedef void (*QueueReady) (Queue *queue);
+
+extern void tc_queues_init(QueueReady ready);
+extern Queue *tc_queue_create(const QueueName *name);
+
+/*
+ * Take a row into memory, as one that may be sent as soon as those before it
+ * for its activity are finished and its time has come.  NULL if it is there
+ * already, or if its bytes are no request (then *malformed is true).
+ */
+extern Request *tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent,
+							 bool *malformed);
+
+/* A request without an activity: it is only there to be recorded as refused. */
+extern Request *tc_queue_add_malformed(Queue *queue, const OutboxRow *row);
+
+/* Is there room for bytes of more requests? */
+extern bool tc_queue_has_room(const Queue *queue, int max_loaded);
+
+/* First request that can be sent, taken from the ready list; NULL if there is none. */
+extern Request *tc_queue_pop_ready(Queue *queue);
+
+/* Back to the front of the ready list, with its bytes. */
+extern void tc_queue_push_back(Request *request);
+
+/* Wait until due, without bytes. */
+extern void tc_queue_retry_at(Request *request, int64 due);
+
+/* The request that is due first; NULL if none waits. */
+extern Request *tc_queue_next_retry(Queue *queue);
+
+/* Give a request that waited its bytes again, and make it ready. */
+extern void tc_queue_reload(Request *request, const OutboxRow *row);
+
+/* Finished: the next one for its activity may be sent. */
+extern void tc_queue_finish(Request *request);
+
+/* Forget a request: its outcome is recorded, or its row is gone. */
+extern void tc_queue_forget(Request *request);
+
+/*
+ * Drop what need not be in memory; what was dropped is read again later.
+ */
+extern void tc_queue_unload(Queue *queue);
+
+/* Let all requests that wait for a retry be due now. */
+extern void tc_queue_retry_now(Queue *queue);
+
+/* Number of requests in memory, of all queues. */
+extern int64 tc_requests_in_memory(void);
+
+#endif							/* TC_QUEUE_H */

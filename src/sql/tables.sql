@@ -1,0 +1,136 @@
+/*
+ * Tables.  Only the extension's own code writes them; nobody is granted
+ * anything on them, reading goes through the views.
+ */
+
+CREATE SEQUENCE temporal.request_id;
+COMMENT ON SEQUENCE temporal.request_id IS 'ids of requests';
+REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
+
+/*
+ * A queue is the requests of one role for one namespace of one server.  The
+ * index on it is the worker's reading order; see the internals document for
+ * how batches are read by difference of snapshots.
+ */
+CREATE TABLE temporal.outbox (
+    id bigint NOT NULL,
+    xid xid8 NOT NULL,
+    requested_at timestamptz NOT NULL,
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL,
+    requested_by regrole NOT NULL,
+    method smallint NOT NULL,
+    maybe_sent boolean NOT NULL,
+    server text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    request bytea NOT NULL,
+    attempts integer,
+    next_attempt_at timestamptz,
+    error_code text,
+    error_message text,
+    CONSTRAINT outbox_pkey PRIMARY KEY (id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+CREATE INDEX outbox_queue_idx ON temporal.outbox (server, namespace, requested_by, xid, id);
+
+COMMENT ON TABLE temporal.outbox IS 'requests that are not finished yet';
+COMMENT ON COLUMN temporal.outbox.id IS 'the request''s id, as the verbs return it';
+COMMENT ON COLUMN temporal.outbox.xid IS 'top-level transaction that made the request';
+COMMENT ON COLUMN temporal.outbox.requested_at IS 'when the request was made';
+COMMENT ON COLUMN temporal.outbox.system_identifier IS 'cluster in which the request was made; elsewhere it is held';
+COMMENT ON COLUMN temporal.outbox.database IS 'database in which the request was made; elsewhere it is held';
+COMMENT ON COLUMN temporal.outbox.requested_by IS 'role for which it is sent';
+COMMENT ON COLUMN temporal.outbox.method IS 'which of Temporal''s methods is called';
+COMMENT ON COLUMN temporal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
+COMMENT ON COLUMN temporal.outbox.server IS 'foreign server';
+COMMENT ON COLUMN temporal.outbox.namespace IS 'Temporal namespace';
+COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without the identity';
+COMMENT ON COLUMN temporal.outbox.attempts IS 'attempts that went wrong';
+COMMENT ON COLUMN temporal.outbox.next_attempt_at IS 'when it is tried again';
+COMMENT ON COLUMN temporal.outbox.error_code IS 'gRPC status, or our word, of the last attempt that went wrong';
+COMMENT ON COLUMN temporal.outbox.error_message IS 'what the last attempt that went wrong was told';
+
+/* Dumped: a committed request is never lost.  The copy is held where it is restored. */
+SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal.request_id', '');
+
+/* Requests that Temporal refused for good, whole, so that they can be retried. */
+CREATE TABLE temporal.rejected (
+    LIKE temporal.outbox INCLUDING COMMENTS,
+    finished_at timestamptz NOT NULL,
+    CONSTRAINT rejected_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE temporal.rejected IS 'requests that Temporal refused for good';
+COMMENT ON COLUMN temporal.rejected.finished_at IS 'when that was known';
+
+/* Dumped: what was refused waits for a decision of the DBA. */
+SELECT pg_catalog.pg_extension_config_dump('temporal.rejected', '');
+
+/*
+ * Outcomes of the other requests, without payloads.  Four segments that are
+ * filled in turn; the oldest one is truncated when its turn comes, so that
+ * outcomes older than temporal_complete.retention go without a DELETE.
+ */
+CREATE TABLE temporal.delivery (
+    id bigint NOT NULL,
+    requested_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    requested_by regrole NOT NULL,
+    attempts integer NOT NULL,
+    method smallint NOT NULL,
+    segment smallint NOT NULL,
+    confirmed boolean NOT NULL,
+    cancel_requested boolean,
+    activity_paused boolean,
+    activity_reset boolean,
+    server text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    workflow_id text,
+    run_id text,
+    activity_id text,
+    error_code text,
+    error_message text
+) PARTITION BY LIST (segment);
+
+CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0);
+CREATE TABLE temporal.delivery_1 PARTITION OF temporal.delivery FOR VALUES IN (1);
+CREATE TABLE temporal.delivery_2 PARTITION OF temporal.delivery FOR VALUES IN (2);
+CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3);
+CREATE INDEX delivery_id_idx ON temporal.delivery (id);
+
+COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, or may have been';
+COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
+COMMENT ON TABLE temporal.delivery_1 IS 'a segment of temporal.delivery';
+COMMENT ON TABLE temporal.delivery_2 IS 'a segment of temporal.delivery';
+COMMENT ON TABLE temporal.delivery_3 IS 'a segment of temporal.delivery';
+COMMENT ON COLUMN temporal.delivery.id IS 'the request''s id';
+COMMENT ON COLUMN temporal.delivery.segment IS 'which partition it stands in';
+COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it';
+COMMENT ON COLUMN temporal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
+COMMENT ON COLUMN temporal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
+COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the activity was reset';
+
+/* Not dumped, here and below: history and the state of a running worker. */
+CREATE TABLE temporal.delivery_segment (
+    segment smallint NOT NULL,
+    since timestamptz NOT NULL
+);
+INSERT INTO temporal.delivery_segment VALUES (0, pg_catalog.now());
+COMMENT ON TABLE temporal.delivery_segment IS 'the segment of temporal.delivery that is being filled, and since when';
+
+/* One row a queue that cannot send at all, so that requests need not be touched for it. */
+CREATE TABLE temporal.queue_error (
+    server text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    requested_by regrole NOT NULL,
+    error_code text NOT NULL,
+    error_message text NOT NULL,
+    since timestamptz NOT NULL,
+    next_attempt_at timestamptz NOT NULL,
+    PRIMARY KEY (server, namespace, requested_by)
+);
+COMMENT ON TABLE temporal.queue_error IS 'why all requests of a role to a namespace of a server wait';
+
+REVOKE ALL ON TABLE temporal.outbox, temporal.rejected, temporal.delivery,
+    temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
+    temporal.delivery_segment, temporal.queue_error FROM PUBLIC;

@@ -1,0 +1,94 @@
+/*
+ * What users look at.
+ */
+
+CREATE FUNCTION temporal.request_target(method smallint, request bytea,
+    OUT verb text, OUT workflow_id text, OUT run_id text, OUT activity_id text)
+RETURNS record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_request_target';
+COMMENT ON FUNCTION temporal.request_target(smallint, bytea) IS
+    'internal: which activity an encoded request is about';
+
+CREATE FUNCTION temporal.made_here(system_identifier bigint, database oid)
+RETURNS boolean
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_made_here';
+COMMENT ON FUNCTION temporal.made_here(bigint, oid) IS
+    'internal: was a request of that origin made in this database of this cluster?';
+
+CREATE FUNCTION temporal.method_verb(method smallint)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_method_verb_sql';
+COMMENT ON FUNCTION temporal.method_verb(smallint) IS 'internal: verb of a method';
+
+REVOKE ALL ON FUNCTION temporal.request_target(smallint, bytea),
+    temporal.made_here(bigint, oid), temporal.method_verb(smallint) FROM PUBLIC;
+/* a view's functions are called with the rights of its reader */
+GRANT EXECUTE ON FUNCTION temporal.request_target(smallint, bytea),
+    temporal.made_here(bigint, oid), temporal.method_verb(smallint) TO PUBLIC;
+
+/*
+ * A reader sees the requests of roles whose rights it has; pg_monitor (and
+ * whoever has it) sees all.  No payload, no token is shown.
+ */
+CREATE VIEW temporal.request WITH (security_barrier) AS
+SELECT o.id, o.server, o.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
+       o.requested_by, o.requested_at,
+       CASE WHEN NOT temporal.made_here(o.system_identifier, o.database) THEN 'held'
+            WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
+            WHEN o.attempts > 0 OR e.server IS NOT NULL THEN 'retrying'
+            ELSE 'queued'
+       END AS state,
+       COALESCE(o.attempts, 0) AS attempts,
+       GREATEST(o.next_attempt_at, e.next_attempt_at) AS next_attempt_at,
+       COALESCE(e.error_code, o.error_code) AS error_code,
+       COALESCE(e.error_message, o.error_message) AS error_message,
+       NULL::timestamptz AS finished_at,
+       NULL::boolean AS cancel_requested,
+       NULL::boolean AS activity_paused,
+       NULL::boolean AS activity_reset
+  FROM temporal.outbox o
+       LEFT JOIN temporal.queue_error e USING (server, namespace, requested_by)
+       CROSS JOIN LATERAL temporal.request_target(o.method, o.request) t
+ WHERE pg_catalog.pg_has_role(o.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+UNION ALL
+SELECT r.id, r.server, r.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
+       r.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
+       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL
+  FROM temporal.rejected r
+       CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
+ WHERE pg_catalog.pg_has_role(r.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+UNION ALL
+SELECT d.id, d.server, d.namespace, temporal.method_verb(d.method), d.workflow_id, d.run_id, d.activity_id,
+       d.requested_by, d.requested_at,
+       CASE WHEN d.confirmed THEN 'delivered' ELSE 'unconfirmed' END, d.attempts,
+       NULL, d.error_code, d.error_message, d.finished_at,
+       d.cancel_requested, d.activity_paused, d.activity_reset
+  FROM temporal.delivery d
+ WHERE pg_catalog.pg_has_role(d.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+
+COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
+COMMENT ON COLUMN temporal.request.id IS 'what the verb returned';
+COMMENT ON COLUMN temporal.request.server IS 'foreign server it is sent to';
+COMMENT ON COLUMN temporal.request.namespace IS 'Temporal namespace';
+COMMENT ON COLUMN temporal.request.verb IS 'complete, fail, report_cancellation or heartbeat';
+COMMENT ON COLUMN temporal.request.workflow_id IS 'workflow of the activity; NULL for a standalone activity';
+COMMENT ON COLUMN temporal.request.run_id IS 'run of the workflow (of a standalone activity: its own); NULL = the current one';
+COMMENT ON COLUMN temporal.request.activity_id IS 'the activity';
+COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent';
+COMMENT ON COLUMN temporal.request.requested_at IS 'when it was made';
+COMMENT ON COLUMN temporal.request.state IS
+    'queued, in_flight, retrying, held, confirming; or finished: delivered, rejected, unconfirmed';
+COMMENT ON COLUMN temporal.request.attempts IS 'attempts so far; of waiting requests, those that went wrong';
+COMMENT ON COLUMN temporal.request.next_attempt_at IS 'when it is tried again';
+COMMENT ON COLUMN temporal.request.error_code IS 'gRPC status, or a word of the extension, for what last went wrong';
+COMMENT ON COLUMN temporal.request.error_message IS 'what last went wrong';
+COMMENT ON COLUMN temporal.request.finished_at IS 'when its outcome was known';
+COMMENT ON COLUMN temporal.request.cancel_requested IS 'heartbeats: the activity is asked to cancel';
+COMMENT ON COLUMN temporal.request.activity_paused IS 'heartbeats: the activity is paused';
+COMMENT ON COLUMN temporal.request.activity_reset IS 'heartbeats: the activity was reset';
+
+REVOKE ALL ON TABLE temporal.request FROM PUBLIC;
+GRANT SELECT ON TABLE temporal.request TO PUBLIC;

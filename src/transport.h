@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * transport.h
+ *	  What the dispatcher asks of the wire: calls over a channel.
+ *
+ * A channel belongs to one foreign server and one user mapping.  The
+ * dispatcher connects it, makes unary calls on it, and is told of each call,
+ * exactly once, what became of it.  Nothing here knows about tables,
+ * retries or order; nothing here opens a transaction.
+ *
+ * Callbacks are run from tc_event_loop_wait() or from the function called;
+ * they must not raise errors, because they run beneath nghttp2 and libcurl.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_TRANSPORT_H
+#define TC_TRANSPORT_H
+
+/* What is certain about a call that is over */
+typedef enum CallFate
+{
+	CALL_ANSWERED,				/* grpc_status is the other side's word */
+	CALL_NOT_PROCESSED,			/* certainly not processed: safe to send again */
+	CALL_AMBIGUOUS				/* sent, and no answer: may have been processed */
+} CallFate;
+
+/*
+ * Result of a call; valid during the callback only.  Strings are what the
+ * other side sent (UTF-8 expected, not verified), never NULL.
+ */
+typedef struct CallResult
+{
+	CallFate	fate;
+	int			grpc_status;	/* with CALL_ANSWERED; 0 = OK */
+	const char *message;		/* grpc-message, percent-decoded, or our words */
+	const char *detail_type;	/* last part of the type_url of the first error
+								 * detail, such as NamespaceNotFoundFailure */
+	const uint8 *reply;			/* encoded reply message */
+	size_t		reply_len;
+} CallResult;
+
+typedef void (*CallDone) (void *arg, const CallResult *result);
+
+/* A unary call.  All pointers must stay valid until done() is called. */
+typedef struct Call
+{
+	const char *path;			/* :path, for instance
+								 * /temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo */
+	const char *namespace_name; /* for the header temporal-namespace, or NULL */
+	const uint8 *message;		/* encoded request ... */
+	size_t		message_len;
+	const uint8 *suffix;		/* ... and bytes appended to it, or NULL */
+	size_t		suffix_len;
+	int			timeout_ms;		/* grpc-timeout, and our own deadline */
+	CallDone	done;
+	void	   *arg;
+} Call;
+
+typedef enum ChannelState
+{
+	CHANNEL_IDLE,				/* no connection for new calls; connect first */
+	CHANNEL_CONNECTING,
+	CHANNEL_READY,				/* calls can be made */
+	CHANNEL_FAILED				/* the last attempt to connect failed */
+} ChannelState;
+
+/* Why a channel could not be connected, for operators */
+typedef struct ChannelError
+{
+	const char *code;			/* CONNECTION_FAILED, NAME_RESOLUTION_FAILED,
+								 * TLS_FAILED, NOT_HTTP2, CONFIGURATION */
+	char		message[512];	/* never holds a secret */
+	bool		needs_operator; /* waiting alone will not mend it (TLS, options) */
+} ChannelError;
+
+/* Filled by server.c; strings are owned by the caller and copied by the channel. */
+typedef struct ChannelOptions
+{
+	const char *address;		/* host:port; [v6]:port */
+	bool		tls;
+	const char *tls_server_name;	/* SNI and verification; NULL = host */
+	bool		tls_disable_host_verification;
+	const char *tls_server_ca_cert_path;	/* NULL = the system's */
+	const char *tls_server_ca_cert_data;	/* PEM */
+	const char *tls_client_cert_path;
+	const char *tls_client_cert_data;
+	const char *tls_client_key_path;
+	const char *tls_client_key_data;
+	const char *authority;		/* :authority; NULL = address */
+	const char *api_key;		/* bearer token, or NULL */
+	const char *api_key_path;	/* read at each connect, or NULL */
+	int			nmetadata;		/* grpc_meta_*: lower-case keys */
+	const char **metadata_keys;
+	const char **metadata_values;
+	int			connect_timeout_ms;
+} ChannelOptions;
+
+typedef struct Channel Channel;
+
+/*
+ * Told when a channel becomes ready, idle (GOAWAY, connection lost) or failed.
+ * error is NULL unless state is CHANNEL_FAILED, or CHANNEL_IDLE after a loss
+ * of the connection (not after a GOAWAY).
+ */
+typedef void (*ChannelStateChanged) (void *arg, Channel *channel,
+									 ChannelState state, const ChannelError *error);
+
+extern Channel *tc_channel_create(const ChannelOptions *options,
+								  ChannelStateChanged changed, void *arg);
+extern void tc_channel_connect(Channel *channel);
+extern ChannelState tc_channel_state(const Channel *channel);
+
+/* How many more calls can be started now; 0 unless READY. */
+extern int	tc_channel_capacity(const Channel *channel);
+
+/* Start a call; requires tc_channel_capacity() > 0.  Bytes leave with tc_channel_flush(). */
+extern void tc_channel_call(Channel *channel, const Call *call);
+extern void tc_channel_flush(Channel *channel);
+
+/* "TLSv1.3" or NULL for cleartext; valid while the channel lives. */
+extern const char *tc_channel_tls_version(const Channel *channel);
+
+/*
+ * Close the channel at once: callbacks of calls in flight are run with
+ * CALL_AMBIGUOUS or CALL_NOT_PROCESSED, then the channel is gone.
+ */
+extern void tc_channel_destroy(Channel *channel);
+
+#endif							/* TC_TRANSPORT_H */

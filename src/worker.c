@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The process that carries the requests of one database.
+ *
+ * One event loop: the latch (requests were committed), sockets and timers.
+ * Each turn checks for interrupts, so that DROP DATABASE, a shutdown or a
+ * crash elsewhere never wait for Temporal.  What a turn does is in
+ * dispatch.c.
+ *
+ * An idle worker sleeps: no transaction, no polling, but for a slow look at
+ * the latest completed transaction id in case a wake was missed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "dispatch.h"
+#include "event_loop.h"
+#include "outbox.h"
+#include "ping.h"
+#include "shared_state.h"
+#include "temporal_complete.h"
+#include "transaction.h"
+#include "worker.h"
+
+/* How long a worker that has to leave waits for answers */
+#define LEAVE_WAIT_MS 500
+
+/* Due times, monotonic ms */
+static LoopTimer poll_timer;
+static LoopTimer rotate_timer;
+static LoopTimer idle_timer;
+static bool poll_is_due;
+static bool rotate_is_due = true;
+static bool idle_is_due;		/* only wakes the loop */
+static int64 busy_at;			/* when there was something to do last */
+
+static uint32 wait_event;
+
+/* Latest completed transaction id at the last look at all queues */
+static uint64 looked_at_xid;
+
+static void begin(void *arg);
+static void rotate(void *arg);
+static void set_flag(void *flag);
+static void take_wakes(void);
+static void poll_if_due(void);
+static void rotate_if_due(void);
+static void leave_if_idle(void);
+static void leave(WorkerExit reason);
+
+void
+tc_worker_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	bool		has_extension = false;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	tc_worker_attach();
+
+	/* outcomes that a crash takes back are found again, see the internals document */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	tc_event_loop_init();
+	wait_event = tc_wait_event_new("TemporalCompleteWorker");
+	if (!tc_run_transaction(begin, &has_extension))
+		proc_exit(1);
+	if (!has_extension)
+		leave(WORKER_EXIT_NO_EXTENSION);
+
+	busy_at = tc_monotonic_ms();
+	for (;;)
+	{
+		bool		more;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		take_wakes();
+		poll_if_due();
+		rotate_if_due();
+		tc_ping_turn();
+		more = tc_dispatch_turn();
+		if (tc_dispatch_extension_is_gone())
+			leave(WORKER_EXIT_NO_EXTENSION);
+		if (tc_worker_asked_to_leave())
+			leave(tc_dispatch_is_idle() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
+		leave_if_idle();
+		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
+	}
+}
+
+/* The first transaction: is there something to do here at all? */
+static void
+begin(void *arg)
+{
+	if (!OidIsValid(tc_relation_oid("outbox")))
+		return;
+	tc_dispatch_init();
+	*(bool *) arg = true;
+}
+
+static void
+take_wakes(void)
+{
+	uint32		bits[TC_WAKE_WORDS];
+	bool		all;
+
+	if (!tc_worker_take_wakes(bits, &all))
+		return;
+	busy_at = tc_monotonic_ms();
+	if (all)
+		tc_dispatch_wake_all(true);
+	else
+		tc_dispatch_wake(bits);
+}
+
+static void
+set_flag(void *flag)
+{
+	*(bool *) flag = true;
+}
+
+/*
+ * Every temporal_complete.safety_poll_interval, look at all queues if a
+ * transaction has completed since; seeing that takes no transaction.
+ */
+static void
+poll_if_due(void)
+{
+	if (poll_is_due)
+	{
+		uint64		xid = tc_latest_completed_xid();
+
+		if (xid != looked_at_xid)
+			tc_dispatch_wake_all(false);
+		looked_at_xid = xid;
+		poll_is_due = false;
+	}
+	if (!poll_timer.armed)
+		tc_timer_set(&poll_timer, tc_monotonic_ms() + tc_safety_poll_interval * INT64CONST(1000),
+					 set_flag, &poll_is_due);
+}
+
+static void
+rotate(void *arg)
+{
+	*(TimestampTz *) arg = tc_delivery_rotate();
+}
+
+static void
+rotate_if_due(void)
+{
+	TimestampTz next = 0;
+	int64		wait;
+
+	if (!rotate_is_due)
+		return;
+	rotate_is_due = false;
+	if (tc_run_transaction(rotate, &next))
+		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+	else
+		wait = 60000;
+	tc_timer_set(&rotate_timer, tc_monotonic_ms() + Max(wait, 1000), set_flag, &rotate_is_due);
+}
+
+/* A worker that has had nothing to do for long makes room for another database's. */
+static void
+leave_if_idle(void)
+{
+	int64		now = tc_monotonic_ms();
+	int64		leave_at = busy_at + tc_worker_idle_timeout * INT64CONST(1000);
+
+	if (!tc_dispatch_is_idle() || tc_ping_is_busy())
+	{
+		busy_at = now;
+		return;
+	}
+	if (tc_worker_idle_timeout < 0)
+		return;
+	if (leave_at <= now)
+		leave(WORKER_EXIT_IDLE);
+	if (!idle_timer.armed)
+		tc_timer_set(&idle_timer, leave_at, set_flag, &idle_is_due);
+}
+
+/*
+ * Leave, but first give what is in flight a moment to be answered: what is
+ * not will have to be sent again.  Returns only if the slot was kept, because
+ * something came up while the worker was idle.
+ */
+static void
+leave(WorkerExit reason)
+{
+	int64		until = tc_monotonic_ms() + LEAVE_WAIT_MS;
+
+	if (reason == WORKER_EXIT_ASKED)
+	{
+		tc_dispatch_stop();
+		(void) tc_dispatch_turn();
+		while (tc_dispatch_in_flight() > 0 && tc_monotonic_ms() < until)
+		{
+			CHECK_FOR_INTERRUPTS();
+			(void) tc_event_loop_wait(until - tc_monotonic_ms(), wait_event);
+			(void) tc_dispatch_turn();
+		}
+	}
+	if (tc_worker_detach(reason))
+		proc_exit(0);
+}
