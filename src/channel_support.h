@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * channel_support.h
+ *	  What the rooms of a channel share: its errors and its small files.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_CHANNEL_SUPPORT_H
+#define TC_CHANNEL_SUPPORT_H
+
+#include "transport.h"
+
+/* Codes of a ChannelError */
+#define TC_ERROR_CONNECTION_FAILED "CONNECTION_FAILED"
+#define TC_ERROR_NAME_RESOLUTION_FAILED "NAME_RESOLUTION_FAILED"
+#define TC_ERROR_TLS_FAILED "TLS_FAILED"
+#define TC_ERROR_NOT_HTTP2 "NOT_HTTP2"
+#define TC_ERROR_CONFIGURATION "CONFIGURATION"
+
+/*
+ * Fill in an error.  needs_operator: waiting alone will not mend it.  A
+ * message that is too long is cut off.
+ */
+extern void tc_channel_error(ChannelError *error, const char *code, bool needs_operator,
+							 const char *fmt,...) pg_attribute_printf(4, 5);
+
+/*
+ * Contents of a file of at most 1 MiB, zero-terminated, to be given to
+ * tc_free_secret().  NULL, with *error filled in, if it cannot be read; what
+ * names the option for the message.
+ */
+extern char *tc_channel_read_file(const char *what, const char *path, ChannelError *error);
+
+/* Overwrite a zero-terminated string, and free it.  NULL is allowed. */
+extern void tc_free_secret(char *secret);
+
+#endif							/* TC_CHANNEL_SUPPORT_H */
