@@ -24,9 +24,13 @@ type MethodCounters struct {
 	Codes map[string]int64 `json:"codes"`
 	// Metadata is what the last request brought besides its message; credentials are not kept.
 	Metadata map[string][]string `json:"metadata"`
+	// Connections counts the connections that the requests came by.
+	Connections int `json:"connections"`
 	// FirstArrival and LastArrival are in microseconds since 1970.
 	FirstArrival int64 `json:"first_arrival"`
 	LastArrival  int64 `json:"last_arrival"`
+
+	peers map[string]bool
 }
 
 // IdentityCounters is the account of one identity that finishes activities, for one method.
@@ -152,12 +156,16 @@ func (i *Injector) arrived(ctx context.Context, method, identity string) (*Rule,
 
 	m := i.methods[method]
 	if m == nil {
-		m = &MethodCounters{Codes: map[string]int64{}, FirstArrival: now}
+		m = &MethodCounters{Codes: map[string]int64{}, FirstArrival: now, peers: map[string]bool{}}
 		i.methods[method] = m
 	}
 	m.Requests++
 	m.LastArrival = now
 	m.Metadata = md
+	if p, ok := peer.FromContext(ctx); ok {
+		m.peers[p.Addr.String()] = true
+		m.Connections = len(m.peers)
+	}
 	if finishesActivities(method) {
 		key := identityKey{identity, method}
 		id := i.identities[key]
