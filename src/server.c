@@ -26,8 +26,7 @@
 #include "compat.h"
 #include "server.h"
 #include "server_options.h"
-
-char	   *tc_default_server = NULL;
+#include "temporal_complete.h"
 
 /*---------------------------------------------------------------------------
  * For the worker

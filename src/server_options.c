@@ -164,13 +164,13 @@ address_problem(const char *value, bool needs_port)
 	{
 		size_t		len = strspn(value, HOST_CHARS);
 
+		if (strchr(value, ':') != strrchr(value, ':'))
+			return "An IPv6 address needs brackets.";
 		if (len == 0)
 			return "It does not begin with a host name.";
 		if (len > MAX_HOST_LEN)
 			return "The host name is too long.";
 		port = value + len;
-		if (*port == ':' && strchr(port + 1, ':') != NULL)
-			return "An IPv6 address needs brackets.";
 	}
 
 	if (*port == '\0')
@@ -202,7 +202,7 @@ time_problem(const ServerOption *option, const char *value, int *result)
 	if (value[unit] == '\0' && strcmp(value, "0") != 0)
 		return "It has no unit.";
 	if (!parse_int(value, result, milliseconds ? GUC_UNIT_MS : GUC_UNIT_S, &hint))
-		return "It is not a time.";
+		return "It is not a time, or too long a time.";
 	if (*result < option->min || *result > option->max)
 		return milliseconds ?
 			psprintf("It is outside of the range from %d ms to %d ms.", option->min, option->max) :
