@@ -1,0 +1,769 @@
+/*-------------------------------------------------------------------------
+ *
+ * grpc_stub.c
+ *	  A gRPC server that answers every call alike, as fast as it can.
+ *
+ * For measuring the extension without the cost of a real server, and for
+ * faults that a real server does not make on demand.  Cleartext HTTP/2, one
+ * thread.  Counts are printed as JSON on SIGUSR1, and at exit on SIGTERM or
+ * SIGINT.
+ *
+ *	  grpc_stub [--port N] [--delay MS] [--status N] [--message TEXT]
+ *				[--detail TYPE] [--reply HEX] [--fail-first N]
+ *				[--http-status N] [--no-status] [--reset CODE]
+ *				[--goaway-after N] [--goaway-code N] [--close-after N]
+ *				[--reset-connection-after N] [--max-streams N] [--hang]
+ *				[--silent] [--pong-never]
+ *
+ * --port 0 takes a free port; the port is printed in the first line.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <nghttp2/nghttp2.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OUTPUT_TARGET (64 * 1024)
+#define MAX_REPLY 4096
+
+typedef struct Stream Stream;
+
+typedef struct Session
+{
+	int			fd;
+	nghttp2_session *ng;
+	uint8_t		out[2 * OUTPUT_TARGET];
+	size_t		out_start;
+	size_t		out_len;
+	bool		waits_to_write;
+	bool		closing;		/* once all is sent */
+	bool		goaway;
+	bool		dead;
+	long		requests;
+	Stream	   *streams;		/* all that are open */
+	struct Session *next;		/* among all sessions */
+} Session;
+
+struct Stream
+{
+	Session    *session;		/* NULL = closed meanwhile */
+	int32_t		id;
+	long		number;			/* of the request */
+	size_t		body_len;
+	size_t		sent;			/* of the reply */
+	int64_t		due;			/* if the answer is delayed */
+	bool		queued;			/* among the delayed ones */
+	Stream	   *next_due;
+	Stream	   *prev;			/* among the session's */
+	Stream	   *next;
+};
+
+/* Options */
+static int	port = 7233;
+static int	delay_ms = 0;
+static int	grpc_status = 0;
+static const char *grpc_message = NULL;
+static const char *detail = NULL;
+static long fail_first = -1;	/* requests that are answered by status */
+static int	http_status = 200;
+static bool no_status = false;
+static long reset_code = -1;
+static long goaway_after = 0;
+static long goaway_code = 0;
+static long close_after = 0;
+static bool close_hard = false;
+static long max_streams = 0;
+static bool hang = false;
+static bool silent = false;
+static bool pong_never = false;
+
+/* The reply with its prefix, and the headers of status */
+static uint8_t reply[5 + MAX_REPLY];
+static size_t reply_len = 5;
+static char status_text[12];
+static char http_status_text[12];
+static char detail_text[512];
+
+static struct
+{
+	long		connections;
+	long		requests;
+	long		answered;
+	long		reset;			/* by the client */
+	long		lost;			/* streams open when a connection ended */
+	long		goaways;
+	long		pings;
+	long		bytes;			/* of request messages */
+}			counts;
+
+static int	epoll_fd;
+static Session *sessions = NULL;
+static Stream *first_due = NULL;
+static Stream *last_due = NULL;
+static nghttp2_session_callbacks *callbacks;
+static nghttp2_option *options;
+
+static void flush_session(Session *session);
+static void end_session(Session *session);
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+print_counts(void)
+{
+	printf("{\"connections\": %ld, \"requests\": %ld, \"answered\": %ld, \"reset\": %ld, "
+		   "\"lost\": %ld, \"goaways\": %ld, \"pings\": %ld, \"bytes\": %ld}\n",
+		   counts.connections, counts.requests, counts.answered, counts.reset,
+		   counts.lost, counts.goaways, counts.pings, counts.bytes);
+	fflush(stdout);
+}
+
+/*
+ * Header of which name and value stay where they are.
+ */
+static nghttp2_nv
+header(const char *name, const char *value)
+{
+	nghttp2_nv	nv = {
+		(uint8_t *) name, (uint8_t *) value, strlen(name), strlen(value),
+		NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+	};
+
+	return nv;
+}
+
+/*
+ * grpc-status, grpc-message and details; returns their number.
+ */
+static size_t
+status_headers(nghttp2_nv *nv, bool failed)
+{
+	size_t		n = 0;
+
+	if (no_status)
+		return 0;
+	nv[n++] = header("grpc-status", failed ? status_text : "0");
+	if (failed && grpc_message != NULL)
+		nv[n++] = header("grpc-message", grpc_message);
+	if (failed && detail_text[0] != '\0')
+		nv[n++] = header("grpc-status-details-bin", detail_text);
+	return n;
+}
+
+static ssize_t
+read_reply(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+		   nghttp2_data_source *source, void *arg)
+{
+	Stream	   *stream = source->ptr;
+	size_t		n = reply_len - stream->sent;
+	nghttp2_nv	trailers[3];
+	size_t		ntrailers;
+
+	(void) arg;
+	if (n > len)
+		n = len;
+	memcpy(buf, reply + stream->sent, n);
+	stream->sent += n;
+	if (stream->sent == reply_len)
+	{
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		ntrailers = status_headers(trailers, false);
+		if (ntrailers > 0)
+		{
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+			nghttp2_submit_trailer(ng, id, trailers, ntrailers);
+		}
+	}
+	return n;
+}
+
+static void
+answer(Stream *stream)
+{
+	Session    *session = stream->session;
+	bool		failed = grpc_status != 0 && (fail_first < 0 || stream->number <= fail_first);
+	nghttp2_nv	headers[5];
+	size_t		n = 0;
+
+	if (reset_code >= 0)
+	{
+		nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, stream->id, reset_code);
+		return;
+	}
+	counts.answered++;
+	headers[n++] = header(":status", http_status_text);
+	headers[n++] = header("content-type", http_status == 200 ? "application/grpc" : "text/html");
+	if (http_status != 200)
+		nghttp2_submit_response(session->ng, stream->id, headers, n, NULL);
+	else if (failed)
+	{
+		n += status_headers(headers + n, true);
+		nghttp2_submit_response(session->ng, stream->id, headers, n, NULL);
+	}
+	else
+	{
+		nghttp2_data_provider provider;
+
+		provider.source.ptr = stream;
+		provider.read_callback = read_reply;
+		nghttp2_submit_response(session->ng, stream->id, headers, n, &provider);
+	}
+}
+
+/*
+ * A request is complete.
+ */
+static void
+take_request(Stream *stream)
+{
+	Session    *session = stream->session;
+
+	stream->number = ++counts.requests;
+	session->requests++;
+	counts.bytes += stream->body_len > 5 ? stream->body_len - 5 : 0;
+
+	if (goaway_after > 0 && session->requests >= goaway_after && !session->goaway)
+	{
+		session->goaway = true;
+		counts.goaways++;
+		nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, stream->id, goaway_code, NULL, 0);
+	}
+	if (close_after > 0 && session->requests >= close_after)
+	{
+		session->closing = true;
+		return;
+	}
+	if (hang)
+		return;
+	if (delay_ms > 0)
+	{
+		stream->due = now_ms() + delay_ms;
+		stream->queued = true;
+		stream->next_due = NULL;
+		if (last_due != NULL)
+			last_due->next_due = stream;
+		else
+			first_due = stream;
+		last_due = stream;
+	}
+	else
+		answer(stream);
+}
+
+static int
+on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+	Session    *session = arg;
+	Stream	   *stream;
+
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0;
+	stream = calloc(1, sizeof(Stream));
+	stream->session = session;
+	stream->id = frame->hd.stream_id;
+	stream->next = session->streams;
+	if (stream->next != NULL)
+		stream->next->prev = stream;
+	session->streams = stream;
+	nghttp2_session_set_stream_user_data(ng, stream->id, stream);
+	return 0;
+}
+
+static int
+on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *arg)
+{
+	Stream	   *stream = nghttp2_session_get_stream_user_data(ng, id);
+
+	(void) flags;
+	(void) data;
+	(void) arg;
+	if (stream != NULL)
+		stream->body_len += len;
+	return 0;
+}
+
+static int
+on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+	Stream	   *stream;
+
+	(void) arg;
+	switch (frame->hd.type)
+	{
+		case NGHTTP2_HEADERS:
+		case NGHTTP2_DATA:
+			stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+			if (stream != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+				take_request(stream);
+			break;
+		case NGHTTP2_RST_STREAM:
+			counts.reset++;
+			break;
+		case NGHTTP2_PING:
+			counts.pings++;
+			break;
+	}
+	return 0;
+}
+
+static void
+unlink_stream(Stream *stream)
+{
+	Session    *session = stream->session;
+
+	if (stream->prev != NULL)
+		stream->prev->next = stream->next;
+	else
+		session->streams = stream->next;
+	if (stream->next != NULL)
+		stream->next->prev = stream->prev;
+	stream->session = NULL;
+	if (!stream->queued)
+		free(stream);
+}
+
+static int
+on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
+{
+	Stream	   *stream = nghttp2_session_get_stream_user_data(ng, id);
+
+	(void) code;
+	(void) arg;
+	if (stream != NULL)
+		unlink_stream(stream);
+	return 0;
+}
+
+static void
+begin_session(int fd)
+{
+	Session    *session = calloc(1, sizeof(Session));
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
+	nghttp2_settings_entry settings[1] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams}};
+	int			one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	session->fd = fd;
+	session->next = sessions;
+	sessions = session;
+	counts.connections++;
+	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+	nghttp2_session_server_new2(&session->ng, callbacks, session, options);
+	if (silent)
+		return;
+	nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, settings, max_streams > 0 ? 1 : 0);
+	nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0, 16 * 1024 * 1024);
+	flush_session(session);
+}
+
+/*
+ * The connection is over; the session itself is freed by reap_sessions().
+ */
+static void
+end_session(Session *session)
+{
+	if (session->dead)
+		return;
+	session->dead = true;
+	while (session->streams != NULL)
+	{
+		counts.lost++;
+		unlink_stream(session->streams);
+	}
+	if (close_hard)
+	{
+		struct linger linger = {1, 0};
+
+		setsockopt(session->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	}
+	close(session->fd);
+	nghttp2_session_del(session->ng);
+}
+
+static void
+reap_sessions(void)
+{
+	Session   **link = &sessions;
+
+	while (*link != NULL)
+	{
+		Session    *session = *link;
+
+		if (session->dead)
+		{
+			*link = session->next;
+			free(session);
+		}
+		else
+			link = &session->next;
+	}
+}
+
+static void
+flush_session(Session *session)
+{
+	bool		blocked = false;
+
+	while (!session->dead && !blocked && !silent)
+	{
+		while (session->out_len < OUTPUT_TARGET)
+		{
+			const uint8_t *data;
+			ssize_t		n = nghttp2_session_mem_send(session->ng, &data);
+
+			if (n <= 0)
+				break;
+			memcpy(session->out + session->out_len, data, n);
+			session->out_len += n;
+		}
+		if (session->out_len == session->out_start)
+			break;
+		for (;;)
+		{
+			ssize_t		n = send(session->fd, session->out + session->out_start,
+								 session->out_len - session->out_start, MSG_NOSIGNAL);
+
+			if (n < 0 && errno != EAGAIN)
+				end_session(session);
+			blocked = n < 0;
+			if (blocked)
+				break;
+			session->out_start += n;
+			if (session->out_start == session->out_len)
+			{
+				session->out_start = session->out_len = 0;
+				break;
+			}
+		}
+	}
+	if (session->dead)
+		return;
+	if (blocked != session->waits_to_write)
+	{
+		struct epoll_event event = {.data.ptr = session};
+
+		event.events = EPOLLIN | (blocked ? EPOLLOUT : 0);
+		epoll_ctl(epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
+		session->waits_to_write = blocked;
+	}
+	if ((session->closing && !blocked) ||
+		(!nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng)))
+		end_session(session);
+}
+
+static void
+read_session(Session *session)
+{
+	static uint8_t input[256 * 1024];
+	ssize_t		n = recv(session->fd, input, sizeof(input), 0);
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0)
+	{
+		end_session(session);
+		return;
+	}
+	if (silent)
+		return;
+	if (nghttp2_session_mem_recv(session->ng, input, n) < 0)
+		end_session(session);
+}
+
+/*
+ * Answer the requests whose delay is over.  Returns the time until the next.
+ */
+static int
+answer_due(void)
+{
+	int64_t		now = first_due ? now_ms() : 0;
+
+	while (first_due != NULL && first_due->due <= now)
+	{
+		Stream	   *stream = first_due;
+
+		first_due = stream->next_due;
+		if (first_due == NULL)
+			last_due = NULL;
+		stream->queued = false;
+		if (stream->session == NULL)
+			free(stream);
+		else
+			answer(stream);
+	}
+	for (Session *session = sessions; session != NULL; session = session->next)
+		flush_session(session);
+	return first_due ? (int) (first_due->due - now) : -1;
+}
+
+/*
+ * grpc-status-details-bin: google.rpc.Status with one detail of that type.
+ */
+static void
+make_detail(void)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char		url[128];
+	uint8_t		bytes[256];
+	size_t		n = 0;
+	size_t		out = 0;
+	size_t		url_len;
+
+	snprintf(url, sizeof(url), "type.googleapis.com/temporal.api.errordetails.v1.%s", detail);
+	url_len = strlen(url);
+	if (url_len > 120)
+	{
+		fprintf(stderr, "the type of the detail is too long\n");
+		exit(2);
+	}
+	bytes[n++] = 0x08;
+	bytes[n++] = (uint8_t) grpc_status;
+	bytes[n++] = 0x1a;
+	bytes[n++] = (uint8_t) (url_len + 2);
+	bytes[n++] = 0x0a;
+	bytes[n++] = (uint8_t) url_len;
+	memcpy(bytes + n, url, url_len);
+	n += url_len;
+
+	for (size_t i = 0; i < n; i += 3)
+	{
+		uint32_t	bits = bytes[i] << 16 | (i + 1 < n ? bytes[i + 1] << 8 : 0) |
+			(i + 2 < n ? bytes[i + 2] : 0);
+		size_t		chars = i + 2 < n ? 4 : n - i + 1;
+
+		for (size_t c = 0; c < chars; c++)
+			detail_text[out++] = digits[bits >> (18 - 6 * c) & 63];
+	}
+	detail_text[out] = '\0';
+}
+
+static void
+make_reply(const char *hex)
+{
+	size_t		len = strlen(hex) / 2;
+
+	if (len > MAX_REPLY)
+	{
+		fprintf(stderr, "the reply is too long\n");
+		exit(2);
+	}
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned int byte = 0;
+
+		sscanf(hex + 2 * i, "%2x", &byte);
+		reply[5 + i] = (uint8_t) byte;
+	}
+	reply[3] = (uint8_t) (len >> 8);
+	reply[4] = (uint8_t) len;
+	reply_len = 5 + len;
+}
+
+static void
+parse_options(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"port", required_argument, NULL, 'p'},
+		{"delay", required_argument, NULL, 'd'},
+		{"status", required_argument, NULL, 's'},
+		{"message", required_argument, NULL, 'm'},
+		{"detail", required_argument, NULL, 't'},
+		{"reply", required_argument, NULL, 'r'},
+		{"fail-first", required_argument, NULL, 'f'},
+		{"http-status", required_argument, NULL, 'h'},
+		{"no-status", no_argument, NULL, 'n'},
+		{"reset", required_argument, NULL, 'R'},
+		{"goaway-after", required_argument, NULL, 'g'},
+		{"goaway-code", required_argument, NULL, 'G'},
+		{"close-after", required_argument, NULL, 'c'},
+		{"reset-connection-after", required_argument, NULL, 'C'},
+		{"max-streams", required_argument, NULL, 'x'},
+		{"hang", no_argument, NULL, 'H'},
+		{"silent", no_argument, NULL, 'S'},
+		{"pong-never", no_argument, NULL, 'P'},
+		{NULL, 0, NULL, 0}
+	};
+	int			c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+	{
+		switch (c)
+		{
+			case 'p':
+				port = atoi(optarg);
+				break;
+			case 'd':
+				delay_ms = atoi(optarg);
+				break;
+			case 's':
+				grpc_status = atoi(optarg);
+				break;
+			case 'm':
+				grpc_message = optarg;
+				break;
+			case 't':
+				detail = optarg;
+				break;
+			case 'r':
+				make_reply(optarg);
+				break;
+			case 'f':
+				fail_first = atol(optarg);
+				break;
+			case 'h':
+				http_status = atoi(optarg);
+				break;
+			case 'n':
+				no_status = true;
+				break;
+			case 'R':
+				reset_code = atol(optarg);
+				break;
+			case 'g':
+				goaway_after = atol(optarg);
+				break;
+			case 'G':
+				goaway_code = atol(optarg);
+				break;
+			case 'C':
+				close_hard = true;
+				close_after = atol(optarg);
+				break;
+			case 'c':
+				close_after = atol(optarg);
+				break;
+			case 'x':
+				max_streams = atol(optarg);
+				break;
+			case 'H':
+				hang = true;
+				break;
+			case 'S':
+				silent = true;
+				break;
+			case 'P':
+				pong_never = true;
+				break;
+			default:
+				exit(2);
+		}
+	}
+	snprintf(status_text, sizeof(status_text), "%d", grpc_status);
+	snprintf(http_status_text, sizeof(http_status_text), "%d", http_status);
+	if (detail != NULL)
+		make_detail();
+}
+
+static int
+listen_on_port(void)
+{
+	int			fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+	};
+	socklen_t	len = sizeof(address);
+	int			one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
+		listen(fd, 1024) != 0 || getsockname(fd, (struct sockaddr *) &address, &len) != 0)
+	{
+		perror("could not listen");
+		exit(1);
+	}
+	printf("listening on port %d\n", ntohs(address.sin_port));
+	fflush(stdout);
+	return fd;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct epoll_event event;
+	struct epoll_event events[64];
+	sigset_t	signals;
+	int			listener;
+	int			signal_fd;
+	int			timeout = -1;
+
+	parse_options(argc, argv);
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal_fd = signalfd(-1, &signals, SFD_NONBLOCK);
+	listener = listen_on_port();
+	epoll_fd = epoll_create1(0);
+	event = (struct epoll_event) {.events = EPOLLIN, .data.ptr = &listener};
+	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
+	event = (struct epoll_event) {.events = EPOLLIN, .data.ptr = &signal_fd};
+	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, signal_fd, &event);
+
+	nghttp2_session_callbacks_new(&callbacks);
+	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_option_new(&options);
+	nghttp2_option_set_no_closed_streams(options, 1);
+	nghttp2_option_set_no_auto_ping_ack(options, pong_never);
+
+	for (;;)
+	{
+		int			n = epoll_wait(epoll_fd, events, 64, timeout);
+
+		for (int i = 0; i < n; i++)
+		{
+			void	   *what = events[i].data.ptr;
+			Session    *session = what;
+
+			if (what == &listener)
+			{
+				int			fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+
+				if (fd >= 0)
+					begin_session(fd);
+			}
+			else if (what == &signal_fd)
+			{
+				struct signalfd_siginfo info;
+
+				while (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+				{
+					print_counts();
+					if (info.ssi_signo != SIGUSR1)
+						exit(0);
+				}
+			}
+			else if (!session->dead && (events[i].events & ~EPOLLOUT))
+				read_session(session);
+		}
+		timeout = answer_due();
+		reap_sessions();
+	}
+}
