@@ -422,18 +422,21 @@ tc_options_apply(List *options, Oid catalog, ServerConfig *config)
  */
 
 /*
- * PostgreSQL logs the statement of an error: not one that has secrets in it.
+ * Errors hide their statement from the log, because it may have secrets in
+ * it: those of user mappings, or those that somebody gave to the server by
+ * mistake.
  */
-static int
-hide_secrets(Oid catalog)
-{
-	return errhidestmt(catalog == UserMappingRelationId);
-}
-
 static void
 report_unknown_option(const char *name, Oid catalog)
 {
 	StringInfoData names;
+	const char *where = NULL;
+
+	if (find_option(name, UserMappingRelationId) != NULL)
+		where = "It is an option of user mappings.";
+	else if (find_option(name, ForeignServerRelationId) != NULL ||
+			 is_metadata(name, ForeignServerRelationId))
+		where = "It is an option of servers.";
 
 	initStringInfo(&names);
 	for (int i = 0; i < lengthof(server_options); i++)
@@ -448,10 +451,11 @@ report_unknown_option(const char *name, Oid catalog)
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("invalid option \"%s\"", name),
+			 where ? errdetail("%s", where) : 0,
 			 names.len > 0 ?
 			 errhint("Valid options in this context are: %s.", names.data) :
 			 errhint("There are no valid options in this context."),
-			 hide_secrets(catalog)));
+			 errhidestmt(true)));
 }
 
 /* Naming a file makes the server read it, and its contents may be seen by others. */
@@ -465,7 +469,7 @@ check_may_name_file(const ServerOption *option)
 			 errmsg("permission denied to set option \"%s\"", option->name),
 			 errdetail("Only roles with privileges of the \"pg_read_server_files\" role may name files of the database server."),
 			 errhint("Give the contents instead of the file."),
-			 hide_secrets(option->catalog)));
+			 errhidestmt(true)));
 }
 
 /*
@@ -515,7 +519,7 @@ temporal_complete_fdw_validator(PG_FUNCTION_ARGS)
 					 errmsg("invalid value for option \"%s\"", def->defname),
 					 errdetail("%s", problem),
 					 errhint("%s", hint),
-					 hide_secrets(catalog)));
+					 errhidestmt(true)));
 		if (option != NULL && option->kind == OPTION_PATH)
 			check_may_name_file(option);
 	}
@@ -527,7 +531,7 @@ temporal_complete_fdw_validator(PG_FUNCTION_ARGS)
 				 errmsg("options do not go together"),
 				 errdetail("%s", problem),
 				 errhint("Change both in one statement, for instance with OPTIONS (ADD ..., DROP ...)."),
-				 hide_secrets(catalog)));
+				 errhidestmt(true)));
 
 	tc_wake_all_at_commit();
 
