@@ -314,10 +314,12 @@ func (w *waiting) status(t *testing.T) status {
 func (w *waiting) describe(t *testing.T) *workflowservice.DescribeActivityExecutionResponse {
 	t.Helper()
 	d, err := w.client.WorkflowService().DescribeActivityExecution(t.Context(), &workflowservice.DescribeActivityExecutionRequest{
-		Namespace:      "default",
-		ActivityId:     w.ActivityID,
-		RunId:          w.RunID,
-		IncludeOutcome: true,
+		Namespace:               "default",
+		ActivityId:              w.ActivityID,
+		RunId:                   w.RunID,
+		IncludeOutcome:          true,
+		IncludeHeartbeatDetails: true,
+		IncludeLastFailure:      true,
 	})
 	if err != nil {
 		t.Fatal(err)

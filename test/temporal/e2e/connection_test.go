@@ -284,7 +284,7 @@ func TestMetadata(t *testing.T) {
 		"x-tenant":           "blue",
 		"temporal-tier":      "gold, first",
 		"temporal-namespace": "default",
-		"client-name":        "temporal-postgres-complete",
+		"client-name":        "temporal-complete-postgresql",
 	} {
 		if values := got[name]; len(values) != 1 || values[0] != want {
 			t.Errorf("%s is %q, not %q", name, values, want)

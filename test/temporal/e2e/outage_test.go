@@ -208,7 +208,7 @@ func TestGoAway(t *testing.T) {
 	id := startMany(t, s.client, activities)
 	requests := 0
 	for requests < 3000 || heartbeatConnections(t, s) < connections {
-		requestAll(t, "goaway", id, "heartbeat_activity", fmt.Sprint(requests))
+		requestAll(t, "goaway", id, "heartbeat_activity", fmt.Sprintf("'%d'", requests))
 		requests += activities
 		awaitAllDelivered(t, id, requests)
 	}
