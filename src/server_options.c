@@ -98,7 +98,7 @@ static const ServerOption server_options[] = {
 	{"request_timeout", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(request_timeout_ms), "10s", 100, 60 * MS_PER_MIN},
 	{"retry_initial_interval", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(retry_initial_interval_ms), "200ms", 1, 24 * 60 * MS_PER_MIN},
 	{"retry_max_interval", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(retry_max_interval_ms), "10s", 1, 24 * 60 * MS_PER_MIN},
-	{"expire_after", ForeignServerRelationId, OPTION_TIME_S, CONFIG(expire_after_s), "0", 0, INT_MAX},
+	{"expire_after", ForeignServerRelationId, OPTION_TIME_S, CONFIG(expire_after_s), "0", 0, PG_INT32_MAX},
 
 	{"api_key", UserMappingRelationId, OPTION_API_KEY, CONFIG(channel.api_key)},
 	{"api_key_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.api_key_path)},
