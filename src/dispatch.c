@@ -30,6 +30,7 @@
 #include "dispatch.h"
 #include "event_loop.h"
 #include "outcome.h"
+#include "proof.h"
 #include "queue.h"
 #include "temporal_complete.h"
 #include "transaction.h"
@@ -105,6 +106,9 @@ static void channel_changed(PooledChannel *channel);
 static void timer_due(void *arg);
 static void process_answers(void);
 static void process_answer(Request *request);
+static void proof_found(Request *request, ProofVerdict verdict, const char *words,
+						int64 next_look);
+static void set_error_message(Request *request, const char *message);
 static void note_success(Queue *queue);
 static void note_failure(Queue *queue, const Request *request);
 static void set_queue_error(Queue *queue, const char *code, const char *message, int64 until);
@@ -151,6 +155,7 @@ tc_dispatch_init(void)
 
 	tc_queues_init(activate);
 	tc_channels_init(channel_changed);
+	tc_proofs_init(proof_found);
 	outbox_oid = tc_relation_oid("outbox");
 	find_queues = true;
 	tc_outbox_clear_queue_errors();
@@ -206,6 +211,7 @@ tc_dispatch_turn(void)
 	activated = false;
 	more = send_all();
 	process_answers();
+	tc_proofs_turn();
 	tc_channels_cleanup();
 	if (nunrecorded > 0 && record_not_before <= tc_monotonic_ms() &&
 		(nunrecorded >= RECORD_BATCH || tc_dispatch_in_flight() == 0 || stopping ||
@@ -313,7 +319,10 @@ process_answer(Request *request)
 			break;
 		case VERDICT_GONE:
 			note_success(queue);
-			note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+			if (!tc_method_is_heartbeat(request->method))
+				tc_proof_begin(request);
+			else
+				note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 			break;
 		case VERDICT_SEND_AGAIN:
 			tc_queue_push_back(request);
@@ -336,6 +345,57 @@ process_answer(Request *request)
 	}
 	tc_channels_release(request->channel);
 	request->channel = NULL;
+}
+
+/*
+ * What became of an earlier attempt of a request that got NOT_FOUND.  Also a
+ * first attempt can be one: the server retries within itself.  Where nothing
+ * can be proved, the answer counts if there was no doubt about it.
+ */
+static void
+proof_found(Request *request, ProofVerdict verdict, const char *words, int64 next_look)
+{
+	OutcomeKind kind = OUTCOME_REJECTED;
+
+	switch (verdict)
+	{
+		case PROOF_NOT_YET:
+			request->error_code = "CONFIRMING";
+			set_error_message(request, words);
+			request->next_attempt_at =
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), next_look - tc_monotonic_ms());
+			note_unrecorded(request);
+			return;
+		case PROOF_OURS:
+			kind = OUTCOME_DELIVERED;
+			request->error_code = NULL;
+			set_error_message(request, NULL);
+			break;
+		case PROOF_NOT_OURS:
+			request->error_code = "NOT_FOUND";
+			set_error_message(request, words);
+			break;
+		case PROOF_IMPOSSIBLE:
+			/* what Temporal answered says more, unless that is in doubt */
+			if (request->maybe_sent || strcmp(request->error_code, "NOT_FOUND") != 0)
+				set_error_message(request, words);
+			if (request->maybe_sent)
+				kind = OUTCOME_UNCONFIRMED;
+			request->error_code = "NOT_FOUND";
+			break;
+	}
+	note_outcome(request, kind);
+	activate(request->queue);
+}
+
+/* The message (UTF-8) that is recorded with a request; NULL = none. */
+static void
+set_error_message(Request *request, const char *message)
+{
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	request->error_message = message == NULL ? NULL :
+		MemoryContextStrdup(dispatch_context, message);
 }
 
 static void

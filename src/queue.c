@@ -267,7 +267,8 @@ tc_queue_has_room(const Queue *queue, int max_loaded)
 	return queue->nloaded < max_loaded &&
 		queue->loaded_bytes < QUEUE_LOADED_BYTES_MAX &&
 		loaded_bytes < LOADED_BYTES_MAX &&
-		queue->nretrying < QUEUE_RETRYING_MAX;
+		queue->nretrying < QUEUE_RETRYING_MAX &&
+		queue->nconfirming < QUEUE_CONFIRMING_MAX;
 }
 
 static void
@@ -309,6 +310,14 @@ tc_queue_retry_at(Request *request, int64 due)
 	queue->nretrying++;
 }
 
+void
+tc_queue_confirming(Request *request)
+{
+	drop_bytes(request);
+	request->state = REQUEST_CONFIRMING;
+	request->queue->nconfirming++;
+}
+
 Request *
 tc_queue_next_retry(Queue *queue)
 {
@@ -333,6 +342,8 @@ tc_queue_finish(Request *request)
 {
 	drop_bytes(request);
 	leave_chain(request);
+	if (request->state == REQUEST_CONFIRMING)
+		request->queue->nconfirming--;
 	request->state = REQUEST_FINISHED;
 }
 

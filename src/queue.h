@@ -25,6 +25,7 @@ typedef enum RequestState
 	REQUEST_IN_FLIGHT,
 	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
 	REQUEST_RETRYING,			/* waits for its next attempt, without its bytes */
+	REQUEST_CONFIRMING,			/* see proof.h; without its bytes */
 	REQUEST_FINISHED,			/* waits for its outcome to be recorded */
 	REQUEST_DROPPED				/* within tc_queue_unload() */
 } RequestState;
@@ -86,7 +87,9 @@ struct Queue
 	int			nloaded;		/* requests with bytes */
 	size_t		loaded_bytes;
 	int			nretrying;
+	int			nconfirming;
 	int			in_flight;
+	int			proofs_in_flight;
 
 	/* flow: see dispatch.c */
 	double		window;
@@ -117,6 +120,9 @@ struct Queue
 /* Told when a queue gets a request that can be sent */
 typedef void (*QueueReady) (Queue *queue);
 
+/* Requests that are being confirmed at the most, for a queue */
+#define QUEUE_CONFIRMING_MAX 2000
+
 extern void tc_queues_init(QueueReady ready);
 extern Queue *tc_queue_create(const QueueName *name);
 
@@ -142,6 +148,9 @@ extern void tc_queue_push_back(Request *request);
 
 /* Wait until due, without bytes. */
 extern void tc_queue_retry_at(Request *request, int64 due);
+
+/* Be confirmed, without bytes. */
+extern void tc_queue_confirming(Request *request);
 
 /* The request that is due first; NULL if none waits. */
 extern Request *tc_queue_next_retry(Queue *queue);

@@ -38,6 +38,7 @@ SELECT o.id, o.server, o.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        o.requested_by, o.requested_at,
        CASE WHEN NOT temporal.made_here(o.system_identifier, o.database) THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
+            WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.attempts > 0 OR e.server IS NOT NULL THEN 'retrying'
             ELSE 'queued'
        END AS state,

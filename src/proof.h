@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * proof.h
+ *	  Was it an earlier attempt of ours that ended the activity?
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_PROOF_H
+#define TC_PROOF_H
+
+#include "queue.h"
+
+typedef enum ProofVerdict
+{
+	PROOF_OURS,					/* the request took effect */
+	PROOF_NOT_OURS,				/* it did not, and never will */
+	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
+	PROOF_NOT_YET				/* cannot be decided yet: another look follows */
+} ProofVerdict;
+
+/*
+ * Told what was found, in words (UTF-8), from tc_proofs_turn(); may raise
+ * errors.  After PROOF_NOT_YET it is told again; next_look is monotonic ms.
+ */
+typedef void (*ProofFound) (Request *request, ProofVerdict verdict, const char *words,
+							int64 next_look);
+
+extern void tc_proofs_init(ProofFound found);
+
+/*
+ * Find out about a request that Temporal says is about no known activity.
+ * Its bytes are given up.
+ */
+extern void tc_proof_begin(Request *request);
+
+/* Evaluate what was answered, ask what is to be asked.  Calls are flushed. */
+extern void tc_proofs_turn(void);
+
+/* Calls whose end is awaited. */
+extern int	tc_proofs_in_flight(void);
+
+#endif							/* TC_PROOF_H */
