@@ -43,6 +43,9 @@
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
 
+/* For so long a database to which nobody may connect is not looked at again */
+#define UNUSABLE_RETRY_MS 60000
+
 /* How often to try again while no worker can be registered */
 #define STARVED_RETRY_MS 1000
 
@@ -62,7 +65,8 @@ typedef struct DatabaseEntry
 	int			slot;			/* of its worker, -1 = none */
 	BackgroundWorkerHandle *handle; /* NULL: started by a former launcher */
 	int64		started_at;		/* monotonic ms */
-	int64		not_before;		/* the next start */
+	bool		unusable;		/* nobody may connect to it */
+	int64		not_before;		/* the next start, or look */
 	int			backoff_ms;		/* 0 = it did not fail */
 } DatabaseEntry;
 
@@ -78,6 +82,7 @@ typedef struct DatabaseInfo
 {
 	Oid			database;
 	char		name[NAMEDATALEN];
+	bool		usable;			/* a worker can be connected to it */
 } DatabaseInfo;
 
 /* Those that wait longest come first */
@@ -91,7 +96,8 @@ static int64 starved_since = 0;
 static bool starved_reported = false;
 
 static void reload(void);
-static void take_wanted(void);
+static void look_at_wanted(void);
+static void want_all(void);
 static void look_at_leaving(void);
 static void look_at_slots(void);
 static void worker_left(DatabaseEntry *entry, const SlotView *view);
@@ -145,7 +151,7 @@ tc_launcher_main(Datum arg)
 		if (ConfigReloadPending)
 			reload();
 
-		take_wanted();
+		look_at_wanted();
 		look_at_leaving();
 		look_at_slots();
 		if (tc_enabled)
@@ -172,30 +178,58 @@ reload(void)
 		ereport(LOG,
 				(errmsg("temporal_complete.enabled is off: workers are stopped and requests wait")));
 	else if (!was_enabled && tc_enabled)
+	{
 		ereport(LOG,
 				(errmsg("temporal_complete.enabled is on: workers are started")));
+		want_all();
+	}
 }
 
 /* Note which databases were asked for. */
 static void
-take_wanted(void)
+look_at_wanted(void)
 {
 	Oid			wanted[TC_MAX_WANTED];
 	bool		look_at_all;
-	int			n = tc_launcher_take_wanted(wanted, &look_at_all);
+	bool		look_again;
+	int			n = tc_launcher_wanted(wanted, &look_at_all, &look_again);
+	dlist_iter	iter;
 
 	for (int i = 0; i < n; i++)
 		find_entry(wanted[i])->wanted = true;
 
 	if (look_at_all)
-	{
-		List	   *infos = read_databases();
-		ListCell   *lc;
+		want_all();
 
-		foreach(lc, infos)
-			find_entry(((DatabaseInfo *) lfirst(lc))->database)->wanted = true;
-		list_free_deep(infos);
+	if (look_again)
+	{
+		dlist_foreach(iter, &databases)
+		{
+			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+
+			if (entry->unusable)
+			{
+				entry->unusable = false;
+				entry->not_before = 0;
+			}
+		}
 	}
+}
+
+static void
+want_all(void)
+{
+	List	   *infos = read_databases();
+	ListCell   *lc;
+
+	foreach(lc, infos)
+	{
+		DatabaseInfo *info = lfirst(lc);
+
+		if (info->usable)
+			find_entry(info->database)->wanted = true;
+	}
+	list_free_deep(infos);
 }
 
 /* Try again at once when a worker of ours has made a place free. */
@@ -271,8 +305,9 @@ look_at_slots(void)
 		if (entry->slot >= 0 && entry->wanted)
 		{
 			/* It may have looked before the one who asked was committed */
-			tc_wake_worker(entry->database, NULL, true);
 			entry->wanted = false;
+			tc_launcher_served(entry->database);
+			tc_wake_worker(entry->database, NULL, true);
 		}
 		else if (entry->slot < 0 && !entry->wanted)
 			forget_entry(entry);
@@ -375,10 +410,29 @@ start_workers(void)
 		}
 		if (info == NULL)
 		{
-			/* It is gone, or nobody may connect to it. */
+			tc_launcher_served(entry->database);
 			forget_entry(entry);
 			continue;
 		}
+		if (!info->usable)
+		{
+			/*
+			 * Its sessions may ask again and again, so do not forget it at
+			 * once, but neither look at it for ever.
+			 */
+			if (entry->unusable)
+			{
+				tc_launcher_served(entry->database);
+				forget_entry(entry);
+			}
+			else
+			{
+				entry->unusable = true;
+				entry->not_before = now + UNUSABLE_RETRY_MS;
+			}
+			continue;
+		}
+		entry->unusable = false;
 
 		if (start_worker(entry, info->name))
 		{
@@ -438,6 +492,7 @@ start_worker(DatabaseEntry *entry, const char *name)
 	entry->handle = handle;
 	entry->slot = slot;
 	entry->wanted = false;
+	tc_launcher_served(entry->database);
 	entry->started_at = tc_monotonic_ms();
 	return true;
 }
@@ -549,8 +604,8 @@ next_timeout(void)
 }
 
 /*
- * Databases to which a worker can be connected.  No templates: they should
- * be without sessions.
+ * All databases.  Templates count as not usable: they should be without
+ * sessions.
  */
 static List *
 read_databases(void)
@@ -572,13 +627,12 @@ read_databases(void)
 		MemoryContext old;
 		DatabaseInfo *info;
 
-		if (row->datistemplate || !row->datallowconn ||
-			row->datconnlimit == DATCONNLIMIT_INVALID_DB)
-			continue;
 		old = MemoryContextSwitchTo(caller);
 		info = palloc(sizeof(DatabaseInfo));
 		info->database = row->oid;
 		strlcpy(info->name, NameStr(row->datname), NAMEDATALEN);
+		info->usable = !row->datistemplate && row->datallowconn &&
+			row->datconnlimit != DATCONNLIMIT_INVALID_DB;
 		infos = lappend(infos, info);
 		MemoryContextSwitchTo(old);
 	}

@@ -83,8 +83,9 @@ typedef struct SharedState
 	slock_t		mutex;			/* protects all up to mailboxes */
 	Latch	   *launcher_latch; /* NULL while there is none */
 	bool		starved;
-	bool		look_at_all;
-	int			nwanted;
+	bool		look_at_all;	/* wanted[] is full */
+	bool		look_again;		/* databases have changed */
+	int			nwanted;		/* entries stay until the launcher has served them */
 	Oid			wanted[TC_MAX_WANTED];
 	int			nbarred;
 	Oid			barred[MAX_BARRED]; /* an entry for each bar */
@@ -461,35 +462,49 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 		SetLatch(latch);
 }
 
-/* InvalidOid: only wake the launcher, something has changed. */
+/*
+ * InvalidOid: only wake the launcher, something has changed.  A database
+ * that is on the list already will be served, maybe not soon; the launcher is
+ * not woken for each transaction that commits there meanwhile.
+ */
 void
 tc_want_worker(Oid database)
 {
 	Latch	   *latch;
 
 	SpinLockAcquire(&shared->mutex);
+	latch = shared->launcher_latch;
 	if (OidIsValid(database))
 	{
-		int			i;
-
-		for (i = 0; i < shared->nwanted; i++)
+		for (int i = 0; i < shared->nwanted && latch != NULL; i++)
 		{
 			if (shared->wanted[i] == database)
-				break;
+				latch = NULL;
 		}
-		if (i == shared->nwanted)
+		if (latch != NULL)
 		{
 			if (shared->nwanted < TC_MAX_WANTED)
 				shared->wanted[shared->nwanted++] = database;
-			else
+			else if (!shared->look_at_all)
 				shared->look_at_all = true;
+			else
+				latch = NULL;
 		}
 	}
-	latch = shared->launcher_latch;
 	SpinLockRelease(&shared->mutex);
 
 	if (latch != NULL)
 		SetLatch(latch);
+}
+
+void
+tc_look_again(Oid database)
+{
+	tc_want_worker(database);
+	SpinLockAcquire(&shared->mutex);
+	shared->look_again = true;
+	SpinLockRelease(&shared->mutex);
+	tc_want_worker(InvalidOid);
 }
 
 bool
@@ -530,7 +545,7 @@ tc_unbar_database(Oid database)
 		}
 	}
 	SpinLockRelease(&shared->mutex);
-	tc_want_worker(database);
+	tc_look_again(database);
 }
 
 void
@@ -709,6 +724,7 @@ tc_launcher_attach(void)
 	before_shmem_exit(launcher_exit_callback, (Datum) 0);
 	SpinLockAcquire(&shared->mutex);
 	shared->launcher_latch = MyLatch;
+	shared->nwanted = 0;
 	shared->look_at_all = true;
 	SpinLockRelease(&shared->mutex);
 
@@ -740,7 +756,7 @@ tc_launcher_set_starved(bool starved)
 }
 
 int
-tc_launcher_take_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all)
+tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all, bool *look_again)
 {
 	int			n;
 
@@ -748,10 +764,26 @@ tc_launcher_take_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all)
 	n = shared->nwanted;
 	memcpy(wanted, shared->wanted, sizeof(Oid) * n);
 	*look_at_all = shared->look_at_all;
-	shared->nwanted = 0;
 	shared->look_at_all = false;
+	*look_again = shared->look_again;
+	shared->look_again = false;
 	SpinLockRelease(&shared->mutex);
 	return n;
+}
+
+void
+tc_launcher_served(Oid database)
+{
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < shared->nwanted; i++)
+	{
+		if (shared->wanted[i] == database)
+		{
+			shared->wanted[i] = shared->wanted[--shared->nwanted];
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
 }
 
 int

@@ -112,8 +112,11 @@ extern void tc_worker_answer_ping(const PingRequest *ping, const PingReply *repl
  */
 extern void tc_wake_worker(Oid database, const uint32 *bits, bool all);
 
-/* Tell the launcher to have a look at a database.  Cannot fail either. */
+/* Have the launcher start a worker in a database, if it can.  Cannot fail either. */
 extern void tc_want_worker(Oid database);
+
+/* The same, after something about the database has changed. */
+extern void tc_look_again(Oid database);
 
 /* Does a worker run, or start, in this database? */
 extern bool tc_has_worker(Oid database);
@@ -196,11 +199,16 @@ extern void tc_launcher_attach(void);
 extern void tc_launcher_set_starved(bool starved);
 
 /*
- * Take the list of the databases that were asked for; *look_at_all if there
- * were more than it holds.  Returns how many.
+ * Get the list of the databases that were asked for and not served yet;
+ * *look_at_all if there were more than it holds, *look_again if databases
+ * have changed (both are cleared).  Returns how many.
  */
-#define TC_MAX_WANTED 128
-extern int	tc_launcher_take_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all);
+#define TC_MAX_WANTED 256
+extern int	tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all,
+							   bool *look_again);
+
+/* The worker of a database has a slot, or the database is gone. */
+extern void tc_launcher_served(Oid database);
 
 extern int	tc_slot_count(void);
 extern void tc_slot_view(int slot, SlotView *view);

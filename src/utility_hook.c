@@ -177,8 +177,8 @@ empty_database(const char *name, bool is_template)
 }
 
 /*
- * Databases that come into being are looked at when they are committed: a
- * template may have the extension.  An extension that is dropped, by
+ * A database that comes into being, or changes, is looked at when that is
+ * committed: its template may have had the extension.  An extension that is dropped, by
  * whatever statement, ends its worker.
  */
 static void
@@ -187,8 +187,9 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 	if (prev_object_access)
 		prev_object_access(access, classId, objectId, subId, arg);
 
-	if (access == OAT_POST_CREATE && classId == DatabaseRelationId)
-		tc_want_worker_at_commit(objectId);
+	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
+		classId == DatabaseRelationId)
+		tc_look_again_at_commit(objectId);
 	else if (access == OAT_DROP && classId == ExtensionRelationId)
 	{
 		char	   *name = get_extension_name(objectId);

@@ -41,17 +41,19 @@
 /* How often a ping looks whether its worker is still there */
 #define PING_RECHECK_MS 1000
 
-/* The plans of one call of wait_for_request() */
-typedef struct RequestQuery
-{
-	SPIPlanPtr	row;
-	SPIPlanPtr	own;
-} RequestQuery;
+/* So many looks in vain are made whenever outcomes come; then they get rarer */
+#define EAGER_LOOKS 20
+#define MAX_PAUSE_MS 50
+
+/* Queries of wait_for_request(), prepared once a session */
+static SPIPlanPtr row_plan = NULL;
+static SPIPlanPtr own_plan = NULL;
 
 static int64 timeout_ms(const Interval *timeout);
-static bool read_request(RequestQuery *query, int64 id, Datum *row);
-static bool made_in_this_transaction(RequestQuery *query, int64 id);
-static void prepare(RequestQuery *query);
+static bool read_request(int64 id, Datum *row);
+static bool made_in_this_transaction(int64 id);
+static void prepare(SPIPlanPtr *plan, const char *query);
+static void pause_ms(long ms, uint32 wait_event);
 static void run(SPIPlanPtr plan, int64 id);
 static void check_ping_possible(void);
 static int	ping_timeout_ms(const char *server);
@@ -70,11 +72,10 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 {
 	static uint32 wait_event = 0;
 	ConditionVariable *cv = RecoveryInProgress() ? NULL : tc_outcomes_cv();
-	RequestQuery query = {0};
 	int64		id;
 	int64		timeout = -1;
 	int64		start = tc_monotonic_ms();
-	bool		first = true;
+	int			looks = 0;
 	Datum		row;
 
 	if (PG_ARGISNULL(0))
@@ -88,7 +89,10 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 		wait_event = tc_wait_event_new("TemporalCompleteWaitForRequest");
 
 	SPI_connect();
-	prepare(&query);
+	prepare(&row_plan,
+			"SELECT r, r.state FROM temporal.request r"
+			" WHERE r.id OPERATOR(pg_catalog.=) $1");
+	prepare(&own_plan, "SELECT temporal.made_in_this_transaction($1)");
 
 	/* See also what this very statement did, to say what is wrong with it. */
 	CommandCounterIncrement();
@@ -100,19 +104,18 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 		int64		left;
 
 		CHECK_FOR_INTERRUPTS();
-		if (read_request(&query, id, &row))
+		if (read_request(id, &row))
 			break;
 
-		if (first)
+		if (looks++ == 0)
 		{
-			if (made_in_this_transaction(&query, id))
+			if (made_in_this_transaction(id))
 				ereport(ERROR,
 						(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						 errmsg("request %lld was made in the current transaction", (long long) id),
 						 errdetail("It is sent after the transaction has committed."),
 						 errhint("Call wait_for_request() in another transaction, after COMMIT.")));
 			tc_warn_if_not_preloaded();
-			first = false;
 		}
 
 		left = cv != NULL ? RECHECK_MS : RECHECK_UNSIGNALLED_MS;
@@ -120,13 +123,14 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 			left = Min(left, start + timeout - tc_monotonic_ms());
 		if (left <= 0)
 			break;
-		if (cv != NULL)
-			(void) ConditionVariableTimedSleep(cv, left, wait_event);
-		else
+		pfree(DatumGetPointer(row));
+		if (cv == NULL)
+			pause_ms(left, wait_event);
+		else if (!ConditionVariableTimedSleep(cv, left, wait_event) &&
+				 looks > EAGER_LOOKS)
 		{
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 left, wait_event);
-			ResetLatch(MyLatch);
+			/* outcomes of others keep coming: wait for some more */
+			pause_ms(Min(left, Min(looks - EAGER_LOOKS, MAX_PAUSE_MS)), wait_event);
 		}
 	}
 	ConditionVariableCancelSleep();
@@ -156,17 +160,37 @@ timeout_ms(const Interval *timeout)
 }
 
 static void
-prepare(RequestQuery *query)
+prepare(SPIPlanPtr *plan, const char *query)
 {
 	Oid			argtypes[] = {INT8OID};
+	SPIPlanPtr	prepared;
 
-	query->row = SPI_prepare("SELECT r, r.state FROM temporal.request r"
-							 " WHERE r.id OPERATOR(pg_catalog.=) $1",
-							 1, argtypes);
-	query->own = SPI_prepare("SELECT temporal.made_in_this_transaction($1)",
-							 1, argtypes);
-	if (query->row == NULL || query->own == NULL)
+	if (*plan != NULL)
+		return;
+	prepared = SPI_prepare(query, 1, argtypes);
+	if (prepared == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(prepared);
+	*plan = prepared;
+}
+
+/* Sleep, whatever sets the latch meanwhile. */
+static void
+pause_ms(long ms, uint32 wait_event)
+{
+	int64		until = tc_monotonic_ms() + ms;
+
+	for (;;)
+	{
+		int64		left = until - tc_monotonic_ms();
+
+		if (left <= 0)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 left, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /*
@@ -185,18 +209,18 @@ run(SPIPlanPtr plan, int64 id)
 }
 
 /*
- * Read a request as the caller may see it, as a datum in the caller's memory
- * context.  Returns whether the request is finished.
+ * Read a request as the caller may see it, as a datum in the memory context
+ * outside SPI.  Returns whether the request is finished.
  */
 static bool
-read_request(RequestQuery *query, int64 id, Datum *row)
+read_request(int64 id, Datum *row)
 {
 	HeapTuple	tuple;
 	char	   *state;
 	bool		isnull;
 	bool		finished;
 
-	run(query->row, id);
+	run(row_plan, id);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -214,14 +238,14 @@ read_request(RequestQuery *query, int64 id, Datum *row)
 }
 
 static bool
-made_in_this_transaction(RequestQuery *query, int64 id)
+made_in_this_transaction(int64 id)
 {
 	bool		isnull;
 	bool		result;
 
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return false;
-	run(query->own, id);
+	run(own_plan, id);
 	result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	return result;
@@ -267,7 +291,7 @@ tc_ping(PG_FUNCTION_ARGS)
 	values[1] = text_or_null(reply.address, &nulls[1]);
 	values[2] = text_or_null(reply.server_version, &nulls[2]);
 	values[3] = text_or_null(reply.tls_version, &nulls[3]);
-	if (reply.ok)
+	if (reply.round_trip_ms > 0)
 	{
 		Interval   *round_trip = palloc0(sizeof(Interval));
 

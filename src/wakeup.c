@@ -22,14 +22,14 @@
 
 /* CREATE DATABASE bars its template, the others a single database */
 #define MAX_BARS 8
-#define MAX_WANTS 8
+#define MAX_CHANGED 8
 
 static bool wake_some = false;
 static bool wake_all = false;
 static uint32 wake_bits[TC_WAKE_WORDS];
 
-static Oid	wants[MAX_WANTS];
-static int	nwants = 0;
+static Oid	changed[MAX_CHANGED];
+static int	nchanged = 0;
 
 static Oid	bars[MAX_BARS];
 static int	nbars = 0;
@@ -59,12 +59,12 @@ tc_wake_all_at_commit(void)
 }
 
 void
-tc_want_worker_at_commit(Oid database)
+tc_look_again_at_commit(Oid database)
 {
-	if (!tc_preloaded() || nwants >= MAX_WANTS)
+	if (!tc_preloaded() || nchanged >= MAX_CHANGED)
 		return;
 	register_callback();
-	wants[nwants++] = database;
+	changed[nchanged++] = database;
 }
 
 void
@@ -118,8 +118,8 @@ transaction_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (wake_some || wake_all)
 				tc_wake_worker(MyDatabaseId, wake_some ? wake_bits : NULL, wake_all);
-			for (int i = 0; i < nwants; i++)
-				tc_want_worker(wants[i]);
+			for (int i = 0; i < nchanged; i++)
+				tc_look_again(changed[i]);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -130,7 +130,7 @@ transaction_callback(XactEvent event, void *arg)
 
 	while (nbars > 0)
 		tc_unbar_database(bars[--nbars]);
-	nwants = 0;
+	nchanged = 0;
 	if (wake_some)
 		memset(wake_bits, 0, sizeof(wake_bits));
 	wake_some = false;

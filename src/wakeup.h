@@ -14,8 +14,8 @@ extern void tc_wake_at_commit(uint32 queue_hash);
 /* The same for all queues: options have changed, the extension is new or gone. */
 extern void tc_wake_all_at_commit(void);
 
-/* At COMMIT of this transaction, have the launcher look at a database. */
-extern void tc_want_worker_at_commit(Oid database);
+/* At COMMIT of this transaction, have the launcher look at a database, new or changed. */
+extern void tc_look_again_at_commit(Oid database);
 
 /*
  * Keep workers out of a database until the end of this transaction, and

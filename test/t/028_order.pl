@@ -1,0 +1,144 @@
+# Requests for one activity go one after the other in the order in which they
+# were made, the first verdict wins, and nobody waits for another activity.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+my $temporal = start_temporal('main');
+
+# Few in flight, so that few need be read ahead to reach the bounds of memory
+$node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
+	  . " OPTIONS (address '" . $temporal->address . "', max_in_flight '50',"
+	  . " retry_initial_interval '100ms', retry_max_interval '500ms');"
+	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
+start_activities($temporal, $node, 'order', 1, 300);
+$node->safe_psql('postgres', 'GRANT SELECT ON pending_activity TO PUBLIC');
+
+sub token
+{
+	my ($activity) = @_;
+
+	return "(SELECT task_token FROM pending_activity WHERE activity_id = '$activity')";
+}
+
+sub ids
+{
+	return split(/\n/, $node->safe_psql('postgres', $_[0]));
+}
+
+# The calls that came for requests, which have to come in that order and each
+# after the one before it was answered.
+my $delay_ms = 30;
+
+sub is_in_order
+{
+	my ($what, @ids) = @_;
+	my %wanted = map { $_ => 1 } @ids;
+	my @arrived = grep { $wanted{ $_->{id} } } $temporal->arrivals_in_order;
+	my $overlaps = 0;
+
+	is_deeply([ map { $_->{id} } @arrived ], \@ids, "$what: in order");
+	for (my $i = 1; $i < @arrived; $i++)
+	{
+		$overlaps++
+		  if $arrived[$i]{first_arrival} < $arrived[ $i - 1 ]{first_arrival} + $delay_ms * 1000;
+	}
+	is($overlaps, 0, "$what: never two at once");
+	return;
+}
+
+# A session of another role, which is another queue of the worker
+$node->safe_psql('postgres', 'CREATE ROLE other');
+
+$temporal->fault(mode => 'delay', delay_ms => $delay_ms);
+
+# Many activities in one transaction, in turns
+my @together = ids(<<'EOS');
+SELECT CASE WHEN step < 5 THEN temporal.heartbeat_activity(task_token, to_jsonb(step))
+            WHEN step = 5 THEN temporal.complete_activity(task_token, to_jsonb('first verdict'::text))
+            WHEN step = 6 THEN temporal.fail_activity(task_token, 'second verdict')
+            ELSE temporal.heartbeat_activity(task_token) END
+  FROM generate_series(1, 7) step,
+       LATERAL (SELECT task_token FROM pending_activity WHERE activity_id IN ('1', '2', '3') ORDER BY activity_id, step) p;
+EOS
+is(scalar(@together), 21, 'requests for three activities in one transaction');
+
+# One transaction each, of two roles, by token and by ids
+my @apart;
+push @apart, ids('SELECT temporal.heartbeat_activity(' . token(4) . ", '$_')") for 1 .. 3;
+push @apart, $node->safe_psql('postgres',
+	q(SET ROLE other; SELECT temporal.heartbeat_activity_by_id('order-0', '4', '"by another role"')));
+push @apart, ids('SELECT temporal.heartbeat_activity(' . token(4) . ", '5')");
+push @apart, $node->safe_psql('postgres',
+	q(SET ROLE other; SELECT temporal.complete_activity_by_id('order-0', '4', '"by another role"')));
+await_finished($node);
+$temporal->clear_faults;
+
+foreach my $i (0 .. 2)
+{
+	is_in_order('activity ' . ($i + 1) . ' in one transaction', grep { ($_ - $together[0]) % 3 == $i } @together);
+}
+is_in_order('requests by two roles', @apart);
+is(states($node, q(activity_id IN ('1', '2', '3'))), "delivered|15\nrejected|6",
+	'heartbeats and the first verdicts are delivered, what came later is refused');
+is( $node->safe_psql('postgres',
+		q(SELECT DISTINCT verb, state, error_code, attempts FROM temporal.request WHERE activity_id IN ('1', '2', '3') ORDER BY 1, 2)),
+	"complete|delivered||1\nfail|rejected|NOT_FOUND|1\nheartbeat|delivered||1\nheartbeat|rejected|NOT_FOUND|1",
+	'and the view says so');
+is(states($node, q(activity_id = '4')), 'delivered|6', 'all requests by two roles are delivered');
+
+# A request that does not get through holds up those for its activity, nobody
+# else: however many wait behind it, and however large they are.
+sub check_stuck
+{
+	my ($what, $activity, $behind, $others) = @_;
+	my $session = $node->background_psql('postgres');
+
+	$session->query_safe('BEGIN');
+	my $stuck = $session->query_safe('SELECT temporal.heartbeat_activity(' . token($activity) . q{, '"stuck"')});
+	my $rule = $temporal->fault(identity => "postgresql:postgres/$stuck\@*",
+		mode => 'fail-before', error => 'UNAVAILABLE');
+	$session->query_safe($behind);
+	$session->query_safe('COMMIT');
+	$session->quit;
+	$node->poll_query_until('postgres', "SELECT attempts > 1 FROM temporal.request WHERE id = $stuck");
+
+	my @others = ids(<<EOS);
+SELECT temporal.complete_activity(task_token, to_jsonb(activity_id)) FROM pending_activity
+ WHERE activity_id::int BETWEEN $others
+EOS
+	my $list = join(',', @others);
+
+	ok( $node->poll_query_until('postgres', <<EOS), "$what: other activities do not wait");
+SELECT count(*) = @{[scalar(@others)]} FROM temporal.request WHERE id IN ($list) AND state = 'delivered'
+EOS
+	like(states($node, "id = $stuck"), qr/^(retrying|in_flight)\|1$/, "$what: the request is tried again and again");
+	is($node->safe_psql('postgres',
+			"SELECT count(*) FROM temporal.request WHERE activity_id = '$activity' AND finished_at IS NOT NULL"),
+		'0', "$what: those behind it wait");
+
+	$temporal->clear_faults($rule);
+	await_finished($node);
+	is($node->safe_psql('postgres',
+			"SELECT DISTINCT state FROM temporal.request WHERE activity_id = '$activity'"),
+		'delivered', "$what: all are delivered when it gets through");
+	return;
+}
+
+check_stuck('one behind', 5, 'SELECT temporal.heartbeat_activity(' . token(5) . ", '1')", '10 AND 59');
+check_stuck('many behind', 6,
+	'SELECT count(temporal.heartbeat_activity(t, to_jsonb(i))) FROM ' . token(6)
+	  . ' AS x(t), generate_series(1, 1500) i', '60 AND 109');
+check_stuck('large ones behind', 7,
+	q(SELECT count(temporal.heartbeat_activity(t, to_jsonb(repeat('x', 1900000)))) FROM )
+	  . token(7) . ' AS x(t), generate_series(1, 5) i', '110 AND 159');
+
+done_testing();
