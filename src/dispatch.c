@@ -9,11 +9,8 @@
  * transaction is ever open while the network is used, and an error in one of
  * them stops one queue, or one batch of outcomes, for a while.
  *
- * Flow of a queue: at most `window` of its requests are in flight.  The
- * window grows with each success up to max_in_flight, and is halved when the
- * server is overloaded or fails.  When only failures come back the queue
- * pauses as a whole, longer each time, and then probes with one request: a
- * server that refuses everything uses up nobody's attempts.
+ * How much may be in flight is decided in flow.c, in which order in queue.c,
+ * what is recorded how in recording.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,9 +26,11 @@
 #include "channels.h"
 #include "dispatch.h"
 #include "event_loop.h"
+#include "flow.h"
 #include "outcome.h"
 #include "proof.h"
 #include "queue.h"
+#include "recording.h"
 #include "temporal_complete.h"
 #include "transaction.h"
 
@@ -39,20 +38,8 @@
 #define READ_CHUNK 1024
 #define READ_FIRST 64
 
-/* Outcomes are recorded when there are so many, or the first one is so old */
-#define RECORD_BATCH 1024
-#define RECORD_DELAY_MS 5
-
-/* After an error while recording (disk full), and for rows that others are changing */
-#define RECORD_RETRY_MS 1000
-
 /* Nothing more is read while so many outcomes cannot be recorded */
 #define UNRECORDED_MAX 20000
-
-#define WINDOW_START 64
-#define WINDOW_SHRINK_INTERVAL_MS 100
-#define FAILURES_TO_PAUSE 8
-#define PAUSE_MAX_MS 10000
 
 /* A queue whose rows cannot be read, or whose options cannot be used, waits that long */
 #define QUEUE_BROKEN_MS 60000
@@ -68,13 +55,8 @@ static Queue **queues;
 static int	nqueues;
 static dlist_head active = DLIST_STATIC_INIT(active);
 
-/* Requests whose call is over; requests whose state is to be recorded */
+/* Requests whose call is over */
 static dlist_head answered = DLIST_STATIC_INIT(answered);
-static dlist_head unrecorded = DLIST_STATIC_INIT(unrecorded);
-static int	nunrecorded;
-static int64 record_at;			/* monotonic ms, if there are any */
-static int64 record_not_before; /* after an error */
-static LoopTimer record_timer;
 
 /* What was visible when this worker started may have been sent by another one */
 static ReadSnapshot *start_snapshot;
@@ -85,8 +67,6 @@ static int	nfree_places;
 static MemoryContext dispatch_context;	/* lives as long as the worker */
 static MemoryContext turn_context;	/* reset after each turn */
 
-static Oid	outbox_oid;
-static bool extension_is_gone;
 static bool find_queues;		/* look for queues that are not known yet */
 static bool stopping;
 static bool activated;			/* a queue became active since sending began */
@@ -109,13 +89,7 @@ static void process_answer(Request *request);
 static void proof_found(Request *request, ProofVerdict verdict, const char *words,
 						int64 next_look);
 static void set_error_message(Request *request, const char *message);
-static void note_success(Queue *queue);
-static void note_failure(Queue *queue, const Request *request);
-static void set_queue_error(Queue *queue, const char *code, const char *message, int64 until);
-static void clear_queue_error(Queue *queue);
 static void note_outcome(Request *request, OutcomeKind kind);
-static void note_unrecorded(Request *request);
-static bool extension_is_here(void);
 static bool needs_database(void);
 static void read_work(void *arg);
 static void discover_queues(void);
@@ -130,8 +104,6 @@ static bool send_all(void);
 static bool send_queue(Queue *queue);
 static void send_request(Request *request);
 static void call_done(void *arg, const CallResult *result);
-static void record_work(void *arg);
-static void record(void);
 
 void
 tc_dispatch_init(void)
@@ -156,7 +128,7 @@ tc_dispatch_init(void)
 	tc_queues_init(activate);
 	tc_channels_init(channel_changed);
 	tc_proofs_init(proof_found);
-	outbox_oid = tc_relation_oid("outbox");
+	tc_recording_init();
 	find_queues = true;
 	tc_outbox_clear_queue_errors();
 }
@@ -190,7 +162,7 @@ tc_dispatch_wake_all(bool try_now)
 		queues[i]->unread = true;
 		if (try_now)
 		{
-			queues[i]->paused_until = 0;
+			tc_flow_pause_until(queues[i], 0);
 			if (queues[i]->channel != NULL)
 				queues[i]->channel->connect_at = 0;
 			tc_queue_retry_now(queues[i]);
@@ -213,13 +185,10 @@ tc_dispatch_turn(void)
 	process_answers();
 	tc_proofs_turn();
 	tc_channels_cleanup();
-	if (nunrecorded > 0 && record_not_before <= tc_monotonic_ms() &&
-		(nunrecorded >= RECORD_BATCH || tc_dispatch_in_flight() == 0 || stopping ||
-		 record_at <= tc_monotonic_ms()))
-		record();
+	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
-	return (more || activated) && !extension_is_gone;
+	return more || activated;
 }
 
 void
@@ -243,12 +212,6 @@ int
 tc_dispatch_in_flight(void)
 {
 	return TC_MAX_IN_FLIGHT - nfree_places;
-}
-
-bool
-tc_dispatch_extension_is_gone(void)
-{
-	return extension_is_gone;
 }
 
 /* Look at the queue in the next turn.  Must not raise errors: callbacks use it. */
@@ -310,15 +273,15 @@ process_answer(Request *request)
 	switch (verdict)
 	{
 		case VERDICT_DELIVERED:
-			note_success(queue);
+			tc_flow_success(queue);
 			note_outcome(request, OUTCOME_DELIVERED);
 			break;
 		case VERDICT_REJECTED:
-			note_success(queue);
+			tc_flow_success(queue);
 			note_outcome(request, OUTCOME_REJECTED);
 			break;
 		case VERDICT_GONE:
-			note_success(queue);
+			tc_flow_success(queue);
 			if (!tc_method_is_heartbeat(request->method))
 				tc_proof_begin(request);
 			else
@@ -337,9 +300,9 @@ process_answer(Request *request)
 				request->maybe_sent |= request->may_have_taken_effect;
 				request->next_attempt_at =
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
-				note_failure(queue, request);
+				tc_flow_failure(queue, request);
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
-				note_unrecorded(request);
+				tc_recording_add(request);
 				break;
 			}
 	}
@@ -364,7 +327,7 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 			set_error_message(request, words);
 			request->next_attempt_at =
 				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), next_look - tc_monotonic_ms());
-			note_unrecorded(request);
+			tc_recording_add(request);
 			return;
 		case PROOF_OURS:
 			kind = OUTCOME_DELIVERED;
@@ -399,114 +362,21 @@ set_error_message(Request *request, const char *message)
 }
 
 static void
-note_success(Queue *queue)
-{
-	queue->failures = 0;
-	queue->pauses = 0;
-	queue->paused_until = 0;
-	if (queue->error_code != NULL)
-		clear_queue_error(queue);
-	if (queue->channel == NULL || queue->window >= queue->channel->config->max_in_flight)
-		return;
-	queue->window += queue->slow_start ? 1.0 : 1.0 / queue->window;
-	queue->window = Min(queue->window, queue->channel->config->max_in_flight);
-}
-
-static void
-note_failure(Queue *queue, const Request *request)
-{
-	int64		now = tc_monotonic_ms();
-	int			pause;
-
-	queue->failures++;
-	if (now - queue->shrunk_at >= WINDOW_SHRINK_INTERVAL_MS)
-	{
-		queue->shrunk_at = now;
-		queue->slow_start = false;
-		queue->window = Max(1.0, queue->window / 2);
-	}
-	if (queue->failures < FAILURES_TO_PAUSE || queue->paused_until > now)
-		return;
-
-	pause = Min(PAUSE_MAX_MS, tc_backoff_ms(request->channel->config, queue->pauses));
-	if (request->verdict == VERDICT_NEEDS_OPERATOR)
-		pause = Min(PAUSE_MAX_MS, request->channel->config->retry_max_interval_ms);
-	queue->pauses++;
-	queue->paused_until = now + pause;
-	queue->window = 1.0;
-	queue->slow_start = true;
-	set_queue_error(queue, request->error_code,
-					request->error_message ? request->error_message : "", queue->paused_until);
-}
-
-/* Say why all requests of the queue wait; the message is as it came from the wire. */
-static void
-set_queue_error(Queue *queue, const char *code, const char *message, int64 until)
-{
-	if (queue->error_code != NULL && strcmp(queue->error_code, code) == 0 &&
-		strncmp(queue->error_message, message, sizeof(queue->error_message) - 1) == 0 &&
-		queue->error_until == until)
-		return;
-	queue->error_code = code;
-	strlcpy(queue->error_message, message, sizeof(queue->error_message));
-	queue->error_until = until;
-	queue->error_changed = true;
-	activate(queue);
-}
-
-static void
-clear_queue_error(Queue *queue)
-{
-	queue->error_code = NULL;
-	queue->error_changed = true;
-	activate(queue);
-}
-
-static void
 note_outcome(Request *request, OutcomeKind kind)
 {
 	request->outcome = kind;
 	request->outcome_at = GetCurrentTimestamp();
 	tc_queue_finish(request);
-	note_unrecorded(request);
-}
-
-static void
-note_unrecorded(Request *request)
-{
-	if (request->unrecorded)
-		return;
-	request->unrecorded = true;
-	dlist_push_tail(&unrecorded, &request->record_node);
-	if (nunrecorded++ == 0)
-	{
-		record_at = tc_monotonic_ms() + RECORD_DELAY_MS;
-		tc_timer_set(&record_timer, record_at, timer_due, NULL);
-	}
+	tc_recording_add(request);
 }
 
 /*---- the database ----*/
-
-/* Is the extension still the one that was there at the start? */
-static bool
-extension_is_here(void)
-{
-	if (tc_relation_oid("outbox") != outbox_oid)
-		extension_is_gone = true;
-	return !extension_is_gone;
-}
 
 static bool
 channel_is_ready(const Queue *queue)
 {
 	return queue->channel != NULL &&
 		tc_channel_state(queue->channel->channel) == CHANNEL_READY;
-}
-
-static bool
-is_paused(const Queue *queue)
-{
-	return queue->paused_until > tc_monotonic_ms();
 }
 
 static bool
@@ -521,7 +391,7 @@ retry_is_due(Queue *queue)
 static bool
 wants_rows(Queue *queue)
 {
-	if (!queue->unread || is_paused(queue) || stopping || nunrecorded > UNRECORDED_MAX)
+	if (!queue->unread || tc_flow_is_paused(queue) || stopping || tc_recording_count() > UNRECORDED_MAX)
 		return false;
 	if (channel_is_ready(queue))
 		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
@@ -533,14 +403,14 @@ wants_rows(Queue *queue)
 static bool
 wants_retries(Queue *queue)
 {
-	return !is_paused(queue) && !stopping && channel_is_ready(queue) && retry_is_due(queue) &&
+	return !tc_flow_is_paused(queue) && !stopping && channel_is_ready(queue) && retry_is_due(queue) &&
 		queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
 }
 
 static bool
 wants_options(Queue *queue)
 {
-	return queue->channel == NULL && !is_paused(queue) &&
+	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
 		(queue->unread || queue->nready > 0 || retry_is_due(queue));
 }
 
@@ -571,9 +441,6 @@ static void
 read_work(void *arg)
 {
 	dlist_iter	iter;
-
-	if (!extension_is_here())
-		return;
 
 	rows_were_read = false;
 	if (find_queues)
@@ -617,7 +484,7 @@ static void
 reading_failed(void)
 {
 	if (reading != NULL)
-		reading->paused_until = tc_monotonic_ms() + QUEUE_BROKEN_MS;
+		tc_flow_pause_until(reading, tc_monotonic_ms() + QUEUE_BROKEN_MS);
 	reading = NULL;
 	read_not_before = tc_monotonic_ms() + READ_RETRY_MS;
 	tc_timer_set(&read_timer, read_not_before, timer_due, NULL);
@@ -648,8 +515,7 @@ discover_queues(void)
 			}
 			queues[at] = queue;
 			nqueues++;
-			queue->window = WINDOW_START;
-			queue->slow_start = true;
+			tc_flow_init(queue);
 			queue->unread = true;
 			activate(queue);
 		}
@@ -669,14 +535,13 @@ use_options(Queue *queue)
 	queue->channel = channel;
 	if (channel == NULL)
 	{
-		queue->paused_until = tc_monotonic_ms() + QUEUE_BROKEN_MS;
-		set_queue_error(queue, "CONFIGURATION", error, queue->paused_until);
+		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
+		tc_flow_set_error(queue, "CONFIGURATION", error, queue->paused_until);
 		tc_queue_unload(queue);
 	}
 	else
 	{
-		if (queue->error_code != NULL)
-			clear_queue_error(queue);
+		tc_flow_clear_error(queue);
 		queue->window = Min(queue->window, channel->config->max_in_flight);
 	}
 	activate(queue);
@@ -709,7 +574,7 @@ consume_row(void *arg, const OutboxRow *row)
 		request->outcome = OUTCOME_REJECTED;
 		request->outcome_at = GetCurrentTimestamp();
 		request->error_code = "MALFORMED";
-		note_unrecorded(request);
+		tc_recording_add(request);
 	}
 	else if (request != NULL && expire_after_s > 0 && request->state == REQUEST_READY &&
 			 TimestampDifferenceExceeds(row->requested_at, GetCurrentTimestamp(),
@@ -734,11 +599,7 @@ reload_retries(Queue *queue)
 		if (!tc_outbox_read_one(request->id, consume_retry, request))
 		{
 			/* somebody discarded it */
-			if (request->unrecorded)
-			{
-				dlist_delete(&request->record_node);
-				nunrecorded--;
-			}
+			tc_recording_remove(request);
 			tc_queue_forget(request);
 		}
 	}
@@ -793,8 +654,7 @@ send_all(void)
 			continue;
 		}
 		/* requests that found no place wait in the list of active queues */
-		if (queue->nready > 0 && channel_is_ready(queue) && !is_paused(queue) &&
-			queue->in_flight < (int) queue->window && !stopping)
+		if (queue->nready > 0 && channel_is_ready(queue) && tc_flow_has_room(queue) && !stopping)
 			continue;
 
 		dlist_delete(&queue->active_node);
@@ -814,24 +674,23 @@ send_queue(Queue *queue)
 	PooledChannel *channel = queue->channel;
 	Request    *request;
 
-	if (channel == NULL || is_paused(queue) || stopping ||
+	if (channel == NULL || tc_flow_is_paused(queue) || stopping ||
 		(queue->nready == 0 && !queue->unread && !retry_is_due(queue)))
 		return false;
 	if (!tc_channels_connect(channel))
 	{
 		if (tc_channels_backing_off(channel))
 		{
-			set_queue_error(queue, channel->error.code, channel->error.message,
+			tc_flow_set_error(queue, channel->error.code, channel->error.message,
 							channel->connect_at);
 			tc_queue_unload(queue);
 		}
 		return false;
 	}
-	if (queue->error_code != NULL && queue->pauses == 0)
-		clear_queue_error(queue);
+	if (queue->pauses == 0)
+		tc_flow_clear_error(queue);
 
-	while (queue->in_flight < (int) queue->window &&
-		   tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
+	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
 		   (request = tc_queue_pop_ready(queue)) != NULL)
 		send_request(request);
 	tc_channel_flush(channel->channel);
@@ -898,76 +757,4 @@ call_done(void *arg, const CallResult *result)
 		}
 	}
 	dlist_push_tail(&answered, &request->node);
-}
-
-/*---- outcomes ----*/
-
-static Outcome *record_outcomes;
-static Request **record_requests;
-static int	nrecord;
-
-static void
-record_work(void *arg)
-{
-	if (extension_is_here())
-		tc_outbox_record(record_outcomes, nrecord);
-}
-
-/* Record all that is to be recorded; what cannot be is tried again a second later. */
-static void
-record(void)
-{
-	dlist_iter	iter;
-	MemoryContext old = MemoryContextSwitchTo(turn_context);
-	bool		ok;
-
-	record_outcomes = palloc0(nunrecorded * sizeof(Outcome));
-	record_requests = palloc(nunrecorded * sizeof(Request *));
-	nrecord = 0;
-	dlist_foreach(iter, &unrecorded)
-	{
-		Request    *request = dlist_container(Request, record_node, iter.cur);
-		Outcome    *outcome = &record_outcomes[nrecord];
-		bool		finished = request->state == REQUEST_FINISHED;
-
-		record_requests[nrecord++] = request;
-		outcome->kind = finished ? request->outcome : OUTCOME_RETRY;
-		outcome->id = request->id;
-		outcome->xid = request->xid;
-		outcome->tid = request->tid;
-		outcome->attempts = request->attempts;
-		outcome->maybe_sent = request->maybe_sent;
-		outcome->at = request->outcome_at;
-		outcome->next_attempt_at = request->next_attempt_at;
-		outcome->error_code = request->error_code;
-		if (request->error_message != NULL)
-			outcome->error_message = tc_utf8_to_server(request->error_message,
-													   strlen(request->error_message), SIZE_MAX);
-		outcome->has_heartbeat_reply = request->has_heartbeat_reply;
-		outcome->heartbeat_reply = request->heartbeat_reply;
-	}
-	ok = tc_run_transaction(record_work, NULL);
-	MemoryContextSwitchTo(old);
-
-	if (ok && !extension_is_gone)
-	{
-		for (int i = 0; i < nrecord; i++)
-		{
-			Request    *request = record_requests[i];
-
-			if (!record_outcomes[i].recorded)
-				continue;
-			dlist_delete(&request->record_node);
-			request->unrecorded = false;
-			nunrecorded--;
-			if (request->state == REQUEST_FINISHED)
-				tc_queue_forget(request);
-		}
-		tc_worker_outcomes_recorded();
-	}
-	if (nunrecorded > 0)
-	{
-		record_not_before = record_at = tc_monotonic_ms() + RECORD_RETRY_MS;
-		tc_timer_set(&record_timer, record_at, timer_due, NULL);
-	}
 }

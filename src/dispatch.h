@@ -38,7 +38,4 @@ extern bool tc_dispatch_is_idle(void);
 /* Calls whose end is awaited. */
 extern int	tc_dispatch_in_flight(void);
 
-/* Was the extension found to be dropped? */
-extern bool tc_dispatch_extension_is_gone(void);
-
 #endif							/* TC_DISPATCH_H */

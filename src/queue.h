@@ -45,12 +45,13 @@ typedef struct Request
 	RequestMethod method;
 	RequestState state;
 	bool		maybe_sent;
-	bool		unrecorded;		/* in the list of those to be recorded */
+	bool		unrecorded;		/* its state is to be recorded ... */
+	bool		put_aside;		/* ... but not now: see recording.c */
 	int			attempts;		/* that went wrong, or the one that ended it */
 	int			refusals;		/* streams refused unprocessed, in a row */
 	TimestampTz requested_at;
 	dlist_node	node;			/* in ready or answered list */
-	dlist_node	record_node;	/* in the list of those to be recorded */
+	dlist_node	record_node;	/* in a list of recording.c */
 	pairingheap_node retry_node;
 	int64		due;			/* REQUEST_RETRYING: monotonic ms */
 	int			place;			/* REQUEST_IN_FLIGHT: see shared_state.h */

@@ -15,7 +15,30 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "outbox.h"
 #include "transaction.h"
+
+/* OID of temporal.outbox when it was first seen; whether it is gone since */
+static Oid	outbox_oid = InvalidOid;
+static bool extension_is_gone = false;
+
+bool
+tc_extension_is_gone(void)
+{
+	return extension_is_gone;
+}
+
+/* Is the extension there, and the one that was there before? */
+static bool
+extension_is_here(void)
+{
+	Oid			oid = tc_relation_oid("outbox");
+
+	if (!OidIsValid(outbox_oid))
+		outbox_oid = oid;
+	extension_is_gone = !OidIsValid(oid) || oid != outbox_oid;
+	return !extension_is_gone;
+}
 
 bool
 tc_run_transaction(void (*work) (void *arg), void *arg)
@@ -29,7 +52,10 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		MemoryContextSwitchTo(context);
-		work(arg);
+		if (extension_is_here())
+			work(arg);
+		else
+			ok = false;
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 	}

@@ -11,8 +11,15 @@
 /*
  * Run work(arg) in a transaction of its own, with a snapshot, in the current
  * memory context.  An error is logged and the transaction rolled back;
- * returns false then.
+ * returns false then.  Also if the extension is not there (any more): then
+ * work is not called.
  */
 extern bool tc_run_transaction(void (*work) (void *arg), void *arg);
+
+/*
+ * Was the extension found to be missing, or to have been dropped and created
+ * anew?  The worker ends then.
+ */
+extern bool tc_extension_is_gone(void);
 
 #endif							/* TC_TRANSACTION_H */

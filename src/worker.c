@@ -64,7 +64,6 @@ void
 tc_worker_main(Datum arg)
 {
 	Oid			database = DatumGetObjectId(arg);
-	bool		has_extension = false;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -82,10 +81,12 @@ tc_worker_main(Datum arg)
 
 	tc_event_loop_init();
 	wait_event = tc_wait_event_new("TemporalCompleteWorker");
-	if (!tc_run_transaction(begin, &has_extension))
+	if (!tc_run_transaction(begin, NULL))
+	{
+		if (tc_extension_is_gone())
+			leave(WORKER_EXIT_NO_EXTENSION);
 		proc_exit(1);
-	if (!has_extension)
-		leave(WORKER_EXIT_NO_EXTENSION);
+	}
 
 	busy_at = tc_monotonic_ms();
 	for (;;)
@@ -103,7 +104,7 @@ tc_worker_main(Datum arg)
 		rotate_if_due();
 		tc_ping_turn();
 		more = tc_dispatch_turn();
-		if (tc_dispatch_extension_is_gone())
+		if (tc_extension_is_gone())
 			leave(WORKER_EXIT_NO_EXTENSION);
 		if (tc_worker_asked_to_leave())
 			leave(tc_dispatch_is_idle() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
@@ -112,14 +113,10 @@ tc_worker_main(Datum arg)
 	}
 }
 
-/* The first transaction: is there something to do here at all? */
 static void
 begin(void *arg)
 {
-	if (!OidIsValid(tc_relation_oid("outbox")))
-		return;
 	tc_dispatch_init();
-	*(bool *) arg = true;
 }
 
 static void

@@ -1,0 +1,111 @@
+/*-------------------------------------------------------------------------
+ *
+ * flow.c
+ *	  How much of a queue may be in flight, and when it pauses.
+ *
+ * At most `window` requests of a queue are in flight.  The window grows with
+ * each success up to max_in_flight, and is halved when the server is
+ * overloaded or fails.  When only failures come back the queue pauses as a
+ * whole, longer each time, and then probes with one request: a server that
+ * refuses everything uses up nobody's attempts.
+ *
+ * Other queues are not touched, whatever happens to one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "flow.h"
+
+#define WINDOW_START 64
+#define WINDOW_SHRINK_INTERVAL_MS 100
+#define FAILURES_TO_PAUSE 8
+#define PAUSE_MAX_MS 10000
+
+void
+tc_flow_init(Queue *queue)
+{
+	queue->window = WINDOW_START;
+	queue->slow_start = true;
+}
+
+void
+tc_flow_success(Queue *queue)
+{
+	queue->failures = 0;
+	queue->pauses = 0;
+	queue->paused_until = 0;
+	tc_flow_clear_error(queue);
+	if (queue->channel == NULL || queue->window >= queue->channel->config->max_in_flight)
+		return;
+	queue->window += queue->slow_start ? 1.0 : 1.0 / queue->window;
+	queue->window = Min(queue->window, queue->channel->config->max_in_flight);
+}
+
+void
+tc_flow_failure(Queue *queue, const Request *request)
+{
+	const ServerConfig *config = request->channel->config;
+	int64		now = tc_monotonic_ms();
+	int			pause;
+
+	queue->failures++;
+	if (now - queue->shrunk_at >= WINDOW_SHRINK_INTERVAL_MS)
+	{
+		queue->shrunk_at = now;
+		queue->slow_start = false;
+		queue->window = Max(1.0, queue->window / 2);
+	}
+	if (queue->failures < FAILURES_TO_PAUSE || tc_flow_is_paused(queue))
+		return;
+
+	pause = request->verdict == VERDICT_NEEDS_OPERATOR ?
+		config->retry_max_interval_ms : tc_backoff_ms(config, queue->pauses);
+	queue->pauses++;
+	queue->window = 1.0;
+	queue->slow_start = true;
+	tc_flow_pause_until(queue, now + Min(pause, PAUSE_MAX_MS));
+	tc_flow_set_error(queue, request->error_code,
+					  request->error_message ? request->error_message : "",
+					  queue->paused_until);
+}
+
+void
+tc_flow_pause_until(Queue *queue, int64 until)
+{
+	queue->paused_until = until;
+}
+
+bool
+tc_flow_is_paused(const Queue *queue)
+{
+	return queue->paused_until > tc_monotonic_ms();
+}
+
+bool
+tc_flow_has_room(const Queue *queue)
+{
+	return queue->in_flight < (int) queue->window && !tc_flow_is_paused(queue);
+}
+
+void
+tc_flow_set_error(Queue *queue, const char *code, const char *message, int64 until)
+{
+	if (queue->error_code != NULL && strcmp(queue->error_code, code) == 0 &&
+		strncmp(queue->error_message, message, sizeof(queue->error_message) - 1) == 0 &&
+		queue->error_until == until)
+		return;
+	queue->error_code = code;
+	strlcpy(queue->error_message, message, sizeof(queue->error_message));
+	queue->error_until = until;
+	queue->error_changed = true;
+}
+
+void
+tc_flow_clear_error(Queue *queue)
+{
+	if (queue->error_code == NULL)
+		return;
+	queue->error_code = NULL;
+	queue->error_changed = true;
+}
