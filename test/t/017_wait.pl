@@ -5,7 +5,7 @@ use warnings;
 
 use FindBin;
 use IO::Socket::INET;
-use lib "$FindBin::RealBin/../lib";
+use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Workers;
