@@ -391,7 +391,8 @@ retry_is_due(Queue *queue)
 static bool
 wants_rows(Queue *queue)
 {
-	if (!queue->unread || tc_flow_is_paused(queue) || stopping || tc_recording_count() > UNRECORDED_MAX)
+	if (!queue->unread || tc_flow_is_paused(queue) || stopping ||
+		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
 		return false;
 	if (channel_is_ready(queue))
 		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
@@ -586,7 +587,8 @@ consume_row(void *arg, const OutboxRow *row)
 		note_outcome(request, maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 	}
 	reader->left--;
-	return reader->left > 0 && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+	return reader->left > 0 && tc_queue_takes_rows(queue) &&
+		tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
 }
 
 static void

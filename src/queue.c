@@ -84,6 +84,7 @@ static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
 static void make_ready(Request *request);
 static void leave_chain(Request *request);
+static void unblock(Request *request);
 static void drop_from_chain(uint64 hash);
 
 void
@@ -147,14 +148,15 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	request = new_request(queue, row);
 	request->maybe_sent = maybe_sent;
 	request->activity = hash;
-	load_bytes(request, row);
 
 	activity = activities_insert(activities, hash, &found);
 	if (found)
 	{
+		/* without bytes: however many wait here, they must not take others' room */
 		activity->last->next = request;
 		activity->last = request;
 		request->state = REQUEST_BLOCKED;
+		queue->nblocked++;
 	}
 	else
 	{
@@ -165,7 +167,10 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 			tc_queue_retry_at(request, tc_monotonic_ms() +
 							  TimestampDifferenceMilliseconds(now, row->next_attempt_at));
 		else
+		{
+			load_bytes(request, row);
 			make_ready(request);
+		}
 	}
 	return request;
 }
@@ -266,8 +271,13 @@ tc_queue_has_room(const Queue *queue, int max_loaded)
 		return true;
 	return queue->nloaded < max_loaded &&
 		queue->loaded_bytes < QUEUE_LOADED_BYTES_MAX &&
-		loaded_bytes < LOADED_BYTES_MAX &&
-		queue->nretrying < QUEUE_RETRYING_MAX &&
+		loaded_bytes < LOADED_BYTES_MAX;
+}
+
+bool
+tc_queue_takes_rows(const Queue *queue)
+{
+	return queue->nretrying + queue->nblocked < QUEUE_WAITING_MAX &&
 		queue->nconfirming < QUEUE_CONFIRMING_MAX;
 }
 
@@ -359,7 +369,16 @@ leave_chain(Request *request)
 	if (activity->first == NULL)
 		activities_delete(activities, request->activity);
 	else
-		make_ready(activity->first);
+		unblock(activity->first);
+}
+
+/* It is the request's turn: its bytes are read as those of one that is due. */
+static void
+unblock(Request *request)
+{
+	request->queue->nblocked--;
+	tc_queue_retry_at(request, 0);
+	queue_ready(request->queue);
 }
 
 void
@@ -398,7 +417,7 @@ tc_queue_unload(Queue *queue)
 	uint64		first_xid = PG_UINT64_MAX;
 	dlist_mutable_iter iter;
 
-	if (queue->nloaded == 0)
+	if (queue->nloaded == 0 && queue->nblocked == 0)
 		return;
 
 	/* ready ones that were tried before wait for their retry again */
@@ -411,10 +430,13 @@ tc_queue_unload(Queue *queue)
 		if (request->attempts > 0)
 			tc_queue_retry_at(request, 0);
 		else
+		{
 			request->state = REQUEST_BLOCKED;
+			queue->nblocked++;
+		}
 	}
 
-	dropped = palloc(sizeof(Request *) * queue->nloaded);
+	dropped = palloc(sizeof(Request *) * Max(queue->nblocked, 1));
 	requests_start_iterate(requests_by_id, &i);
 	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
 	{
@@ -423,6 +445,7 @@ tc_queue_unload(Queue *queue)
 		if (request->queue == queue && request->state == REQUEST_BLOCKED)
 		{
 			request->state = REQUEST_DROPPED;
+			queue->nblocked--;
 			dropped[ndropped++] = request;
 		}
 	}
@@ -472,7 +495,7 @@ drop_from_chain(uint64 hash)
 	if (activity->first == NULL)
 		activities_delete(activities, hash);
 	else if (activity->first->state == REQUEST_BLOCKED)
-		make_ready(activity->first);
+		unblock(activity->first);
 }
 
 void

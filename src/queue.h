@@ -31,8 +31,8 @@ typedef enum RequestState
 } RequestState;
 
 /*
- * A request in memory.  Its bytes are there only while it is blocked (then
- * only if there is room), ready, or in flight.
+ * A request in memory.  Its bytes are there only while it is ready or in
+ * flight.
  */
 typedef struct Request
 {
@@ -88,6 +88,7 @@ struct Queue
 	int			nloaded;		/* requests with bytes */
 	size_t		loaded_bytes;
 	int			nretrying;
+	int			nblocked;
 	int			nconfirming;
 	int			in_flight;
 	int			proofs_in_flight;
@@ -115,8 +116,8 @@ struct Queue
 #define LOADED_BYTES_MAX (16 * 1024 * 1024)
 #define QUEUE_LOADED_BYTES_MAX (4 * 1024 * 1024)
 
-/* Requests that wait for a retry, without bytes, at the most; for a queue */
-#define QUEUE_RETRYING_MAX 100000
+/* Requests that wait for a retry or behind another one, without bytes; for a queue */
+#define QUEUE_WAITING_MAX 50000
 
 /* Told when a queue gets a request that can be sent */
 typedef void (*QueueReady) (Queue *queue);
@@ -140,6 +141,9 @@ extern Request *tc_queue_add_malformed(Queue *queue, const OutboxRow *row);
 
 /* Is there room for bytes of more requests? */
 extern bool tc_queue_has_room(const Queue *queue, int max_loaded);
+
+/* Or do so many wait already that no more rows should be read? */
+extern bool tc_queue_takes_rows(const Queue *queue);
 
 /* First request that can be sent, taken from the ready list; NULL if there is none. */
 extern Request *tc_queue_pop_ready(Queue *queue);
