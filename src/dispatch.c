@@ -89,6 +89,8 @@ static void process_answer(Request *request);
 static void proof_found(Request *request, ProofVerdict verdict, const char *words,
 						int64 next_look);
 static void set_error_message(Request *request, const char *message);
+static bool has_expired(const Request *request, const ServerConfig *config);
+static void expire(Request *request);
 static void note_outcome(Request *request, OutcomeKind kind);
 static bool needs_database(void);
 static void read_work(void *arg);
@@ -277,15 +279,15 @@ process_answer(Request *request)
 			note_outcome(request, OUTCOME_DELIVERED);
 			break;
 		case VERDICT_REJECTED:
-			tc_flow_success(queue);
-			note_outcome(request, OUTCOME_REJECTED);
-			break;
 		case VERDICT_GONE:
 			tc_flow_success(queue);
-			if (!tc_method_is_heartbeat(request->method))
+			request->refusal = request->error_code;
+			if (tc_method_is_heartbeat(request->method))
+				note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+			else if (verdict == VERDICT_GONE || request->maybe_sent)
 				tc_proof_begin(request);
 			else
-				note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+				note_outcome(request, OUTCOME_REJECTED);
 			break;
 		case VERDICT_SEND_AGAIN:
 			tc_queue_push_back(request);
@@ -301,6 +303,11 @@ process_answer(Request *request)
 				request->next_attempt_at =
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
 				tc_flow_failure(queue, request);
+				if (has_expired(request, config))
+				{
+					expire(request);
+					break;
+				}
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
 				break;
@@ -311,20 +318,26 @@ process_answer(Request *request)
 }
 
 /*
- * What became of an earlier attempt of a request that got NOT_FOUND.  Also a
- * first attempt can be one: the server retries within itself.  Where nothing
- * can be proved, the answer counts if there was no doubt about it.
+ * What became of an earlier attempt of a request that was refused.  Also a
+ * first attempt can have been one that was applied: the server retries within
+ * itself.  Where nothing can be proved, the refusal counts if there was no
+ * doubt about it.
  */
 static void
 proof_found(Request *request, ProofVerdict verdict, const char *words, int64 next_look)
 {
 	OutcomeKind kind = OUTCOME_REJECTED;
+	bool		in_doubt = request->maybe_sent || strcmp(request->error_code, "CONFIRMING") == 0;
+
+	/* other refusals than NOT_FOUND say themselves what is wrong */
+	if (strcmp(request->refusal, "NOT_FOUND") == 0 &&
+		(verdict != PROOF_IMPOSSIBLE || in_doubt))
+		set_error_message(request, words);
 
 	switch (verdict)
 	{
 		case PROOF_NOT_YET:
 			request->error_code = "CONFIRMING";
-			set_error_message(request, words);
 			request->next_attempt_at =
 				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), next_look - tc_monotonic_ms());
 			tc_recording_add(request);
@@ -335,16 +348,12 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 			set_error_message(request, NULL);
 			break;
 		case PROOF_NOT_OURS:
-			request->error_code = "NOT_FOUND";
-			set_error_message(request, words);
+			request->error_code = request->refusal;
 			break;
 		case PROOF_IMPOSSIBLE:
-			/* what Temporal answered says more, unless that is in doubt */
-			if (request->maybe_sent || strcmp(request->error_code, "NOT_FOUND") != 0)
-				set_error_message(request, words);
+			request->error_code = request->refusal;
 			if (request->maybe_sent)
 				kind = OUTCOME_UNCONFIRMED;
-			request->error_code = "NOT_FOUND";
 			break;
 	}
 	note_outcome(request, kind);
@@ -359,6 +368,22 @@ set_error_message(Request *request, const char *message)
 		pfree(request->error_message);
 	request->error_message = message == NULL ? NULL :
 		MemoryContextStrdup(dispatch_context, message);
+}
+
+/* Is it older than the server's expire_after? */
+static bool
+has_expired(const Request *request, const ServerConfig *config)
+{
+	return config->expire_after_s > 0 &&
+		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC;
+}
+
+/* Give up a request that is too old; what its last attempt was told stays its message. */
+static void
+expire(Request *request)
+{
+	request->error_code = "EXPIRED";
+	note_outcome(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 }
 
 static void
@@ -563,7 +588,6 @@ consume_row(void *arg, const OutboxRow *row)
 	Reader	   *reader = arg;
 	Queue	   *queue = reader->queue;
 	bool		maybe_sent = row->maybe_sent || tc_snapshot_sees(start_snapshot, row->xid);
-	int			expire_after_s = queue->channel ? queue->channel->config->expire_after_s : 0;
 	Request    *request;
 	bool		malformed;
 
@@ -577,14 +601,12 @@ consume_row(void *arg, const OutboxRow *row)
 		request->error_code = "MALFORMED";
 		tc_recording_add(request);
 	}
-	else if (request != NULL && expire_after_s > 0 && request->state == REQUEST_READY &&
-			 TimestampDifferenceExceeds(row->requested_at, GetCurrentTimestamp(),
-										expire_after_s * 1000))
+	else if (request != NULL && request->state == REQUEST_READY && queue->channel != NULL &&
+			 has_expired(request, queue->channel->config))
 	{
 		dlist_delete(&request->node);
 		queue->nready--;
-		request->error_code = "EXPIRED";
-		note_outcome(request, maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+		expire(request);
 	}
 	reader->left--;
 	return reader->left > 0 && tc_queue_takes_rows(queue) &&

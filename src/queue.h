@@ -62,6 +62,7 @@ typedef struct Request
 	/* result of the last call */
 	Verdict		verdict;
 	bool		may_have_taken_effect;
+	const char *refusal;		/* error_code that is being doubted: see proof.h */
 	const char *error_code;		/* constant, or NULL */
 	char	   *error_message;	/* as it came (UTF-8), or NULL */
 	bool		has_heartbeat_reply;

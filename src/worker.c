@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -109,6 +110,9 @@ tc_worker_main(Datum arg)
 		if (tc_worker_asked_to_leave())
 			leave(tc_dispatch_is_idle() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
 		leave_if_idle();
+		/* nobody should wait for statistics while this process sleeps */
+		if (!more && tc_dispatch_in_flight() == 0)
+			pgstat_report_stat(true);
 		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
 	}
 }
