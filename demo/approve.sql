@@ -1,0 +1,2 @@
+-- Approved.
+UPDATE orders SET status = 'approved', approved_by = 'ann' WHERE id = 1;
