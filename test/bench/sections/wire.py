@@ -1,0 +1,40 @@
+"""wire: CPU of the worker for a completion, beside h2load's for a request of the same size to the same stub."""
+
+import os
+import re
+import subprocess
+
+PATH = "/temporal.api.workflowservice.v1.WorkflowService/RespondActivityTaskCompletedById"
+
+
+def h2load(bench, requests, body):
+    """CPU seconds of h2load for so many requests, over one connection, as many at once as our worker has."""
+    command = [bench.programs["h2load"], "-n", str(requests), "-c", "1", "-m", "500", "-d", body,
+               "-H", "content-type: application/grpc", "-H", "te: trailers",
+               f"http://127.0.0.1:{bench.stub.port}{PATH}"]
+    before = os.times()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    after = os.times()
+    succeeded = re.search(r"(\d+) succeeded", done.stdout)
+    if not succeeded or int(succeeded.group(1)) != requests:
+        raise RuntimeError(f"h2load: {done.stdout}")
+    return (after.children_user - before.children_user) + (after.children_system - before.children_system)
+
+
+def measure(bench):
+    count = bench.pick(50_000, 200_000)
+    bench.drain(5_000)      # connects, fills caches
+    counts = bench.stub.counts()
+    bench.drain(1_000)
+    size = (bench.stub.counts()["bytes"] - counts["bytes"]) // 1_000
+    body = os.path.join(bench.work, "body")
+    with open(body, "wb") as file:
+        file.write(b"\0" + size.to_bytes(4, "big") + bytes(size))
+
+    ours, theirs = [], []
+    for _ in range(bench.pick(3, 5)):
+        ours.append(bench.drain(count)[1] / count * 1e6)
+        theirs.append(h2load(bench, count, body) / count * 1e6)
+        bench.tidy()
+    bench.add("wire", f"CPU of the worker for a completion ({size} bytes), all of it", "us", ours, theirs,
+              "h2load, a request", goal=("ratio", "<=", 1.5))
