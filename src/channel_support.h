@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * channel_support.h
- *	  What the rooms of a channel share: its errors and its small files.
+ *	  What the rooms of a channel share: its errors, files and options.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,5 +33,12 @@ extern char *tc_channel_read_file(const char *what, const char *path, ChannelErr
 
 /* Overwrite a zero-terminated string, and free it.  NULL is allowed. */
 extern void tc_free_secret(char *secret);
+
+/*
+ * Copy options, strings included; false, and nothing to free, for lack of
+ * memory.  Secrets are overwritten when the copy is freed.
+ */
+extern bool tc_channel_options_copy(ChannelOptions *copy, const ChannelOptions *options);
+extern void tc_channel_options_free(ChannelOptions *options);
 
 #endif							/* TC_CHANNEL_SUPPORT_H */

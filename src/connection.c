@@ -203,8 +203,10 @@ tc_connection_explain(Connection *conn, bool is_new, ChannelError *error)
 		return;
 	if (conn->closed_by_peer)
 		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false,
-						 is_new ? "\"%s\" closed the connection before it said anything"
-						 : "\"%s\" closed the connection", address);
+						 !is_new ? "\"%s\" closed the connection" : conn->tls != NULL
+						 ? "\"%s\" closed the connection before it said anything"
+						 : "\"%s\" closed the connection before it said anything; perhaps it expects TLS",
+						 address);
 	else
 		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false,
 						 "connection to \"%s\" lost: %s", address,
@@ -564,6 +566,7 @@ connected(Connection *conn)
 		block_signals(&old);
 		conn->code = curl_easy_getinfo(conn->easy, CURLINFO_ACTIVESOCKET, &sock);
 		restore_signals(&old);
+		conn->curl_error[0] = '\0';
 
 		if (conn->code == CURLE_OK && sock != CURL_SOCKET_BAD)
 			conn->watch = tc_event_loop_watch(sock, WL_SOCKET_READABLE, on_ready, conn);

@@ -18,18 +18,13 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "channel_support.h"
 #include "event_loop.h"
 #include "grpc.h"
+#include "grpc_headers.h"
 #include "grpc_reply.h"
 #include "http2.h"
 #include "transport.h"
-
-#ifndef TC_VERSION
-#define TC_VERSION "0.1.0"
-#endif
 
 /*
  * The server ends a call that takes longer than its timeout; we do so a
@@ -37,9 +32,12 @@
  */
 #define DEADLINE_GRACE_MS 500
 
+/* Likewise, libcurl gives up a connect by itself, and knows better why. */
+#define CONNECT_GRACE_MS 100
+
 /*
  * A GOAWAY comes at the end of a connection's life.  One that comes sooner,
- * and before any call was answered, is a failure to be backed off from.
+ * and before any call was taken, is a failure to be backed off from.
  */
 #define MIN_LIFE_MS 1000
 
@@ -55,9 +53,6 @@
 #define MAX_MESSAGE 4096
 #define MAX_DETAIL_TYPE 128
 
-/* Headers of a request that are not metadata */
-#define MAX_FIXED_HEADERS 12
-
 /* A session, and what the channel knows of it */
 typedef struct Link
 {
@@ -66,9 +61,7 @@ typedef struct Link
 	Http2Session *session;		/* NULL = closed, to be freed */
 	bool		answered;		/* a call was answered */
 	int64		ready_at;
-	char	   *bearer;			/* value of authorization, or NULL */
-	nghttp2_nv *headers;		/* of every request */
-	int			nheaders;
+	GrpcHeaders *headers;		/* of its requests */
 } Link;
 
 /* A call in flight */
@@ -124,15 +117,8 @@ struct Channel
 	bool		destroyed;
 };
 
-static bool copy_options(Channel *channel, const ChannelOptions *options);
-static void free_options(Channel *channel);
 static Link *open_link(Channel *channel, ChannelError *error);
-static bool make_headers(Link *link, ChannelError *error);
-static char *make_bearer(const ChannelOptions *options, ChannelError *error);
 static void close_link(Link *link);
-static void free_link(Link *link);
-static bool is_metadata_key(const char *key);
-static bool is_header_value(const char *value);
 static void enter(Channel *channel);
 static void leave(Channel *channel);
 static void set_state(Channel *channel, ChannelState state, const ChannelError *error);
@@ -151,7 +137,8 @@ static void run_finished(Channel *channel);
 static void rpc_header(Http2Stream *stream, const char *name, size_t name_len,
 					   const char *value, size_t value_len);
 static bool rpc_data(Http2Stream *stream, const uint8 *data, size_t len);
-static void rpc_over(Http2Stream *stream, Http2End end, uint32 error_code);
+static void rpc_over(Http2Stream *stream, Http2End end, uint32 error_code,
+					 const ChannelError *why);
 static void judge_answer(Rpc *rpc);
 
 static const Http2Events http2_events = {rpc_header, rpc_data, rpc_over, link_changed};
@@ -161,10 +148,8 @@ tc_channel_create(const ChannelOptions *options, ChannelStateChanged changed, vo
 {
 	Channel    *channel = calloc(1, sizeof(Channel));
 
-	if (channel == NULL || !copy_options(channel, options))
+	if (channel == NULL || !tc_channel_options_copy(&channel->options, options))
 	{
-		if (channel != NULL)
-			free_options(channel);
 		free(channel);
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -191,7 +176,7 @@ tc_channel_connect(Channel *channel)
 	channel->current = open_link(channel, &channel->failure);
 	if (channel->current != NULL)
 		tc_timer_set(&channel->connect_timer,
-					 tc_monotonic_ms() + channel->options.connect_timeout_ms,
+					 tc_monotonic_ms() + channel->options.connect_timeout_ms + CONNECT_GRACE_MS,
 					 on_connect_timeout, channel);
 	else
 		tc_timer_set(&channel->later, 0, on_later, channel);
@@ -212,12 +197,9 @@ tc_channel_capacity(const Channel *channel)
 void
 tc_channel_call(Channel *channel, const Call *call)
 {
-	static char timeout_name[] = "grpc-timeout";
-	static char path_name[] = ":path";
-	static char namespace_name[] = "temporal-namespace";
 	Link	   *link = channel->current;
 	Rpc		   *rpc = NULL;
-	nghttp2_nv *headers;
+	const nghttp2_nv *headers;
 	int			nheaders;
 	char		timeout[GRPC_TIMEOUT_SIZE];
 	uint32		len = (uint32) (call->message_len + call->suffix_len);
@@ -246,28 +228,7 @@ tc_channel_call(Channel *channel, const Call *call)
 	rpc->stream.body[2].data = call->suffix;
 	rpc->stream.body[2].len = call->suffix_len;
 
-	/* The headers of this call are the first and the last two. */
-	headers = link->headers;
-	nheaders = link->nheaders;
-	headers[0] = (nghttp2_nv)
-	{
-		(uint8_t *) path_name, (uint8_t *) call->path,
-			sizeof(path_name) - 1, strlen(call->path), NGHTTP2_NV_FLAG_NO_COPY_NAME
-	};
-	headers[nheaders++] = (nghttp2_nv)
-	{
-		(uint8_t *) timeout_name, (uint8_t *) timeout,
-			sizeof(timeout_name) - 1, tc_grpc_timeout(call->timeout_ms, timeout),
-			NGHTTP2_NV_FLAG_NO_COPY_NAME
-	};
-	if (call->namespace_name != NULL && is_header_value(call->namespace_name))
-		headers[nheaders++] = (nghttp2_nv)
-	{
-		(uint8_t *) namespace_name, (uint8_t *) call->namespace_name,
-			sizeof(namespace_name) - 1, strlen(call->namespace_name),
-			NGHTTP2_NV_FLAG_NO_COPY_NAME
-	};
-
+	nheaders = tc_grpc_headers_of_call(link->headers, call, timeout, &headers);
 	watch_deadline(channel, rpc);
 	if (!tc_http2_submit(link->session, &rpc->stream, headers, nheaders))
 	{
@@ -311,76 +272,6 @@ tc_channel_destroy(Channel *channel)
 }
 
 /*
- * Copy the options; false for lack of memory.
- */
-static bool
-copy_options(Channel *channel, const ChannelOptions *options)
-{
-	ChannelOptions *copy = &channel->options;
-	const char **strings[] = {
-		&copy->address, &copy->tls_server_name,
-		&copy->tls_server_ca_cert_path, &copy->tls_server_ca_cert_data,
-		&copy->tls_client_cert_path, &copy->tls_client_cert_data,
-		&copy->tls_client_key_path, &copy->tls_client_key_data,
-		&copy->authority, &copy->api_key, &copy->api_key_path
-	};
-	const char **keys = options->metadata_keys;
-	const char **values = options->metadata_values;
-	bool		ok = true;
-
-	*copy = *options;
-	copy->nmetadata = 0;
-	copy->metadata_keys = NULL;
-	copy->metadata_values = NULL;
-	for (int i = 0; i < lengthof(strings); i++)
-	{
-		if (*strings[i] != NULL)
-			ok = (*strings[i] = ok ? strdup(*strings[i]) : NULL) != NULL && ok;
-	}
-	if (!ok || options->nmetadata == 0)
-		return ok;
-
-	copy->metadata_keys = calloc(options->nmetadata, sizeof(char *));
-	copy->metadata_values = calloc(options->nmetadata, sizeof(char *));
-	if (copy->metadata_keys == NULL || copy->metadata_values == NULL)
-		return false;
-	for (int i = 0; i < options->nmetadata; i++)
-	{
-		copy->nmetadata = i + 1;
-		copy->metadata_keys[i] = strdup(keys[i]);
-		copy->metadata_values[i] = strdup(values[i]);
-		if (copy->metadata_keys[i] == NULL || copy->metadata_values[i] == NULL)
-			return false;
-	}
-	return true;
-}
-
-static void
-free_options(Channel *channel)
-{
-	ChannelOptions *options = &channel->options;
-
-	free((char *) options->address);
-	free((char *) options->tls_server_name);
-	free((char *) options->tls_server_ca_cert_path);
-	free((char *) options->tls_server_ca_cert_data);
-	free((char *) options->tls_client_cert_path);
-	free((char *) options->tls_client_cert_data);
-	free((char *) options->tls_client_key_path);
-	tc_free_secret((char *) options->tls_client_key_data);
-	free((char *) options->authority);
-	tc_free_secret((char *) options->api_key);
-	free((char *) options->api_key_path);
-	for (int i = 0; i < options->nmetadata; i++)
-	{
-		free((char *) options->metadata_keys[i]);
-		tc_free_secret((char *) options->metadata_values[i]);
-	}
-	free(options->metadata_keys);
-	free(options->metadata_values);
-}
-
-/*
  * Open a session for new calls; NULL, with *error filled in, if that cannot
  * even be tried.
  */
@@ -395,145 +286,22 @@ open_link(Channel *channel, ChannelError *error)
 		return NULL;
 	}
 	link->channel = channel;
-	if (!make_headers(link, error))
+	link->headers = tc_grpc_headers_make(&channel->options, error);
+	if (link->headers == NULL)
 	{
-		free_link(link);
+		free(link);
 		return NULL;
 	}
 	link->session = tc_http2_open(&channel->options, &http2_events, link);
 	if (link->session == NULL)
 	{
 		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false, "out of memory");
-		free_link(link);
+		tc_grpc_headers_free(link->headers);
+		free(link);
 		return NULL;
 	}
 	dlist_push_tail(&channel->links, &link->node);
 	return link;
-}
-
-/*
- * The headers of every request of a session, with room for those of a call:
- * one before them, two after them.  Names and values stay where they are, so
- * nghttp2 need not copy them; secrets are kept out of its tables.
- */
-static bool
-make_headers(Link *link, ChannelError *error)
-{
-	const ChannelOptions *options = &link->channel->options;
-	const struct
-	{
-		const char *name;
-		const char *value;
-	}			fixed[] = {
-		{":method", "POST"},
-		{":scheme", options->tls ? "https" : "http"},
-		{":authority", options->authority ? options->authority : options->address},
-		{"content-type", "application/grpc"},
-		{"te", "trailers"},
-		{"user-agent", "temporal-complete-postgresql/" TC_VERSION},
-		{"client-name", "temporal-complete-postgresql"},
-		{"client-version", TC_VERSION},
-		{"authorization", NULL}
-	};
-	const uint8 flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
-	int			n = 1;
-
-	if (options->authority != NULL && !is_header_value(options->authority))
-	{
-		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-						 "the option authority has bytes that cannot be in a header");
-		return false;
-	}
-	if (options->api_key != NULL || options->api_key_path != NULL)
-	{
-		link->bearer = make_bearer(options, error);
-		if (link->bearer == NULL)
-			return false;
-	}
-	link->headers = calloc(MAX_FIXED_HEADERS + options->nmetadata, sizeof(nghttp2_nv));
-	if (link->headers == NULL)
-	{
-		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false, "out of memory");
-		return false;
-	}
-
-	for (int i = 0; i < lengthof(fixed); i++)
-	{
-		const char *value = fixed[i].value ? fixed[i].value : link->bearer;
-
-		if (value == NULL)
-			continue;
-		link->headers[n++] = (nghttp2_nv)
-		{
-			(uint8_t *) fixed[i].name, (uint8_t *) value, strlen(fixed[i].name), strlen(value),
-				fixed[i].value ? flags : flags | NGHTTP2_NV_FLAG_NO_INDEX
-		};
-	}
-	for (int i = 0; i < options->nmetadata; i++)
-	{
-		const char *key = options->metadata_keys[i];
-		const char *value = options->metadata_values[i];
-
-		if (!is_metadata_key(key) || !is_header_value(value))
-		{
-			tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-							 "grpc_meta_%s cannot be sent as a header", key);
-			return false;
-		}
-		if (link->bearer != NULL && strcmp(key, "authorization") == 0)
-			continue;
-		link->headers[n++] = (nghttp2_nv)
-		{
-			(uint8_t *) key, (uint8_t *) value, strlen(key), strlen(value),
-				flags | NGHTTP2_NV_FLAG_NO_INDEX
-		};
-	}
-	link->nheaders = n;
-	return true;
-}
-
-/*
- * Value of the header authorization; malloc'd.
- */
-static char *
-make_bearer(const ChannelOptions *options, ChannelError *error)
-{
-	static const char scheme[] = "Bearer ";
-	const char *option = options->api_key ? "api_key" : "api_key_path";
-	char	   *contents = NULL;
-	const char *key = options->api_key;
-	char	   *bearer;
-
-	if (key == NULL)
-	{
-		size_t		len;
-
-		contents = tc_channel_read_file(option, options->api_key_path, error);
-		if (contents == NULL)
-			return NULL;
-		for (len = strlen(contents); len > 0 && isspace((unsigned char) contents[len - 1]); len--)
-			contents[len - 1] = '\0';
-		for (key = contents; isspace((unsigned char) *key);)
-			key++;
-	}
-	if (key[0] == '\0' || !is_header_value(key))
-	{
-		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-						 key[0] == '\0' ? "the API key of %s is empty"
-						 : "the API key of %s has bytes that cannot be in a header", option);
-		tc_free_secret(contents);
-		return NULL;
-	}
-	bearer = malloc(sizeof(scheme) + strlen(key));
-	if (bearer == NULL)
-		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false, "out of memory");
-	else
-	{
-		strcpy(bearer, scheme);
-		strcat(bearer, key);
-	}
-	tc_free_secret(contents);
-	return bearer;
 }
 
 /*
@@ -548,43 +316,6 @@ close_link(Link *link)
 	link->session = NULL;
 	if (session != NULL)
 		tc_http2_close(session);
-}
-
-static void
-free_link(Link *link)
-{
-	tc_free_secret(link->bearer);
-	free(link->headers);
-	free(link);
-}
-
-static bool
-is_metadata_key(const char *key)
-{
-	if (key[0] == '\0')
-		return false;
-	for (; *key; key++)
-	{
-		unsigned char c = *key;
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.')
-			return false;
-	}
-	return true;
-}
-
-/*
- * Is it of printable ASCII, as gRPC asks of metadata?
- */
-static bool
-is_header_value(const char *value)
-{
-	for (; *value; value++)
-	{
-		if (*value < ' ' || *value > '~')
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -611,7 +342,8 @@ leave(Channel *channel)
 		if (link->session == NULL)
 		{
 			dlist_delete(&link->node);
-			free_link(link);
+			tc_grpc_headers_free(link->headers);
+			free(link);
 		}
 	}
 	if (!channel->destroyed)
@@ -623,7 +355,7 @@ leave(Channel *channel)
 		channel->unused = (Rpc *) rpc->link;
 		free(rpc);
 	}
-	free_options(channel);
+	tc_channel_options_free(&channel->options);
 	free(channel);
 }
 
@@ -701,7 +433,8 @@ current_changed(Link *link)
 	else
 	{
 		bool		plain = tc_http2_goaway_is_plain(link->session) &&
-			(link->answered || tc_monotonic_ms() - link->ready_at >= MIN_LIFE_MS);
+			(link->answered || tc_http2_nstreams(link->session) > 0 ||
+			 tc_monotonic_ms() - link->ready_at >= MIN_LIFE_MS);
 
 		set_state(channel, CHANNEL_IDLE, plain ? NULL : &error);
 	}
@@ -993,7 +726,7 @@ rpc_data(Http2Stream *stream, const uint8 *data, size_t len)
 }
 
 static void
-rpc_over(Http2Stream *stream, Http2End end, uint32 error_code)
+rpc_over(Http2Stream *stream, Http2End end, uint32 error_code, const ChannelError *why)
 {
 	Rpc		   *rpc = (Rpc *) stream;
 	Channel    *channel = rpc->link->channel;
@@ -1007,7 +740,10 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code)
 			fate = rpc->fate;
 			break;
 		case HTTP2_NOT_PROCESSED:
-			set_message(rpc, "the request was not processed by the server");
+			if (why != NULL)
+				set_message(rpc, "not processed: %s", why->message);
+			else
+				set_message(rpc, "the request was not processed by the server");
 			fate = CALL_NOT_PROCESSED;
 			break;
 		case HTTP2_RESET:
@@ -1017,7 +753,10 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code)
 				set_message(rpc, "the call was reset: %s", nghttp2_http2_strerror(error_code));
 			break;
 		case HTTP2_CONNECTION_LOST:
-			set_message(rpc, "the connection was lost before the answer");
+			if (why != NULL)
+				set_message(rpc, "no answer: %s", why->message);
+			else
+				set_message(rpc, "no answer before the connection was closed");
 			break;
 	}
 	finish(channel, rpc, fate);

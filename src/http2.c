@@ -65,6 +65,7 @@ struct Http2Session
 	bool		goaway;
 	uint32		goaway_code;
 	bool		lost;
+	bool		broken;			/* nothing can be sent any more */
 	bool		first_bytes;	/* nothing received yet */
 	char		fault[128];		/* what nghttp2 says is wrong */
 	ChannelError error;
@@ -261,7 +262,7 @@ tc_http2_cancel(Http2Session *session, Http2Stream *stream)
 void
 tc_http2_flush(Http2Session *session)
 {
-	if (session->lost || !session->connected)
+	if (session->lost || session->broken || !session->connected)
 		return;
 
 	do
@@ -273,7 +274,7 @@ tc_http2_flush(Http2Session *session)
 	if (!session->lost)
 		tc_connection_wait_for(session->conn, session->out_len > session->out_start ?
 							   WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE : WL_SOCKET_READABLE);
-	if (session->lost || session->news)
+	if (session->lost || session->broken || session->news)
 		tell_later(session);
 }
 
@@ -459,11 +460,13 @@ read_input(Http2Session *session)
 			lose_connection(session);
 		else if (n > 0)
 			tc_http2_feed(session, input, n);
+		if (n == 0 && session->broken)
+			lose_connection(session);
 		if (n <= 0 || session->lost)
 			return;
 
 		/* With TLS, more can be waiting in memory than the socket tells. */
-		if (n < sizeof(input) && !tls)
+		if (n < sizeof(input) && !tls && !session->broken)
 			return;
 	}
 	session->read_more = true;
@@ -556,7 +559,9 @@ send_output(Http2Session *session)
 
 	if (n < 0)
 	{
-		lose_connection(session);
+		/* Why, and answers sent before, may be waiting to be read. */
+		session->broken = true;
+		session->read_more = true;
 		return false;
 	}
 	session->out_start += n;
@@ -626,7 +631,7 @@ end_stream(Http2Session *session, Http2Stream *stream, Http2End end, uint32 erro
 	dlist_delete(&stream->node);
 	session->nstreams--;
 	session->news = true;
-	session->events->over(stream, end, error_code);
+	session->events->over(stream, end, error_code, session->lost ? &session->error : NULL);
 }
 
 static int

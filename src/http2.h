@@ -70,7 +70,8 @@ typedef struct Http2Events
 	void		(*header) (Http2Stream *stream, const char *name, size_t name_len,
 						   const char *value, size_t value_len);
 	bool		(*data) (Http2Stream *stream, const uint8 *data, size_t len);	/* false = reset it */
-	void		(*over) (Http2Stream *stream, Http2End end, uint32 error_code);
+	void		(*over) (Http2Stream *stream, Http2End end, uint32 error_code,
+						 const ChannelError *why);	/* of a session that is lost, or NULL */
 	void		(*changed) (void *arg);
 } Http2Events;
 

@@ -22,6 +22,10 @@
 #include "channel_support.h"
 #include "tls.h"
 
+/* For a server that wants a client certificate, and there is none */
+#define CLIENT_HINT \
+	"set tls_client_cert_path and tls_client_key_path, or tls_client_cert_data and tls_client_key_data"
+
 struct TlsSettings
 {
 	X509_STORE *ca;				/* NULL = the system's */
@@ -40,11 +44,12 @@ struct TlsSettings
 static int	ctx_index = -1;
 
 static char *option_contents(const char *path, const char *data, const char *option,
-							 const char *what, ChannelError *error);
-static bool load_ca(TlsSettings *tls, char *pem, const char *what, ChannelError *error);
-static bool load_certificate(TlsSettings *tls, char *pem, const char *what, ChannelError *error);
-static bool load_key(TlsSettings *tls, char *pem, const char *what, ChannelError *error);
-static bool bad_pem(const char *what, const char *contents, ChannelError *error);
+							 ChannelError *error);
+static bool load_ca(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
+static bool load_certificate(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
+static bool load_key(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
+static bool bad_pem(const char *option, const char *contents, ChannelError *error);
+static const char *alert_text(int alert);
 static int	no_passphrase(char *buf, int size, int rwflag, void *arg);
 static void on_info(const SSL *ssl, int where, int value);
 static int	on_certificate_request(SSL *ssl, X509 **certificate, EVP_PKEY **key);
@@ -81,23 +86,30 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 	ERR_clear_error();
 	if (has_ca)
 	{
+		const char *option = options->tls_server_ca_cert_path ?
+			"tls_server_ca_cert_path" : "tls_server_ca_cert_data";
+
 		ca = option_contents(options->tls_server_ca_cert_path, options->tls_server_ca_cert_data,
-							 "tls_server_ca_cert_path", "tls_server_ca_cert_data", error);
-		ok = ca != NULL && load_ca(tls, ca, "the CA certificate", error);
+							 option, error);
+		ok = ca != NULL && load_ca(tls, ca, option, error);
 	}
 	if (ok && has_certificate)
 	{
+		const char *option = options->tls_client_cert_path ?
+			"tls_client_cert_path" : "tls_client_cert_data";
+
 		certificate = option_contents(options->tls_client_cert_path,
-									  options->tls_client_cert_data,
-									  "tls_client_cert_path", "tls_client_cert_data", error);
-		ok = certificate != NULL &&
-			load_certificate(tls, certificate, "the client certificate", error);
+									  options->tls_client_cert_data, option, error);
+		ok = certificate != NULL && load_certificate(tls, certificate, option, error);
 	}
 	if (ok && has_key)
 	{
+		const char *option = options->tls_client_key_path ?
+			"tls_client_key_path" : "tls_client_key_data";
+
 		key = option_contents(options->tls_client_key_path, options->tls_client_key_data,
-							  "tls_client_key_path", "tls_client_key_data", error);
-		ok = key != NULL && load_key(tls, key, "the client key", error);
+							  option, error);
+		ok = key != NULL && load_key(tls, key, option, error);
 	}
 	if (ok && has_key && X509_check_private_key(tls->certificate, tls->key) != 1)
 	{
@@ -194,7 +206,7 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 		if (!tls->certificate_requested)
 			return false;
 		tc_channel_error(error, TC_ERROR_TLS_FAILED, true,
-						 "\"%s\" asked for a client certificate, of which there is none, and closed the connection",
+						 "\"%s\" closed the connection after it had asked for a client certificate: " CLIENT_HINT,
 						 address);
 		return true;
 	}
@@ -213,7 +225,7 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 		case SSL_AD_ACCESS_DENIED:
 		case SSL_AD_DECRYPT_ERROR:
 			if (tls->certificate_requested)
-				why = " (it asks for a client certificate: set tls_client_cert_path and tls_client_key_path, or tls_client_cert_data and tls_client_key_data)";
+				why = " (it asks for a client certificate: " CLIENT_HINT ")";
 			else if (tls->certificate != NULL && tls->alert != SSL_AD_HANDSHAKE_FAILURE)
 				why = " (it does not accept our client certificate)";
 			break;
@@ -231,21 +243,36 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 			/* its trouble, which may pass */
 			tc_channel_error(error, TC_ERROR_TLS_FAILED, false,
 							 "\"%s\" ended the TLS session: %s",
-							 address, SSL_alert_desc_string_long(tls->alert));
+							 address, alert_text(tls->alert));
 			return true;
 	}
 	tc_channel_error(error, TC_ERROR_TLS_FAILED, true, "\"%s\" refused the TLS session: %s%s",
-					 address, SSL_alert_desc_string_long(tls->alert), why);
+					 address, alert_text(tls->alert), why);
 	return true;
 }
 
 /*
- * Value of an option that is given as a path or as data; malloc'd.  *option
- * is for the message of a file that cannot be read.
+ * OpenSSL's words for an alert, and those that it lacks.
+ */
+static const char *
+alert_text(int alert)
+{
+	switch (alert)
+	{
+		case SSL_AD_CERTIFICATE_REQUIRED:
+			return "certificate required";
+		case SSL_AD_NO_APPLICATION_PROTOCOL:
+			return "no application protocol";
+		default:
+			return SSL_alert_desc_string_long(alert);
+	}
+}
+
+/*
+ * Value of an option that is given as a path or as data; malloc'd.
  */
 static char *
-option_contents(const char *path, const char *data, const char *option, const char *what,
-				ChannelError *error)
+option_contents(const char *path, const char *data, const char *option, ChannelError *error)
 {
 	char	   *contents;
 
@@ -258,7 +285,7 @@ option_contents(const char *path, const char *data, const char *option, const ch
 }
 
 static bool
-load_ca(TlsSettings *tls, char *pem, const char *what, ChannelError *error)
+load_ca(TlsSettings *tls, char *pem, const char *option, ChannelError *error)
 {
 	BIO		   *bio = BIO_new_mem_buf(pem, -1);
 	X509	   *certificate;
@@ -283,11 +310,11 @@ load_ca(TlsSettings *tls, char *pem, const char *what, ChannelError *error)
 		ERR_clear_error();
 		return true;
 	}
-	return bad_pem(what, "certificate", error);
+	return bad_pem(option, "certificate", error);
 }
 
 static bool
-load_certificate(TlsSettings *tls, char *pem, const char *what, ChannelError *error)
+load_certificate(TlsSettings *tls, char *pem, const char *option, ChannelError *error)
 {
 	BIO		   *bio = BIO_new_mem_buf(pem, -1);
 	X509	   *certificate;
@@ -309,11 +336,11 @@ load_certificate(TlsSettings *tls, char *pem, const char *what, ChannelError *er
 		ERR_clear_error();
 		return true;
 	}
-	return bad_pem(what, "certificate", error);
+	return bad_pem(option, "certificate", error);
 }
 
 static bool
-load_key(TlsSettings *tls, char *pem, const char *what, ChannelError *error)
+load_key(TlsSettings *tls, char *pem, const char *option, ChannelError *error)
 {
 	BIO		   *bio = BIO_new_mem_buf(pem, -1);
 	bool		asked = false;
@@ -326,28 +353,28 @@ load_key(TlsSettings *tls, char *pem, const char *what, ChannelError *error)
 	if (asked)
 	{
 		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-						 "%s is protected by a passphrase", what);
+						 "the private key in %s is protected by a passphrase", option);
 		ERR_clear_error();
 		return false;
 	}
-	return bad_pem(what, "private key", error);
+	return bad_pem(option, "private key", error);
 }
 
 /*
  * Fill in the error of PEM data that could not be read; false.
  */
 static bool
-bad_pem(const char *what, const char *contents, ChannelError *error)
+bad_pem(const char *option, const char *contents, ChannelError *error)
 {
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(code);
 
-	if (ERR_GET_REASON(code) == PEM_R_NO_START_LINE)
+	if (ERR_GET_REASON(code) == PEM_R_NO_START_LINE || ERR_GET_REASON(code) == ERR_R_UNSUPPORTED)
 		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-						 "there is no %s in PEM format in the option of %s", contents, what);
+						 "there is no %s in PEM format in %s", contents, option);
 	else
-		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
-						 "%s cannot be used: %s", what, reason ? reason : "unknown reason");
+		tc_channel_error(error, TC_ERROR_CONFIGURATION, true, "the %s in %s cannot be used: %s",
+						 contents, option, reason ? reason : "unknown reason");
 	ERR_clear_error();
 	return false;
 }

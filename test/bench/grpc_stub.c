@@ -52,6 +52,8 @@ typedef struct Session
 	bool		waits_to_write;
 	bool		closing;		/* once all is sent */
 	bool		goaway;
+	int32_t		last_id;		/* of a request that is taken, with goaway */
+	bool		half_closed;	/* the client is to close it */
 	bool		dead;
 	long		requests;
 	Stream	   *streams;		/* all that are open */
@@ -105,6 +107,7 @@ static struct
 	long		answered;
 	long		reset;			/* by the client */
 	long		lost;			/* streams open when a connection ended */
+	long		disowned;		/* requests above the last one of a GOAWAY */
 	long		goaways;
 	long		pings;
 	long		bytes;			/* of request messages */
@@ -133,9 +136,9 @@ static void
 print_counts(void)
 {
 	printf("{\"connections\": %ld, \"requests\": %ld, \"answered\": %ld, \"reset\": %ld, "
-		   "\"lost\": %ld, \"goaways\": %ld, \"pings\": %ld, \"bytes\": %ld}\n",
+		   "\"lost\": %ld, \"disowned\": %ld, \"goaways\": %ld, \"pings\": %ld, \"bytes\": %ld}\n",
 		   counts.connections, counts.requests, counts.answered, counts.reset,
-		   counts.lost, counts.goaways, counts.pings, counts.bytes);
+		   counts.lost, counts.disowned, counts.goaways, counts.pings, counts.bytes);
 	fflush(stdout);
 }
 
@@ -239,6 +242,11 @@ take_request(Stream *stream)
 {
 	Session    *session = stream->session;
 
+	if (session->goaway && stream->id > session->last_id)
+	{
+		counts.disowned++;
+		return;
+	}
 	stream->number = ++counts.requests;
 	session->requests++;
 	counts.bytes += stream->body_len > 5 ? stream->body_len - 5 : 0;
@@ -246,6 +254,7 @@ take_request(Stream *stream)
 	if (goaway_after > 0 && session->requests >= goaway_after && !session->goaway)
 	{
 		session->goaway = true;
+		session->last_id = stream->id;
 		counts.goaways++;
 		nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, stream->id, goaway_code, NULL, 0);
 	}
@@ -467,9 +476,15 @@ flush_session(Session *session)
 		epoll_ctl(epoll_fd, EPOLL_CTL_MOD, session->fd, &event);
 		session->waits_to_write = blocked;
 	}
-	if ((session->closing && !blocked) ||
-		(!nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng)))
+	if (session->closing && !blocked)
 		end_session(session);
+	else if (!blocked && !session->half_closed &&
+			 !nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng))
+	{
+		/* Closing with input unread would take back what was sent. */
+		session->half_closed = true;
+		shutdown(session->fd, SHUT_WR);
+	}
 }
 
 static void
@@ -485,7 +500,7 @@ read_session(Session *session)
 		end_session(session);
 		return;
 	}
-	if (silent)
+	if (silent || session->half_closed)
 		return;
 	if (nghttp2_session_mem_recv(session->ng, input, n) < 0)
 		end_session(session);
