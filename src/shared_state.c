@@ -2,7 +2,7 @@
  *
  * shared_state.c
  *	  Shared memory of the extension: who works for which database, what
- *	  it is to look at, what it has in flight, and pings.
+ *	  it is to look at, and what it has in flight.
  *
  * Only spinlocks and atomics here, because much of it is called while a
  * transaction commits, where nothing may fail: no LWLock, no palloc, no
@@ -35,7 +35,6 @@
 #include "storage/shmem.h"
 
 #define MAX_BARRED 32
-#define MAX_MAILBOXES 32
 #define OUTCOME_CVS 16
 
 /* A worker that others wait for may go on with what is in flight for so long */
@@ -61,26 +60,9 @@ typedef struct WorkerSlot
 	pg_atomic_uint64 in_flight_ids[TC_MAX_IN_FLIGHT];
 } WorkerSlot;
 
-typedef enum MailboxState
-{
-	MAILBOX_FREE,
-	MAILBOX_POSTED,
-	MAILBOX_TAKEN,
-	MAILBOX_ANSWERED
-} MailboxState;
-
-typedef struct Mailbox
-{
-	ConditionVariable cv;
-	MailboxState state;
-	Oid			database;
-	PingRequest request;
-	PingReply	reply;
-} Mailbox;
-
 typedef struct SharedState
 {
-	slock_t		mutex;			/* protects all up to mailboxes */
+	slock_t		mutex;			/* protects all up to barred */
 	Latch	   *launcher_latch; /* NULL while there is none */
 	bool		starved;
 	bool		look_at_all;	/* wanted[] is full */
@@ -89,10 +71,7 @@ typedef struct SharedState
 	Oid			wanted[TC_MAX_WANTED];
 	int			nbarred;
 	Oid			barred[MAX_BARRED]; /* an entry for each bar */
-	uint64		last_ticket;
-	Mailbox		mailboxes[MAX_MAILBOXES];
 
-	pg_atomic_uint32 pings_posted;	/* to look at mailboxes only if needed */
 	ConditionVariable worker_gone;
 	ConditionVariableMinimallyPadded outcomes[OUTCOME_CVS];
 	int			nslots;
@@ -105,6 +84,7 @@ static SharedState *shared = NULL;
 static WorkerSlot *my_slot = NULL;
 static uint32 my_in_flight = 0;
 
+static Size slots_size(void);
 static void worker_exit_callback(int code, Datum arg);
 static void launcher_exit_callback(int code, Datum arg);
 static bool leave_slot(WorkerExit reason, bool unless_woken);
@@ -115,11 +95,17 @@ tc_preloaded(void)
 	return shared != NULL;
 }
 
+static Size
+slots_size(void)
+{
+	return MAXALIGN(add_size(offsetof(SharedState, slots),
+							 mul_size(max_worker_processes, sizeof(WorkerSlot))));
+}
+
 Size
 tc_shared_state_size(void)
 {
-	return add_size(offsetof(SharedState, slots),
-					mul_size(max_worker_processes, sizeof(WorkerSlot)));
+	return add_size(slots_size(), tc_ping_mailboxes_size());
 }
 
 /*
@@ -132,14 +118,11 @@ tc_shared_state_startup(void)
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("temporal_complete", tc_shared_state_size(), &found);
+	shared = ShmemInitStruct("temporal_complete", slots_size(), &found);
 	if (!found)
 	{
 		memset(shared, 0, offsetof(SharedState, slots));
 		SpinLockInit(&shared->mutex);
-		for (int i = 0; i < MAX_MAILBOXES; i++)
-			ConditionVariableInit(&shared->mailboxes[i].cv);
-		pg_atomic_init_u32(&shared->pings_posted, 0);
 		ConditionVariableInit(&shared->worker_gone);
 		for (int i = 0; i < OUTCOME_CVS; i++)
 			ConditionVariableInit(&shared->outcomes[i].cv);
@@ -156,6 +139,7 @@ tc_shared_state_startup(void)
 				pg_atomic_init_u64(&slot->in_flight_ids[j], 0);
 		}
 	}
+	tc_ping_mailboxes_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -265,33 +249,14 @@ static bool
 leave_slot(WorkerExit reason, bool unless_woken)
 {
 	WorkerSlot *slot = my_slot;
-	bool		pending = false;
+	bool		pending;
 	int			end;
 
 	if (slot == NULL)
 		return true;
 
-	/*
-	 * Pings that this worker has taken are for the next one, those that it
-	 * has not taken keep it here.
-	 */
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_MAILBOXES; i++)
-	{
-		Mailbox    *mailbox = &shared->mailboxes[i];
-
-		if (mailbox->database != MyDatabaseId)
-			continue;
-		if (mailbox->state == MAILBOX_TAKEN)
-		{
-			mailbox->state = MAILBOX_POSTED;
-			pg_atomic_fetch_add_u32(&shared->pings_posted, 1);
-			pending = true;
-		}
-		else if (mailbox->state == MAILBOX_POSTED && unless_woken)
-			pending = true;
-	}
-	SpinLockRelease(&shared->mutex);
+	/* A ping that waits keeps an idle worker here; others leave it to the next one. */
+	pending = tc_worker_return_pings() && reason != WORKER_EXIT_NO_EXTENSION;
 
 	end = pg_atomic_read_u32(&slot->in_flight_end);
 	for (int i = 0; i < end; i++)
@@ -379,51 +344,6 @@ void
 tc_worker_outcomes_recorded(void)
 {
 	ConditionVariableBroadcast(tc_outcomes_cv());
-}
-
-bool
-tc_worker_take_ping(PingRequest *ping)
-{
-	bool		found = false;
-
-	if (pg_atomic_read_u32(&shared->pings_posted) == 0)
-		return false;
-
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_MAILBOXES; i++)
-	{
-		Mailbox    *mailbox = &shared->mailboxes[i];
-
-		if (mailbox->state == MAILBOX_POSTED && mailbox->database == MyDatabaseId)
-		{
-			mailbox->state = MAILBOX_TAKEN;
-			pg_atomic_fetch_sub_u32(&shared->pings_posted, 1);
-			*ping = mailbox->request;
-			found = true;
-			break;
-		}
-	}
-	SpinLockRelease(&shared->mutex);
-	return found;
-}
-
-/* The answer is dropped if nobody waits for it any more. */
-void
-tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply)
-{
-	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
-	bool		answered = false;
-
-	SpinLockAcquire(&shared->mutex);
-	if (mailbox->state == MAILBOX_TAKEN && mailbox->request.ticket == ping->ticket)
-	{
-		mailbox->reply = *reply;
-		mailbox->state = MAILBOX_ANSWERED;
-		answered = true;
-	}
-	SpinLockRelease(&shared->mutex);
-	if (answered)
-		ConditionVariableBroadcast(&mailbox->cv);
 }
 
 /*---- for backends ----*/
@@ -620,83 +540,6 @@ tc_outcomes_cv(void)
 	if (shared == NULL)
 		return NULL;
 	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
-}
-
-bool
-tc_ping_post(const char *server, Oid role, PingRequest *ping)
-{
-	bool		posted = false;
-
-	memset(ping, 0, sizeof(PingRequest));
-	strlcpy(ping->server, server, sizeof(ping->server));
-	ping->role = role;
-
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < MAX_MAILBOXES; i++)
-	{
-		Mailbox    *mailbox = &shared->mailboxes[i];
-
-		if (mailbox->state == MAILBOX_FREE)
-		{
-			ping->mailbox = i;
-			ping->ticket = ++shared->last_ticket;
-			mailbox->state = MAILBOX_POSTED;
-			mailbox->database = MyDatabaseId;
-			mailbox->request = *ping;
-			pg_atomic_fetch_add_u32(&shared->pings_posted, 1);
-			posted = true;
-			break;
-		}
-	}
-	SpinLockRelease(&shared->mutex);
-
-	if (posted)
-		tc_wake_worker(MyDatabaseId, NULL, false);
-	return posted;
-}
-
-void
-tc_ping_abandon(const PingRequest *ping)
-{
-	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
-
-	SpinLockAcquire(&shared->mutex);
-	if (mailbox->request.ticket == ping->ticket)
-	{
-		if (mailbox->state == MAILBOX_POSTED)
-			pg_atomic_fetch_sub_u32(&shared->pings_posted, 1);
-		mailbox->state = MAILBOX_FREE;
-	}
-	SpinLockRelease(&shared->mutex);
-}
-
-PingState
-tc_ping_state(const PingRequest *ping, PingReply *reply)
-{
-	Mailbox    *mailbox = &shared->mailboxes[ping->mailbox];
-	MailboxState state;
-
-	SpinLockAcquire(&shared->mutex);
-	state = mailbox->state;
-	if (state == MAILBOX_ANSWERED)
-		*reply = mailbox->reply;
-	SpinLockRelease(&shared->mutex);
-
-	switch (state)
-	{
-		case MAILBOX_ANSWERED:
-			return PING_ANSWERED;
-		case MAILBOX_TAKEN:
-			return PING_TAKEN;
-		default:
-			return tc_has_worker(MyDatabaseId) ? PING_POSTED : PING_NO_WORKER;
-	}
-}
-
-ConditionVariable *
-tc_ping_cv(const PingRequest *ping)
-{
-	return &shared->mailboxes[ping->mailbox].cv;
 }
 
 bool

@@ -2,13 +2,14 @@
  *
  * shared_state.h
  *	  Shared memory of the extension: who works for which database, what
- *	  it is to look at, what it has in flight, and pings.
+ *	  it is to look at, and what it has in flight.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef TC_SHARED_STATE_H
 #define TC_SHARED_STATE_H
 
+#include "ping_mailbox.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
@@ -78,31 +79,6 @@ extern void tc_worker_set_in_flight(int place, int64 id);
 /* Wake those who wait for outcomes; call it after the commit that recorded them. */
 extern void tc_worker_outcomes_recorded(void);
 
-/* A ping that a backend asks for */
-typedef struct PingRequest
-{
-	int			mailbox;
-	uint64		ticket;
-	char		server[NAMEDATALEN];
-	Oid			role;
-} PingRequest;
-
-typedef struct PingReply
-{
-	bool		ok;
-	bool		authorized;		/* credentials and namespace accepted */
-	char		address[512];
-	char		server_version[64];
-	char		tls_version[32];	/* "" = cleartext */
-	double		round_trip_ms;
-	char		error_code[64]; /* "" = none */
-	char		error_message[512];
-} PingReply;
-
-/* The next ping that waits to be served by this worker, if any. */
-extern bool tc_worker_take_ping(PingRequest *ping);
-extern void tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply);
-
 /*---- for backends ----*/
 
 /*
@@ -140,26 +116,6 @@ extern int64 *tc_in_flight_ids(int *count);
 
 /* Broadcast after outcomes of this database were recorded; NULL if not preloaded. */
 extern ConditionVariable *tc_outcomes_cv(void);
-
-/*
- * Post a ping for the worker of this database and wake it.  False if all
- * mailboxes are in use.  Give the mailbox back with tc_ping_abandon(), which
- * cannot fail, whatever became of it.
- */
-extern bool tc_ping_post(const char *server, Oid role, PingRequest *ping);
-extern void tc_ping_abandon(const PingRequest *ping);
-
-/* Where a ping is */
-typedef enum PingState
-{
-	PING_NO_WORKER,				/* nobody is there to take it */
-	PING_POSTED,				/* not taken yet */
-	PING_TAKEN,
-	PING_ANSWERED				/* *reply is filled in */
-} PingState;
-
-extern PingState tc_ping_state(const PingRequest *ping, PingReply *reply);
-extern ConditionVariable *tc_ping_cv(const PingRequest *ping);
 
 /* Does the launcher run, and does it find no slot for some worker? */
 extern bool tc_launcher_running(void);

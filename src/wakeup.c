@@ -4,9 +4,15 @@
  *	  Waking the worker of this database when a transaction commits.
  *
  * What the transaction asked for is kept in static variables, without
- * memory to allocate.  After the commit record is written an error would
- * take the whole cluster down, so the callback only takes spinlocks and sets
- * latches.  Nothing that can fail must ever be called from it.
+ * memory to allocate.  The transaction callback only notes that the
+ * transaction has committed.  It comes before others are told that catalogs
+ * have changed, so a worker woken by it could still read, for instance, the
+ * old options of a server.  The wake itself comes after that, when the locks
+ * have been released.
+ *
+ * After the commit record is written an error would take the whole cluster
+ * down, so there are only spinlocks and latches here.  Nothing that can fail
+ * must ever be called from the callbacks.
  *
  * A subtransaction that is rolled back does not take its wake back: a wake
  * too many is harmless.
@@ -18,11 +24,15 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "shared_state.h"
+#include "utils/resowner.h"
 #include "wakeup.h"
 
 /* CREATE DATABASE bars its template, the others a single database */
 #define MAX_BARS 8
 #define MAX_CHANGED 8
+
+/* The transaction has committed, and what it asked for is to be done */
+static bool committed = false;
 
 static bool wake_some = false;
 static bool wake_all = false;
@@ -34,8 +44,11 @@ static int	nchanged = 0;
 static Oid	bars[MAX_BARS];
 static int	nbars = 0;
 
-static void register_callback(void);
+static void register_callbacks(void);
 static void transaction_callback(XactEvent event, void *arg);
+static void release_callback(ResourceReleasePhase phase, bool isCommit,
+							 bool isTopLevel, void *arg);
+static void end_transaction(void);
 
 void
 tc_wake_at_commit(uint32 queue_hash)
@@ -44,7 +57,7 @@ tc_wake_at_commit(uint32 queue_hash)
 
 	if (!tc_preloaded())
 		return;
-	register_callback();
+	register_callbacks();
 	wake_bits[bit / 32] |= UINT32_C(1) << (bit % 32);
 	wake_some = true;
 }
@@ -54,7 +67,7 @@ tc_wake_all_at_commit(void)
 {
 	if (!tc_preloaded())
 		return;
-	register_callback();
+	register_callbacks();
 	wake_all = true;
 }
 
@@ -63,7 +76,7 @@ tc_look_again_at_commit(Oid database)
 {
 	if (!tc_preloaded() || nchanged >= MAX_CHANGED)
 		return;
-	register_callback();
+	register_callbacks();
 	changed[nchanged++] = database;
 }
 
@@ -72,7 +85,7 @@ tc_bar_database_in_transaction(Oid database)
 {
 	if (!tc_preloaded() || nbars >= MAX_BARS)
 		return;
-	register_callback();
+	register_callbacks();
 	if (tc_bar_database(database))
 		bars[nbars++] = database;
 }
@@ -92,42 +105,51 @@ tc_warn_if_not_preloaded(void)
 			 errhint("Add temporal_complete to shared_preload_libraries and restart the server.")));
 }
 
-/* Once a backend, when it needs the callback first */
+/* Once a backend, when it needs the callbacks first */
 static void
-register_callback(void)
+register_callbacks(void)
 {
 	static bool registered = false;
 
 	if (!registered)
 	{
 		RegisterXactCallback(transaction_callback, NULL);
+		RegisterResourceReleaseCallback(release_callback, NULL);
 		registered = true;
 	}
 }
 
 /*
- * XACT_EVENT_COMMIT comes when others see the transaction already.  PREPARE
- * forgets what is to be woken: COMMIT PREPARED, maybe of another session,
- * wakes all queues (see utility_hook.c).  Parallel workers ask for nothing.
+ * PREPARE forgets what is to be woken: COMMIT PREPARED, maybe of another
+ * session, wakes all queues (see utility_hook.c).  Parallel workers ask for
+ * nothing.
  */
 static void
 transaction_callback(XactEvent event, void *arg)
 {
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-			if (wake_some || wake_all)
-				tc_wake_worker(MyDatabaseId, wake_some ? wake_bits : NULL, wake_all);
-			for (int i = 0; i < nchanged; i++)
-				tc_look_again(changed[i]);
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			break;
-		default:
-			return;
-	}
+	if (event == XACT_EVENT_COMMIT)
+		committed = true;
+	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		end_transaction();
+}
 
+static void
+release_callback(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *arg)
+{
+	if (!committed || phase != RESOURCE_RELEASE_AFTER_LOCKS)
+		return;
+	committed = false;
+
+	if (wake_some || wake_all)
+		tc_wake_worker(MyDatabaseId, wake_some ? wake_bits : NULL, wake_all);
+	for (int i = 0; i < nchanged; i++)
+		tc_look_again(changed[i]);
+	end_transaction();
+}
+
+static void
+end_transaction(void)
+{
 	while (nbars > 0)
 		tc_unbar_database(bars[--nbars]);
 	nchanged = 0;
