@@ -420,7 +420,8 @@ static bool
 is_ours(const Proof *proof, ProtoSpan identity)
 {
 	return identity.bytes != NULL &&
-		tc_identity_matches((const char *) identity.bytes, identity.len, proof->xid, proof->id);
+		tc_identity_matches((const char *) identity.bytes, identity.len, proof->xid, proof->id,
+							proof->request->former_identities);
 }
 
 /*
@@ -603,6 +604,10 @@ evaluate_activity(Proof *proof)
 	else if (is_failure ? is_ours(proof, activity.failure_source) :
 			 !activity.is_running && is_ours(proof, activity.last_identity))
 		end_proof(proof, PROOF_OURS, "");
+	else if (activity.is_canceled && proof->request->method != METHOD_COMPLETE &&
+			 proof->request->method != METHOD_COMPLETE_BY_ID && !is_failure)
+		/* Temporal keeps who asked for the cancellation, not who reported it */
+		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is cancelled, but not known by whose report");
 	else if (is_failure && activity.attempt > 2)
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
 	else

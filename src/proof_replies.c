@@ -54,6 +54,7 @@ static const struct
 #define ACTIVITY_INFO_LAST_FAILURE 20
 #define ACTIVITY_INFO_LAST_WORKER_IDENTITY 21
 #define ACTIVITY_STATUS_RUNNING 1
+#define ACTIVITY_STATUS_CANCELED 4
 #define OUTCOME_FAILURE 2
 
 #define FAILURE_SOURCE 2
@@ -196,8 +197,10 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 	{
 		if (tc_proto_is(&field, ACTIVITY_RESPONSE_INFO, PROTO_BYTES))
 		{
-			description->is_running =
-				varint_field(field.span, ACTIVITY_INFO_STATUS) == ACTIVITY_STATUS_RUNNING;
+			int64		status = varint_field(field.span, ACTIVITY_INFO_STATUS);
+
+			description->is_running = status == ACTIVITY_STATUS_RUNNING;
+			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
 			description->attempt = (int) varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
 			description->last_identity = span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
 			if (failure.bytes == NULL)

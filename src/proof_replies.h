@@ -56,6 +56,7 @@ extern bool tc_workflow_description_read(const uint8 *reply, size_t len, const c
 typedef struct ActivityDescription
 {
 	bool		is_running;
+	bool		is_canceled;
 	int			attempt;
 	ProtoSpan	last_identity;	/* who ended it, or works on it */
 	ProtoSpan	failure_source; /* of its end, or of its last attempt */
