@@ -55,6 +55,7 @@ static const struct
 #define ACTIVITY_INFO_LAST_WORKER_IDENTITY 21
 #define ACTIVITY_STATUS_RUNNING 1
 #define ACTIVITY_STATUS_CANCELED 4
+#define ACTIVITY_STATUS_PAUSED 7
 #define OUTCOME_FAILURE 2
 
 #define FAILURE_SOURCE 2
@@ -199,7 +200,8 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 		{
 			int64		status = varint_field(field.span, ACTIVITY_INFO_STATUS);
 
-			description->is_running = status == ACTIVITY_STATUS_RUNNING;
+			description->is_running = status == ACTIVITY_STATUS_RUNNING ||
+				status == ACTIVITY_STATUS_PAUSED;
 			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
 			description->attempt = (int) varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
 			description->last_identity = span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
