@@ -21,6 +21,8 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
@@ -178,8 +180,10 @@ empty_database(const char *name, bool is_template)
 
 /*
  * A database that comes into being, or changes, is looked at when that is
- * committed: its template may have had the extension.  An extension that is dropped, by
- * whatever statement, ends its worker.
+ * committed: its template may have had the extension.  An extension that is
+ * dropped, by whatever statement, ends its worker.  Options of connections
+ * that are given wake the worker from their validator; here it is told of
+ * servers and user mappings that are dropped or renamed.
  */
 static void
 object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
@@ -190,6 +194,12 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
 		classId == DatabaseRelationId)
 		tc_look_again_at_commit(objectId);
+	else if ((access == OAT_DROP || access == OAT_POST_ALTER) &&
+			 (classId == ForeignServerRelationId || classId == UserMappingRelationId))
+	{
+		if (tc_has_worker(MyDatabaseId))
+			tc_wake_all_at_commit();
+	}
 	else if (access == OAT_DROP && classId == ExtensionRelationId)
 	{
 		char	   *name = get_extension_name(objectId);
