@@ -4,6 +4,7 @@
 #   make installcheck       pg_regress, against a running server that has the extension installed
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-tap, test-temporal
+#   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make clean
 
 EXTENSION = temporal_complete
@@ -59,5 +60,9 @@ src/proto/temporal.pb-c.c src/proto/temporal.pb-c.h: src/proto/temporal.proto
 	protoc-c --proto_path=src/proto --c_out=src/proto temporal.proto
 
 $(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h)
+
+fuzz:
+	$(MAKE) -C test/fuzz fuzz $(if $(TIME),TIME=$(TIME))
+.PHONY: fuzz
 
 endif

@@ -707,7 +707,8 @@ on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *arg)
 		return 0;
 	if (stream->answered)
 		end = HTTP2_ANSWERED;
-	else if (error_code == NGHTTP2_REFUSED_STREAM || !was_handed(session, stream))
+	/* A request that nghttp2 has written leaves, now or later: see tc_http2_cancel(). */
+	else if (error_code == NGHTTP2_REFUSED_STREAM || stream->end == 0)
 		end = HTTP2_NOT_PROCESSED;
 	else
 		end = HTTP2_RESET;

@@ -1,0 +1,70 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuzz_proof.c
+ *	  Fuzzes proof_replies.c: histories and descriptions.
+ *
+ * The first byte says how many events are wanted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "backend.h"
+#include "proof_replies.h"
+
+/* The reply, and how many more events of it are wanted */
+static const uint8 *reply;
+static size_t reply_len;
+static int	wanted;
+
+/* Does it lie in the reply? */
+static void
+check_span(ProtoSpan span)
+{
+	if (span.bytes == NULL)
+		CHECK(span.len == 0);
+	else
+		CHECK(span.bytes >= reply && span.len <= reply_len &&
+			  span.bytes + span.len <= reply + reply_len);
+}
+
+static bool
+take_event(void *arg, const ActivityEvent *event)
+{
+	CHECK(arg == &wanted && wanted > 0);
+	CHECK(event->kind >= ACTIVITY_SCHEDULED && event->kind <= ACTIVITY_CANCELED);
+	check_span(event->activity_id);
+	check_span(event->identity);
+	return --wanted > 0;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	ProtoSpan	next_page_token;
+	WorkflowDescription workflow;
+	ActivityDescription activity;
+
+	if (size < 1)
+		return 0;
+	wanted = data[0] + 1;
+	reply = data + 1;
+	reply_len = size - 1;
+
+	tc_history_read(reply, reply_len, take_event, &wanted, &next_page_token);
+	check_span(next_page_token);
+
+	if (tc_workflow_description_read(reply, reply_len, "activity", &workflow))
+		CHECK(workflow.has_pending_activity || workflow.attempt == 0);
+	check_span(workflow.last_failure_source);
+
+	tc_activity_description_read(reply, reply_len, &activity);
+	check_span(activity.last_identity);
+	check_span(activity.failure_source);
+
+	/* A reply without a message */
+	CHECK(tc_history_read(NULL, 0, take_event, &wanted, &next_page_token));
+	CHECK(tc_workflow_description_read(NULL, 0, "activity", &workflow));
+	CHECK(tc_activity_description_read(NULL, 0, &activity));
+	return 0;
+}

@@ -1,0 +1,121 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuzz_protobuf.c
+ *	  Fuzzes proto_reader.h, and what reads small messages with it.
+ *
+ * What protobuf-c takes for a message, our reader must read alike.  The first
+ * byte is the method of a request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "backend.h"
+#include "mb/pg_wchar.h"
+#include "proto_reader.h"
+#include "request.h"
+#include "temporal.pb-c.h"
+
+static void
+walk(const uint8 *data, size_t size)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	const uint8 *before;
+
+	tc_proto_begin(&reader, data, size);
+	before = reader.next;
+	while (tc_proto_next(&reader, &field))
+	{
+		CHECK(reader.next > before && reader.next <= data + size);
+		CHECK(field.number > 0);
+		if (field.wire_type != PROTO_VARINT)
+			CHECK(field.span.bytes >= data && field.span.bytes + field.span.len == reader.next);
+		before = reader.next;
+	}
+	CHECK(reader.malformed || reader.next == data + size);
+}
+
+/* protobuf-c takes any number of bytes for a bool, whatever its wire type; we do not. */
+static bool
+has_odd_bool(const uint8 *data, size_t size)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	bool		odd = false;
+
+	tc_proto_begin(&reader, data, size);
+	while (tc_proto_next(&reader, &field))
+		if (field.number <= 3 && field.wire_type != PROTO_VARINT)
+			odd = true;
+	return odd;
+}
+
+static void
+heartbeat_reply(const uint8 *data, size_t size)
+{
+	Temporal__RecordActivityTaskHeartbeatResponse *theirs;
+	HeartbeatReply ours;
+	bool		valid = tc_heartbeat_reply_decode(data, size, &ours);
+
+	theirs = temporal__record_activity_task_heartbeat_response__unpack(NULL, size, data);
+	if (theirs == NULL)
+		return;
+	if (valid && !has_odd_bool(data, size))
+	{
+		CHECK(ours.cancel_requested == (theirs->cancel_requested != 0));
+		CHECK(ours.activity_paused == (theirs->activity_paused != 0));
+		CHECK(ours.activity_reset == (theirs->activity_reset != 0));
+	}
+	temporal__record_activity_task_heartbeat_response__free_unpacked(theirs, NULL);
+}
+
+static void
+system_info(const uint8 *data, size_t size)
+{
+	char	   *version = tc_system_info_decode(data, size);
+
+	if (version != NULL)
+		CHECK(pg_encoding_verifymbstr(PG_UTF8, version, (int) strlen(version)) == (int) strlen(version));
+}
+
+/* Any bytes as text; also cut at every length */
+static void
+texts(const uint8 *data, size_t size)
+{
+	char	   *whole = tc_utf8_to_server((const char *) data, size, size);
+	int			len = (int) strlen(whole);
+
+	CHECK(pg_encoding_verifymbstr(PG_UTF8, whole, len) == len);
+	for (size_t max_bytes = 0; max_bytes < Min(size, 16); max_bytes++)
+	{
+		char	   *cut = tc_utf8_to_server((const char *) data, size, max_bytes);
+
+		len = (int) strlen(cut);
+		CHECK(len <= (int) max_bytes);
+		CHECK(pg_encoding_verifymbstr(PG_UTF8, cut, len) == len);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	RequestTarget target;
+	RequestMethod method;
+
+	if (size < 1)
+		return 0;
+	method = METHOD_FIRST + data[0] % (METHOD_LAST - METHOD_FIRST + 1);
+	data++;
+	size--;
+
+	walk(data, size);
+	heartbeat_reply(data, size);
+	system_info(data, size);
+	texts(data, size);
+	if (tc_request_decode(method, data, size, &target) && target.task_token != NULL)
+		CHECK(target.task_token >= data && target.task_token + target.task_token_len <= data + size);
+	tc_identity_matches((const char *) data, size, FullTransactionIdFromU64(7), 42, "42@1/2/3 42@4/5/6");
+	fuzz_reset();
+	return 0;
+}
