@@ -8,8 +8,10 @@
  * exactly once, what became of it.  Nothing here knows about tables,
  * retries or order; nothing here opens a transaction.
  *
- * Callbacks are run from tc_event_loop_wait() or from the function called;
- * they must not raise errors, because they run beneath nghttp2 and libcurl.
+ * Callbacks are run from tc_event_loop_wait() and tc_channel_destroy(), and
+ * from tc_channel_call() for a call that cannot be started.  They may call
+ * anything declared here, even destroy their channel; they must not raise
+ * errors.
  *
  *-------------------------------------------------------------------------
  */
@@ -98,9 +100,12 @@ typedef struct ChannelOptions
 typedef struct Channel Channel;
 
 /*
- * Told when a channel becomes ready, idle (GOAWAY, connection lost) or failed.
- * error is NULL unless state is CHANNEL_FAILED, or CHANNEL_IDLE after a loss
- * of the connection (not after a GOAWAY).
+ * Told when a channel becomes ready, idle (GOAWAY, connection lost) or failed;
+ * after a loss, before the calls that end with it.  error is NULL unless state
+ * is CHANNEL_FAILED, or CHANNEL_IDLE after a loss of the connection or a
+ * GOAWAY that is to be backed off from: one that names an error, or comes at
+ * once and before any call was taken.  The usual GOAWAY has no error; calls in
+ * flight go on behind it.
  */
 typedef void (*ChannelStateChanged) (void *arg, Channel *channel,
 									 ChannelState state, const ChannelError *error);
