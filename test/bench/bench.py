@@ -14,9 +14,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 from harness.bench import Bench, load_programs
 from harness.figures import table, write_json
-from sections import drain, enqueue, wire
+from sections import drain, enqueue, growth, idle, latency, real_server, wire
 
-SECTIONS = {"wire": wire, "drain": drain, "enqueue": enqueue}
+SECTIONS = {
+    "wire": wire, "drain": drain, "real_server": real_server, "latency": latency, "enqueue": enqueue,
+    "growth": growth, "idle": idle,
+}
 
 
 def main(work, staged, bindir, programs, results, *names):
@@ -28,9 +31,12 @@ def main(work, staged, bindir, programs, results, *names):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench(work, load_programs(programs), staged, bindir, scale)
     try:
-        for name in names or SECTIONS:
-            bench.say(name)
-            SECTIONS[name].measure(bench)
+        for name in SECTIONS:
+            if not names or name in names:
+                if name not in ("real_server", "latency"):
+                    latency.end(bench)
+                bench.say(name)
+                SECTIONS[name].measure(bench)
     finally:
         bench.stop()
         print(table(bench.figures))
