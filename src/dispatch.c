@@ -19,6 +19,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "common/string.h"
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -47,6 +48,9 @@
 /* After an error while reading nothing is read for that long */
 #define READ_RETRY_MS 1000
 
+/* A request whose row is found damaged is looked at again after that long */
+#define DAMAGED_RETRY_MS 3600000
+
 /* A stream that was refused so often, unprocessed, counts as a failure */
 #define REFUSALS_MAX 3
 
@@ -71,6 +75,7 @@ static bool find_queues;		/* look for queues that are not known yet */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
 static bool stopping;
+static bool rows_were_read;		/* and their transactions may not be flushed yet */
 static bool activated;			/* a queue became active since sending began */
 static int64 read_not_before;	/* monotonic ms, after an error */
 static LoopTimer read_timer;
@@ -102,6 +107,9 @@ static void read_queue(Queue *queue);
 static void reload_retries(Queue *queue);
 static bool consume_row(void *arg, const OutboxRow *row);
 static bool consume_retry(void *arg, const OutboxRow *row);
+static void note_damage(Request *request, const char *problem);
+static bool has_rows(Queue *queue);
+static bool consume_nothing(void *arg, const OutboxRow *row);
 static void reading_failed(void);
 static void flush_wal(void);
 static bool send_all(void);
@@ -215,6 +223,9 @@ tc_dispatch_turn(void)
 	process_answers();
 	if (needs_database() && !tc_run_transaction(read_work, NULL))
 		reading_failed();
+	/* also if an error came after rows had been read: they will be sent */
+	if (rows_were_read)
+		flush_wal();
 	activated = false;
 	more = send_all();
 	process_answers();
@@ -493,15 +504,12 @@ needs_database(void)
 	return false;
 }
 
-static bool rows_were_read;
-
 /* The reading part of a turn. */
 static void
 read_work(void *arg)
 {
 	dlist_iter	iter;
 
-	rows_were_read = false;
 	if (find_queues)
 		discover_queues();
 	if (tc_channels_options_changed())
@@ -514,7 +522,7 @@ read_work(void *arg)
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
 
 		reading = queue;
-		if (wants_options(queue))
+		if (wants_options(queue) && (queue->nready > 0 || retry_is_due(queue) || has_rows(queue)))
 			use_options(queue);
 		if (wants_retries(queue))
 			reload_retries(queue);
@@ -534,8 +542,6 @@ read_work(void *arg)
 		}
 		reading = NULL;
 	}
-	if (rows_were_read)
-		flush_wal();
 }
 
 /* After an error in read_work(): the queue that had it waits, the others go on. */
@@ -580,6 +586,34 @@ discover_queues(void)
 		}
 	}
 	find_queues = false;
+	if (nfound > 0)
+		tc_outbox_report_held();
+}
+
+/*
+ * Is there a row to be read?  Those that are held are no reason to look at
+ * options, or to say what is wrong with them: copies of a database need no
+ * server.
+ */
+static bool
+has_rows(Queue *queue)
+{
+	uint64		xid;
+
+	if (tc_outbox_read(&queue->name, &queue->position, consume_nothing, &xid))
+	{
+		queue->unread = false;
+		return false;
+	}
+	tc_read_position_rewind(&queue->position, xid);
+	return true;
+}
+
+static bool
+consume_nothing(void *arg, const OutboxRow *row)
+{
+	*(uint64 *) arg = row->xid;
+	return false;
 }
 
 /* Find the channel for a queue by today's options. */
@@ -631,9 +665,14 @@ consume_row(void *arg, const OutboxRow *row)
 	if (malformed)
 	{
 		request = tc_queue_add_malformed(queue, row);
-		request->outcome = OUTCOME_REJECTED;
-		request->outcome_at = GetCurrentTimestamp();
-		request->error_code = "MALFORMED";
+		if (row->problem != NULL)
+			note_damage(request, row->problem);
+		else
+		{
+			request->outcome = OUTCOME_REJECTED;
+			request->outcome_at = GetCurrentTimestamp();
+			request->error_code = "MALFORMED";
+		}
 		tc_recording_add(request);
 	}
 	else if (request != NULL && request->state == REQUEST_READY && queue->channel != NULL &&
@@ -667,9 +706,34 @@ reload_retries(Queue *queue)
 static bool
 consume_retry(void *arg, const OutboxRow *row)
 {
+	Request    *request = arg;
+
 	rows_were_read = true;
-	tc_queue_reload((Request *) arg, row);
+	if (row->problem == NULL)
+		tc_queue_reload(request, row);
+	else
+	{
+		note_damage(request, row->problem);
+		tc_queue_retry_later(request, tc_monotonic_ms() + DAMAGED_RETRY_MS);
+		tc_recording_add(request);
+	}
 	return false;
+}
+
+/*
+ * The bytes of a request cannot be read.  Its row stays as it is, so that it
+ * can be sent if the table is repaired: the next worker will see.
+ */
+static void
+note_damage(Request *request, const char *problem)
+{
+	char	   *utf8 = pg_server_to_any(problem, strlen(problem), PG_UTF8);
+
+	request->outcome = OUTCOME_RETRY;
+	request->attempts++;
+	request->next_attempt_at = 0;
+	request->error_code = "DATA_CORRUPTED";
+	set_error_message(request, utf8);
 }
 
 /*
@@ -688,6 +752,7 @@ flush_wal(void)
 	else if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
 		lsn -= SizeOfXLogShortPHD;
 	XLogFlush(lsn);
+	rows_were_read = false;
 }
 
 /*---- sending ----*/

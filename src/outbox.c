@@ -88,6 +88,7 @@ tc_outbox_insert(int64 id, FullTransactionId xid, RequestMethod method,
 	nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] = true;
 	nulls[OUTBOX_ERROR_CODE - 1] = true;
 	nulls[OUTBOX_ERROR_MESSAGE - 1] = true;
+	nulls[OUTBOX_FORMER_IDENTITIES - 1] = true;
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);

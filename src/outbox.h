@@ -94,6 +94,8 @@ typedef struct OutboxRow
 	TimestampTz next_attempt_at;	/* 0 = none */
 	const uint8 *request;		/* valid until the consumer returns */
 	size_t		len;
+	const char *former_identities;	/* the same; NULL = none */
+	const char *problem;		/* why the bytes cannot be read, then request is NULL; or NULL */
 } OutboxRow;
 
 /* Takes a row; false: enough, this row was the last that is taken now. */
@@ -116,6 +118,12 @@ extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
  * by tc_queue_name_cmp: palloc'd array, its length in *count.
  */
 extern QueueName *tc_outbox_find_queues(const QueueName *known, int nknown, int *count);
+
+/*
+ * Say in the log that requests of another cluster or database are held, if
+ * there are some among the first ones, and it was not said before.
+ */
+extern void tc_outbox_report_held(void);
 
 /* What became of a request */
 typedef enum OutcomeKind
@@ -176,8 +184,8 @@ extern int	tc_delivery_segment(void);
 extern Oid	tc_relation_oid(const char *name);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 15
-#define REJECTED_NATTS 16
+#define OUTBOX_NATTS 16
+#define REJECTED_NATTS 17
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
@@ -195,6 +203,7 @@ typedef enum OutboxAttr
 	OUTBOX_NEXT_ATTEMPT_AT,
 	OUTBOX_ERROR_CODE,
 	OUTBOX_ERROR_MESSAGE,
+	OUTBOX_FORMER_IDENTITIES,
 	REJECTED_FINISHED_AT
 } OutboxAttr;
 

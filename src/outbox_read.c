@@ -21,14 +21,17 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
@@ -55,6 +58,7 @@ static bool read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xi
 static bool read_range(OutboxScan *scan, ReadPosition *position,
 					   RowConsumer consumer, void *arg);
 static bool made_here(int64 system_identifier, Oid database);
+static bytea *fetch_request(Datum value, char **problem);
 
 PG_FUNCTION_INFO_V1(tc_made_here);
 
@@ -324,6 +328,7 @@ scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
 		bool		nulls[OUTBOX_NATTS];
 		OutboxRow	row;
 		bytea	   *request;
+		char	   *problem;
 
 		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
@@ -343,9 +348,12 @@ scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
 			DatumGetInt32(values[OUTBOX_ATTEMPTS - 1]);
 		row.next_attempt_at = nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] ? 0 :
 			DatumGetTimestampTz(values[OUTBOX_NEXT_ATTEMPT_AT - 1]);
-		request = DatumGetByteaPP(values[OUTBOX_REQUEST - 1]);
-		row.request = (const uint8 *) VARDATA_ANY(request);
-		row.len = VARSIZE_ANY_EXHDR(request);
+		request = fetch_request(values[OUTBOX_REQUEST - 1], &problem);
+		row.request = request ? (const uint8 *) VARDATA_ANY(request) : NULL;
+		row.len = request ? VARSIZE_ANY_EXHDR(request) : 0;
+		row.problem = problem;
+		row.former_identities = nulls[OUTBOX_FORMER_IDENTITIES - 1] ? NULL :
+			TextDatumGetCString(values[OUTBOX_FORMER_IDENTITIES - 1]);
 
 		*found = true;
 		stopped = !consumer(arg, &row);
@@ -354,11 +362,58 @@ scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
 			position->xid = row.xid;
 			position->id = row.id;
 		}
-		if ((Pointer) request != DatumGetPointer(values[OUTBOX_REQUEST - 1]))
+		if (request != NULL && (Pointer) request != DatumGetPointer(values[OUTBOX_REQUEST - 1]))
 			pfree(request);
 	}
 	systable_endscan_ordered(desc);
 	return stopped;
+}
+
+/*
+ * The bytes of a request; NULL, and why, if the table is damaged there.  One
+ * damaged row must not keep those behind it from being read, hence the
+ * subtransaction, for large values only: others lie in the row itself.
+ */
+static bytea *
+fetch_request(Datum value, char **problem)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bytea	   *volatile result = NULL;
+
+	*problem = NULL;
+	if (!VARATT_IS_EXTERNAL(stored) && !VARATT_IS_COMPRESSED(stored))
+		return DatumGetByteaPP(value);
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		result = DatumGetByteaPP(value);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			category;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+		if (category != ERRCODE_TO_CATEGORY(ERRCODE_DATA_CORRUPTED) &&
+			category != ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR))
+			ReThrowError(error);
+		*problem = error->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return result;
 }
 
 /*
@@ -450,4 +505,39 @@ tc_outbox_find_queues(const QueueName *known, int nknown, int *count)
 	SPI_finish();
 	*count = n;
 	return result;
+}
+
+/* Requests that are looked at for being held */
+#define HELD_LOOK_MAX 10000
+
+void
+tc_outbox_report_held(void)
+{
+	static bool reported = false;
+	int64		held;
+	int64		looked_at;
+	bool		isnull;
+
+	if (reported)
+		return;
+	SPI_connect();
+	if (SPI_execute("SELECT count(*) FILTER (WHERE NOT here), count(*) FROM"
+					" (SELECT temporal.made_here(system_identifier, database) AS here"
+					"    FROM temporal.outbox LIMIT " CppAsString2(HELD_LOOK_MAX) ") o",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count requests that are held");
+	held = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	looked_at = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	SPI_finish();
+	if (held == 0)
+		return;
+	reported = true;
+	ereport(LOG,
+			(looked_at < HELD_LOOK_MAX ?
+			 errmsg_plural("%lld request of another cluster or database is held",
+						   "%lld requests of another cluster or database are held",
+						   held, (long long) held) :
+			 errmsg("at least %lld requests of another cluster or database are held",
+					(long long) held),
+			 errhint("If nobody else goes on with them, run SELECT temporal.adopt() in this database.")));
 }

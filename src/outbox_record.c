@@ -313,6 +313,9 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 	/* a toasted value belongs to the table that it stands in */
 	request = DatumGetByteaP(values[OUTBOX_REQUEST - 1]);
 	values[OUTBOX_REQUEST - 1] = PointerGetDatum(request);
+	if (!nulls[OUTBOX_FORMER_IDENTITIES - 1])
+		values[OUTBOX_FORMER_IDENTITIES - 1] =
+			PointerGetDatum(DatumGetTextP(values[OUTBOX_FORMER_IDENTITIES - 1]));
 	values[OUTBOX_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	nulls[OUTBOX_ATTEMPTS - 1] = false;
 	nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] = true;
@@ -342,6 +345,7 @@ update_retry(Recorder *recorder, const Outcome *outcome)
 	values[OUTBOX_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	replace[OUTBOX_NEXT_ATTEMPT_AT - 1] = true;
 	values[OUTBOX_NEXT_ATTEMPT_AT - 1] = TimestampTzGetDatum(outcome->next_attempt_at);
+	nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] = outcome->next_attempt_at == 0;
 	replace[OUTBOX_ERROR_CODE - 1] = true;
 	set_text(values, nulls, OUTBOX_ERROR_CODE, outcome->error_code);
 	replace[OUTBOX_ERROR_MESSAGE - 1] = true;

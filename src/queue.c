@@ -84,6 +84,7 @@ static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
 static void make_ready(Request *request);
 static void leave_chain(Request *request);
+static void free_request(Request *request);
 static void unblock(Request *request);
 static void drop_from_chain(uint64 hash);
 
@@ -198,6 +199,8 @@ new_request(Queue *queue, const OutboxRow *row)
 	request->attempts = row->attempts;
 	request->requested_at = row->requested_at;
 	request->maybe_sent = row->maybe_sent;
+	if (row->former_identities != NULL)
+		request->former_identities = MemoryContextStrdup(queue_context, row->former_identities);
 	requests_insert(requests_by_id, row->id, &found)->request = request;
 	return request;
 }
@@ -213,7 +216,7 @@ hash_activity(const Queue *queue, const OutboxRow *row, uint64 *result)
 	RequestTarget target;
 	bool		ok;
 
-	ok = tc_method_is_valid(row->method) &&
+	ok = row->problem == NULL && tc_method_is_valid(row->method) &&
 		tc_request_decode(row->method, row->request, row->len, &target);
 	if (ok)
 	{
@@ -348,6 +351,15 @@ tc_queue_reload(Request *request, const OutboxRow *row)
 }
 
 void
+tc_queue_retry_later(Request *request, int64 due)
+{
+	Assert(request->state == REQUEST_RETRYING);
+	pairingheap_remove(request->queue->retrying, &request->retry_node);
+	request->queue->nretrying--;
+	tc_queue_retry_at(request, due);
+}
+
+void
 tc_queue_finish(Request *request)
 {
 	drop_bytes(request);
@@ -398,8 +410,16 @@ tc_queue_forget(Request *request)
 	}
 	drop_bytes(request);
 	requests_delete(requests_by_id, request->id);
+	free_request(request);
+}
+
+static void
+free_request(Request *request)
+{
 	if (request->error_message != NULL)
 		pfree(request->error_message);
+	if (request->former_identities != NULL)
+		pfree(request->former_identities);
 	pfree(request);
 }
 
@@ -458,7 +478,7 @@ tc_queue_unload(Queue *queue)
 	{
 		drop_bytes(dropped[d]);
 		requests_delete(requests_by_id, dropped[d]->id);
-		pfree(dropped[d]);
+		free_request(dropped[d]);
 	}
 	pfree(dropped);
 	if (ndropped > 0)

@@ -58,6 +58,7 @@ typedef struct Request
 	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
 	uint8	   *bytes;			/* encoded request with its identity, or NULL */
 	size_t		len;
+	char	   *former_identities;	/* see tc_identity_matches(); mostly NULL */
 
 	/* result of the last call */
 	Verdict		verdict;
@@ -163,6 +164,9 @@ extern Request *tc_queue_next_retry(Queue *queue);
 
 /* Give a request that waited its bytes again, and make it ready. */
 extern void tc_queue_reload(Request *request, const OutboxRow *row);
+
+/* Have a request that waits for a retry wait longer. */
+extern void tc_queue_retry_later(Request *request, int64 due);
 
 /* Finished: the next one for its activity may be sent. */
 extern void tc_queue_finish(Request *request);

@@ -124,11 +124,13 @@ extern size_t tc_identity_field(RequestMethod method, FullTransactionId xid, int
 extern void tc_request_identity(FullTransactionId xid, int64 id, char *buf);
 
 /*
- * Is that the identity of that request?  The database's name is not looked
- * at: it may have changed since the request was made or sent.
+ * Is that the identity of that request, or one of its former ones?  The
+ * database's name is not looked at: it may have changed since the request was
+ * made or sent.  former holds "<id>@<system identifier>/<database>/<xid>",
+ * with blanks between them; it may be NULL.
  */
 extern bool tc_identity_matches(const char *identity, size_t len,
-								FullTransactionId xid, int64 id);
+								FullTransactionId xid, int64 id, const char *former);
 
 /* Flags of a heartbeat's reply (by token and by ids alike); false if the bytes are no such reply. */
 typedef struct HeartbeatReply

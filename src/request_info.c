@@ -182,19 +182,36 @@ tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *
 	return next + len - buf;
 }
 
-bool
-tc_identity_matches(const char *identity, size_t len, FullTransactionId xid, int64 id)
+/* Is it "postgresql:<anything>/<suffix>"? */
+static bool
+identity_ends_in(const char *identity, size_t len, const char *suffix, size_t suffix_len)
 {
-	char		suffix[TC_IDENTITY_MAX];
-	size_t		suffix_len;
 	size_t		prefix_len = strlen(IDENTITY_PREFIX);
 
-	suffix[0] = '/';
-	suffix_len = append_identity_suffix(suffix + 1, xid, id) - suffix;
-
-	return len >= prefix_len + suffix_len &&
+	return len >= prefix_len + 1 + suffix_len &&
 		memcmp(identity, IDENTITY_PREFIX, prefix_len) == 0 &&
+		identity[len - suffix_len - 1] == '/' &&
 		memcmp(identity + len - suffix_len, suffix, suffix_len) == 0;
+}
+
+bool
+tc_identity_matches(const char *identity, size_t len, FullTransactionId xid, int64 id,
+					const char *former)
+{
+	char		suffix[TC_IDENTITY_MAX];
+	size_t		suffix_len = append_identity_suffix(suffix, xid, id) - suffix;
+
+	if (identity_ends_in(identity, len, suffix, suffix_len))
+		return true;
+	while (former != NULL && *former != '\0')
+	{
+		suffix_len = strcspn(former, " ");
+		if (suffix_len > 0 && identity_ends_in(identity, len, former, suffix_len))
+			return true;
+		former += suffix_len;
+		former += strspn(former, " ");
+	}
+	return false;
 }
 
 /*---------------------------------------------------------------------------

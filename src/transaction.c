@@ -10,13 +10,19 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "event_loop.h"
 #include "outbox.h"
 #include "transaction.h"
+
+/* An error is logged once in that time, if it is one of the latest */
+#define REPEATED_LOG_MS 60000
+#define LOGGED_ERRORS 8
 
 /* OID of temporal.outbox when it was first seen; whether it is gone since */
 static Oid	outbox_oid = InvalidOid;
@@ -38,6 +44,37 @@ extension_is_here(void)
 		outbox_oid = oid;
 	extension_is_gone = !OidIsValid(oid) || oid != outbox_oid;
 	return !extension_is_gone;
+}
+
+/*
+ * Was the error that is being handled logged a short while ago?  What fails,
+ * because of a full disk for instance, is tried every second.
+ */
+static bool
+is_repeated(void)
+{
+	static struct
+	{
+		uint32		hash;
+		int64		logged_at;	/* monotonic ms */
+	}			logged[LOGGED_ERRORS];
+	static int	next = 0;
+	ErrorData  *error = CopyErrorData();
+	uint32		hash;
+	int64		now = tc_monotonic_ms();
+
+	hash = hash_combine(hash_bytes((const unsigned char *) error->message,
+								   strlen(error->message)),
+						error->sqlerrcode);
+	FreeErrorData(error);
+	for (int i = 0; i < LOGGED_ERRORS; i++)
+		if (logged[i].hash == hash && logged[i].logged_at != 0 &&
+			now - logged[i].logged_at < REPEATED_LOG_MS)
+			return true;
+	logged[next].hash = hash;
+	logged[next].logged_at = now;
+	next = (next + 1) % LOGGED_ERRORS;
+	return false;
 }
 
 bool
@@ -63,7 +100,8 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 	{
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(context);
-		EmitErrorReport();
+		if (!is_repeated())
+			EmitErrorReport();
 		AbortCurrentTransaction();
 		FlushErrorState();
 		RESUME_INTERRUPTS();

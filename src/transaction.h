@@ -10,8 +10,8 @@
 
 /*
  * Run work(arg) in a transaction of its own, with a snapshot, in the current
- * memory context.  An error is logged and the transaction rolled back;
- * returns false then.  Also if the extension is not there (any more): then
+ * memory context.  An error is logged (the same one once a minute) and the
+ * transaction rolled back; returns false then.  Also if the extension is not there (any more): then
  * work is not called.
  */
 extern bool tc_run_transaction(void (*work) (void *arg), void *arg);

@@ -52,7 +52,9 @@ SELECT o.id, o.server, o.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS activity_reset
   FROM temporal.outbox o
        LEFT JOIN temporal.queue_error e USING (server, namespace, requested_by)
-       CROSS JOIN LATERAL temporal.request_target(o.method, o.request) t
+       /* bytes that cannot be read must not stand in the way of other requests */
+       CROSS JOIN LATERAL temporal.request_target(o.method,
+           CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END) t
  WHERE pg_catalog.pg_has_role(o.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
 SELECT r.id, r.server, r.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
