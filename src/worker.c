@@ -104,6 +104,9 @@ tc_worker_main(Datum arg)
 		poll_if_due();
 		rotate_if_due();
 		tc_ping_turn();
+		/* when others wait for this slot, what is in flight is the last of this turn */
+		if (tc_worker_leaving_soon())
+			tc_dispatch_stop();
 		more = tc_dispatch_turn();
 		if (tc_extension_is_gone())
 			leave(WORKER_EXIT_NO_EXTENSION);
