@@ -1,0 +1,175 @@
+# What is wrong with one role, one namespace, one server or one row stops
+# nobody else; when it is put right, its requests are sent at once.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+# Nothing here may depend on the safety poll.
+my $node = new_cluster('main', settings => 'temporal_complete.safety_poll_interval = 1h');
+my $temporal = start_temporal('main', arguments => [ '-namespace', 'default', '-namespace', 'second' ]);
+my $locked = start_temporal('locked', arguments => [ '-api-key', 'good-key' ]);
+my $stub_port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($stub_port);
+
+# Retries are so slow that only being told of a change makes requests go on.
+my $slow = "retry_initial_interval '1h', retry_max_interval '1h'";
+
+$node->safe_psql('postgres', <<EOS);
+CREATE ROLE good LOGIN;
+CREATE ROLE bad LOGIN;
+CREATE ROLE third LOGIN;
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
+  OPTIONS (address '@{[$temporal->address]}', $slow);
+CREATE SERVER locked FOREIGN DATA WRAPPER temporal_complete
+  OPTIONS (address '@{[$locked->address]}', tls 'false', $slow);
+CREATE SERVER stub FOREIGN DATA WRAPPER temporal_complete
+  OPTIONS (address '127.0.0.1:$stub_port');
+GRANT USAGE ON FOREIGN SERVER temporal, locked, stub TO PUBLIC;
+CREATE USER MAPPING FOR good SERVER locked OPTIONS (api_key 'good-key');
+CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key 'bad-key');
+EOS
+
+my $next = 0;
+
+# Make a request for a new activity id of a workflow that there need not be:
+# what counts is whether it is sent.  Returns its id.
+sub make
+{
+	my ($role, $server, $namespace) = @_;
+
+	$namespace //= 'default';
+	$next++;
+	return $node->safe_psql('postgres',
+		"SET ROLE $role; SELECT temporal.complete_activity_by_id('none', 'a$next', server => '$server', namespace => '$namespace')");
+}
+
+# The real server answers NOT_FOUND for these, which is what is awaited.
+sub ok_sent
+{
+	my ($id, $what) = @_;
+
+	return is($node->safe_psql('postgres',
+			"SELECT state || ' ' || coalesce(error_code, '') FROM temporal.wait_for_request($id, '$PostgreSQL::Test::Utils::timeout_default s')"),
+		'rejected NOT_FOUND', $what);
+}
+
+sub ok_waits
+{
+	my ($id, $code, $what) = @_;
+
+	return ok($node->poll_query_until('postgres',
+			"SELECT state || ' ' || error_code FROM temporal.request WHERE id = $id",
+			"retrying $code"), $what);
+}
+
+# A queue that the worker knows, and one that it does not, woken by one commit
+ok_sent(make('good', 'temporal'), 'first request of a role');
+my @ids = split(/\n/, $node->safe_psql('postgres', <<'EOS'));
+BEGIN;
+SET ROLE good;
+SELECT temporal.complete_activity_by_id('none', 'known');
+SET ROLE third;
+SELECT temporal.complete_activity_by_id('none', 'new');
+COMMIT;
+EOS
+ok_sent($ids[0], 'request of a known queue');
+ok_sent($ids[1], 'request of a new queue in the same transaction');
+
+# So many queues that some of them share their place in the wake bitmap
+my $script = '';
+for my $i (1 .. 150)
+{
+	$script .= "SELECT temporal.complete_activity_by_id('w', 'a', server => 'stub', namespace => 'namespace_$i') AS id \\gset\n"
+	  . "SELECT state FROM temporal.wait_for_request(:id, '$PostgreSQL::Test::Utils::timeout_default s');\n";
+}
+my %states;
+$states{$_}++ foreach split(/\n/, $node->safe_psql('postgres', $script));
+is_deeply(\%states, { delivered => 150 }, 'the first request of each of many queues is sent at once');
+
+# Credentials
+my $refused = make('bad', 'locked');
+ok_waits($refused, 'PERMISSION_DENIED', 'a wrong API key: the request waits, the view says why');
+ok_sent(make('good', 'locked'), 'the other role is not affected');
+$node->safe_psql('postgres', q(ALTER USER MAPPING FOR bad SERVER locked OPTIONS (SET api_key 'good-key')));
+ok_sent($refused, 'the right API key: it is sent at once');
+
+$node->safe_psql('postgres', 'DROP USER MAPPING FOR bad SERVER locked');
+$refused = make('bad', 'locked');
+ok_waits($refused, 'PERMISSION_DENIED', 'DROP USER MAPPING: the request waits');
+ok_sent(make('good', 'locked'), 'the other role is not affected');
+$node->safe_psql('postgres', q(CREATE USER MAPPING FOR PUBLIC SERVER locked OPTIONS (api_key 'good-key')));
+ok_sent($refused, 'CREATE USER MAPPING FOR PUBLIC: it is sent at once');
+
+# Namespaces
+my $nowhere = make('good', 'temporal', 'nowhere');
+ok_waits($nowhere, 'NOT_FOUND', 'a namespace that does not exist: the request waits, the view says why');
+ok_sent(make('good', 'temporal', 'second'), 'another namespace is not affected');
+ok_sent(make('good', 'temporal'), 'nor is the default one');
+
+# Options that cannot be used, which the validator cannot know
+$node->safe_psql('postgres',
+	q(CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key_path '/nonexistent/key')));
+my $unusable = make('bad', 'locked');
+ok($node->poll_query_until('postgres',
+		"SELECT state = 'retrying' AND error_message LIKE '%/nonexistent/key%' FROM temporal.request WHERE id = $unusable"),
+	'a file that is not there: the request waits, the view says why');
+ok_sent(make('good', 'locked'), 'the other role is not affected');
+$node->safe_psql('postgres',
+	q(ALTER USER MAPPING FOR bad SERVER locked OPTIONS (DROP api_key_path, ADD api_key 'good-key')));
+ok_sent($unusable, 'options put right: it is sent at once');
+
+my $closed_port = PostgreSQL::Test::Cluster::get_free_port();
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$closed_port')");
+my $unreachable = make('good', 'temporal');
+ok_waits($unreachable, 'CONNECTION_FAILED', 'nobody listens: the request waits');
+ok_sent(make('good', 'locked'), 'another server is not affected');
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+ok_sent($unreachable, 'address put right: it is sent at once');
+
+# A server that is dropped while requests wait for it
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$closed_port')");
+my $orphan = make('good', 'temporal');
+ok_waits($orphan, 'CONNECTION_FAILED', 'nobody listens: the request waits');
+$node->safe_psql('postgres', 'DROP SERVER temporal');
+ok_waits($orphan, 'CONFIGURATION', 'DROP SERVER: the request still waits');
+ok_sent(make('good', 'locked'), 'another server is not affected');
+$node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
+	  . " OPTIONS (address '" . $temporal->address . "', $slow);"
+	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
+ok_sent($orphan, 'CREATE SERVER: it is sent at once');
+
+# A role that is dropped after its request was made
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$closed_port')");
+my $left_behind = make('third', 'temporal');
+ok_waits($left_behind, 'CONNECTION_FAILED', 'nobody listens: the request waits');
+$node->safe_psql('postgres', 'DROP ROLE third');
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+ok_sent($left_behind, 'the request of a role that is gone is sent');
+
+# Rows that are no requests
+$node->safe_psql('postgres', <<'EOS');
+INSERT INTO temporal.outbox (id, xid, requested_at, system_identifier, database, requested_by,
+                             method, maybe_sent, server, namespace, request)
+SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(), s.system_identifier, d.oid, 'good'::regrole,
+       m.method, false, 'temporal', 'default', m.request
+  FROM pg_control_system() s, pg_database d,
+       (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request)
+ WHERE d.datname = current_database();
+EOS
+ok_sent(make('good', 'temporal'), 'a request behind poisoned ones');
+await_finished($node, q(server = 'temporal' AND namespace = 'default'));
+is($node->safe_psql('postgres', q(SELECT error_code, count(*) FROM temporal.rejected WHERE error_code <> 'NOT_FOUND' GROUP BY 1)),
+	'MALFORMED|5', 'poisoned ones are put aside');
+
+is(states($node, 'finished_at IS NULL'), 'retrying|1', 'what waits is the request to a namespace that does not exist');
+my $log = slurp_file($node->logfile);
+unlike($log, qr/good-key|bad-key/, 'no secret in the log');
+
+done_testing();
