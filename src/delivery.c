@@ -32,7 +32,9 @@ current_segment(int *segment, TimestampTz *since)
 {
 	bool		isnull;
 
-	if (SPI_execute("SELECT segment, since FROM temporal.delivery_segment", true, 1) != SPI_OK_SELECT ||
+	/* a logical subscriber has the row of its publisher, too */
+	if (SPI_execute("SELECT segment, since FROM temporal.delivery_segment ORDER BY since DESC",
+					true, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -70,6 +72,14 @@ tc_delivery_rotate(void)
 
 	SPI_connect();
 	current_segment(&segment, &since);
+	if (since > now)
+	{
+		/* the clock was put back: the segment's time begins anew */
+		if (SPI_execute("UPDATE temporal.delivery_segment SET since = pg_catalog.now()",
+						false, 0) != SPI_OK_UPDATE)
+			elog(ERROR, "could not correct the time of a segment of temporal.delivery");
+		since = now;
+	}
 	due = TimestampTzPlusMilliseconds(since, period_ms);
 	if (due <= now)
 	{

@@ -23,6 +23,9 @@
 
 #include "queue.h"
 
+/* Where options are not known, a request that was tried before waits so long at the most */
+#define DEFAULT_RETRY_WAIT_MS 10000
+
 /* Chain of requests for an activity */
 typedef struct Activity
 {
@@ -79,6 +82,7 @@ static size_t loaded_bytes;
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static Request *new_request(Queue *queue, const OutboxRow *row);
+static long longest_wait_ms(const Queue *queue);
 static bool hash_activity(const Queue *queue, const OutboxRow *row, uint64 *hash);
 static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
@@ -166,7 +170,8 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 		activity->first = activity->last = request;
 		if (row->next_attempt_at > now)
 			tc_queue_retry_at(request, tc_monotonic_ms() +
-							  TimestampDifferenceMilliseconds(now, row->next_attempt_at));
+							  Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
+								  longest_wait_ms(queue)));
 		else
 		{
 			load_bytes(request, row);
@@ -174,6 +179,19 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 		}
 	}
 	return request;
+}
+
+/*
+ * A time that was recorded by a clock that has been put back since must not
+ * keep a request from being tried for longer than a retry waits.
+ */
+static long
+longest_wait_ms(const Queue *queue)
+{
+	int			longest = queue->channel ?
+		queue->channel->config->retry_max_interval_ms : DEFAULT_RETRY_WAIT_MS;
+
+	return longest + longest / 4;	/* of which it may be a fifth more by chance */
 }
 
 Request *

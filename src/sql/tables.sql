@@ -119,6 +119,8 @@ CREATE TABLE temporal.delivery_segment (
     since timestamptz NOT NULL
 );
 INSERT INTO temporal.delivery_segment VALUES (0, pg_catalog.now());
+/* where it is published, it must be possible to update it all the same */
+ALTER TABLE temporal.delivery_segment REPLICA IDENTITY FULL;
 COMMENT ON TABLE temporal.delivery_segment IS 'the segment of temporal.delivery that is being filled, and since when';
 
 /* One row a queue that cannot send at all, so that requests need not be touched for it. */
