@@ -74,8 +74,9 @@ static MemoryContext queue_context;
 /* For decoding one request; reset after it */
 static MemoryContext decode_context;
 
-/* Whom to tell that a queue has something to send */
-static QueueReady queue_ready;
+/* Queues to look at in the next turn, and whether there are new ones */
+static dlist_head active = DLIST_STATIC_INIT(active);
+static bool activated;
 
 /* Bytes of requests in memory, of all queues */
 static size_t loaded_bytes;
@@ -93,15 +94,50 @@ static void unblock(Request *request);
 static void drop_from_chain(uint64 hash);
 
 void
-tc_queues_init(QueueReady ready)
+tc_queues_init(void)
 {
-	queue_ready = ready;
 	queue_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete queues",
 										  ALLOCSET_DEFAULT_SIZES);
 	decode_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete decoding",
 										   ALLOCSET_DEFAULT_SIZES);
 	requests_by_id = requests_create(queue_context, 1024, NULL);
 	activities = activities_create(queue_context, 1024, NULL);
+}
+
+void
+tc_queue_activate(Queue *queue)
+{
+	if (!queue->active)
+	{
+		queue->active = true;
+		activated = true;
+		dlist_push_tail(&active, &queue->active_node);
+	}
+}
+
+void
+tc_queue_deactivate(Queue *queue)
+{
+	if (queue->active)
+	{
+		queue->active = false;
+		dlist_delete(&queue->active_node);
+	}
+}
+
+dlist_head *
+tc_active_queues(void)
+{
+	return &active;
+}
+
+bool
+tc_queues_activated(void)
+{
+	bool		result = activated;
+
+	activated = false;
+	return result;
 }
 
 static int
@@ -308,7 +344,7 @@ make_ready(Request *request)
 	request->state = REQUEST_READY;
 	dlist_push_tail(&request->queue->ready, &request->node);
 	request->queue->nready++;
-	queue_ready(request->queue);
+	tc_queue_activate(request->queue);
 }
 
 Request *
@@ -326,7 +362,7 @@ tc_queue_push_back(Request *request)
 	request->state = REQUEST_READY;
 	dlist_push_head(&request->queue->ready, &request->node);
 	request->queue->nready++;
-	queue_ready(request->queue);
+	tc_queue_activate(request->queue);
 }
 
 void
@@ -408,7 +444,7 @@ unblock(Request *request)
 {
 	request->queue->nblocked--;
 	tc_queue_retry_at(request, 0);
-	queue_ready(request->queue);
+	tc_queue_activate(request->queue);
 }
 
 void

@@ -109,7 +109,7 @@ struct Queue
 	int64		error_until;	/* monotonic ms: next attempt */
 	bool		error_changed;	/* ... and not recorded yet */
 
-	bool		active;			/* in the dispatcher's list of queues to look at */
+	bool		active;			/* among those to look at */
 	dlist_node	active_node;
 	LoopTimer	timer;
 };
@@ -121,13 +121,24 @@ struct Queue
 /* Requests that wait for a retry or behind another one, without bytes; for a queue */
 #define QUEUE_WAITING_MAX 50000
 
-/* Told when a queue gets a request that can be sent */
-typedef void (*QueueReady) (Queue *queue);
-
 /* Requests that are being confirmed at the most, for a queue */
 #define QUEUE_CONFIRMING_MAX 2000
 
-extern void tc_queues_init(QueueReady ready);
+extern void tc_queues_init(void);
+
+/*
+ * Look at the queue in the next turn, or no longer.  They do not raise
+ * errors: callbacks use them.
+ */
+extern void tc_queue_activate(Queue *queue);
+extern void tc_queue_deactivate(Queue *queue);
+
+/* Queues to look at, linked by active_node. */
+extern dlist_head *tc_active_queues(void);
+
+/* Has a queue been activated since this was asked last? */
+extern bool tc_queues_activated(void);
+
 extern Queue *tc_queue_create(const QueueName *name);
 
 /*

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "event_loop.h"
 #include "recording.h"
@@ -40,7 +41,8 @@ static int64 not_before;		/* monotonic ms: after an error */
 static int64 aside_until;		/* monotonic ms */
 static int	batch_limit = BATCH;
 static LoopTimer timer;
-static MemoryContext batch_context;
+static MemoryContext batch_context;	/* reset after each batch */
+static MemoryContext recording_context; /* of error messages */
 
 typedef struct Batch
 {
@@ -60,8 +62,42 @@ static void take_back(void);
 void
 tc_recording_init(void)
 {
+	recording_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete errors",
+											  ALLOCSET_DEFAULT_SIZES);
 	batch_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete outcomes",
 										  ALLOCSET_DEFAULT_SIZES);
+}
+
+void
+tc_request_finish(Request *request, OutcomeKind kind)
+{
+	request->outcome = kind;
+	request->outcome_at = GetCurrentTimestamp();
+	tc_queue_finish(request);
+	tc_recording_add(request);
+}
+
+bool
+tc_request_has_expired(const Request *request, const ServerConfig *config)
+{
+	return config->expire_after_s > 0 &&
+		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC;
+}
+
+void
+tc_request_expire(Request *request)
+{
+	request->error_code = "EXPIRED";
+	tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+}
+
+void
+tc_request_set_error(Request *request, const char *message)
+{
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	request->error_message = message == NULL ? NULL :
+		MemoryContextStrdup(recording_context, message);
 }
 
 void

@@ -12,6 +12,18 @@
 
 extern void tc_recording_init(void);
 
+/* A request has ended so: the next one for its activity may be sent. */
+extern void tc_request_finish(Request *request, OutcomeKind kind);
+
+/* Is it older than the server's expire_after? */
+extern bool tc_request_has_expired(const Request *request, const ServerConfig *config);
+
+/* Give up a request that is too old; what its last attempt was told stays its message. */
+extern void tc_request_expire(Request *request);
+
+/* The message (UTF-8) that is recorded with a request; NULL = none. */
+extern void tc_request_set_error(Request *request, const char *message);
+
 /* The request's state is to be recorded: as it is when that is done. */
 extern void tc_recording_add(Request *request);
 

@@ -30,6 +30,7 @@
 #include "event_loop.h"
 #include "outbox.h"
 #include "ping.h"
+#include "reading.h"
 #include "shared_state.h"
 #include "temporal_complete.h"
 #include "transaction.h"
@@ -136,9 +137,9 @@ take_wakes(void)
 		return;
 	busy_at = tc_monotonic_ms();
 	if (all)
-		tc_dispatch_wake_all(true);
+		tc_reading_wake_all(true);
 	else
-		tc_dispatch_wake(bits);
+		tc_reading_wake(bits);
 }
 
 static void
@@ -159,7 +160,7 @@ poll_if_due(void)
 		uint64		xid = tc_latest_completed_xid();
 
 		if (xid != looked_at_xid)
-			tc_dispatch_wake_all(false);
+			tc_reading_wake_all(false);
 		looked_at_xid = xid;
 		poll_is_due = false;
 	}

@@ -1,0 +1,558 @@
+/*-------------------------------------------------------------------------
+ *
+ * reading.c
+ *	  Which queues there are, and what is read of them when.
+ *
+ * Rows are read when a wake says that there may be new ones, as far as there
+ * is room for them and they can be sent; requests that were tried before are
+ * read again when they are due.  All that a turn needs of the database is
+ * done in one short transaction: finding queues that are new, today's
+ * options, rows, and saying why a queue waits.
+ *
+ * Nothing is sent here, and an error stops the queue that had it for a
+ * while, not the others.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "channels.h"
+#include "event_loop.h"
+#include "flow.h"
+#include "reading.h"
+#include "recording.h"
+#include "transaction.h"
+
+/* Rows read from a queue in one turn; and before it is known whether its channel can be connected */
+#define READ_CHUNK 1024
+#define READ_FIRST 64
+
+/* Nothing more is read while so many outcomes cannot be recorded */
+#define UNRECORDED_MAX 20000
+
+/* A queue whose rows cannot be read, or whose options cannot be used, waits that long */
+#define QUEUE_BROKEN_MS 60000
+
+/* After an error while reading nothing is read for that long */
+#define READ_RETRY_MS 1000
+
+/* A request whose row is found damaged is looked at again after that long */
+#define DAMAGED_RETRY_MS 3600000
+
+/* All known queues, sorted by name */
+static Queue **queues;
+static int	nqueues;
+
+/* What was visible when this worker started may have been sent by another one */
+static ReadSnapshot *start_snapshot;
+
+static bool find_queues;		/* look for queues that are not known yet */
+static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
+static bool some_unanswered;
+static bool stopped;
+static bool rows_were_read;		/* and their transactions may not be flushed yet */
+static int64 read_not_before;	/* monotonic ms, after an error */
+static LoopTimer timer;
+static Queue *current;			/* whose rows are being read, for error handling */
+static MemoryContext reading_context;	/* lives as long as the worker */
+
+/* For consume_row() */
+typedef struct Reader
+{
+	Queue	   *queue;
+	int			left;
+} Reader;
+
+static void channel_changed(PooledChannel *channel);
+static void timer_due(void *arg);
+static void look_behind_wakes(void);
+static bool wants_rows(Queue *queue);
+static bool wants_retries(Queue *queue);
+static bool wants_options(Queue *queue);
+static bool needs_database(void);
+static void read_work(void *arg);
+static void reading_failed(void);
+static void discover_queues(void);
+static bool has_rows(Queue *queue);
+static bool consume_nothing(void *arg, const OutboxRow *row);
+static void use_options(Queue *queue);
+static void read_queue(Queue *queue);
+static void reload_retries(Queue *queue);
+static bool consume_row(void *arg, const OutboxRow *row);
+static bool consume_retry(void *arg, const OutboxRow *row);
+static void note_damage(Request *request, const char *problem);
+static void record_queue_error(Queue *queue);
+static void flush_wal(void);
+
+void
+tc_reading_init(void)
+{
+	MemoryContext old;
+
+	reading_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete reading",
+											ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(reading_context);
+	start_snapshot = tc_snapshot_take();
+	queues = palloc(sizeof(Queue *));
+	MemoryContextSwitchTo(old);
+
+	tc_channels_init(channel_changed);
+	find_queues = true;
+	tc_outbox_clear_queue_errors();
+}
+
+void
+tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
+{
+	uint32		unknown[TC_WAKE_WORDS];
+
+	memcpy(unknown, bits, sizeof(unknown));
+	for (int i = 0; i < nqueues; i++)
+	{
+		uint32		bit = queues[i]->hash % TC_WAKE_BITS;
+		uint32		mask = UINT32_C(1) << (bit % 32);
+
+		if (bits[bit / 32] & mask)
+		{
+			queues[i]->unread = true;
+			tc_queue_activate(queues[i]);
+			unknown[bit / 32] &= ~mask;
+			unanswered[bit / 32] |= mask;
+			some_unanswered = true;
+		}
+	}
+	for (int i = 0; i < TC_WAKE_WORDS; i++)
+		if (unknown[i] != 0)
+			find_queues = true;
+}
+
+void
+tc_reading_wake_all(bool try_now)
+{
+	find_queues = true;
+	for (int i = 0; i < nqueues; i++)
+	{
+		queues[i]->unread = true;
+		if (try_now)
+		{
+			tc_flow_pause_until(queues[i], 0);
+			if (queues[i]->channel != NULL)
+				queues[i]->channel->connect_at = 0;
+			tc_queue_retry_now(queues[i]);
+		}
+		tc_queue_activate(queues[i]);
+	}
+}
+
+void
+tc_reading_turn(void)
+{
+	if (needs_database() && !tc_run_transaction(read_work, NULL))
+		reading_failed();
+	/* also if an error came after rows had been read: they will be sent */
+	if (rows_were_read)
+		flush_wal();
+	if (some_unanswered)
+		look_behind_wakes();
+}
+
+bool
+tc_reading_wants(Queue *queue)
+{
+	return wants_rows(queue) || wants_retries(queue) || wants_options(queue) ||
+		queue->error_changed;
+}
+
+bool
+tc_reading_is_possible(void)
+{
+	return read_not_before <= tc_monotonic_ms();
+}
+
+bool
+tc_reading_wants_queues(void)
+{
+	return find_queues;
+}
+
+void
+tc_reading_stop(void)
+{
+	stopped = true;
+}
+
+bool
+tc_reading_is_idle(void)
+{
+	if (find_queues)
+		return false;
+	for (int i = 0; i < nqueues; i++)
+		if (queues[i]->unread)
+			return false;
+	return true;
+}
+
+/* Runs beneath the wire: must not raise errors. */
+static void
+channel_changed(PooledChannel *channel)
+{
+	for (int i = 0; i < nqueues; i++)
+		if (queues[i]->channel == channel)
+			tc_queue_activate(queues[i]);
+}
+
+/* The timer only wakes the loop. */
+static void
+timer_due(void *arg)
+{
+}
+
+/*
+ * A wake for which its queues had no rows may have been for a queue that is
+ * not known yet and shares their bit.
+ */
+static void
+look_behind_wakes(void)
+{
+	some_unanswered = false;
+	for (int i = 0; i < nqueues; i++)
+	{
+		uint32		bit = queues[i]->hash % TC_WAKE_BITS;
+		uint32		mask = UINT32_C(1) << (bit % 32);
+
+		if (!(unanswered[bit / 32] & mask))
+			continue;
+		if (queues[i]->unread)
+			some_unanswered = true;
+		else
+		{
+			unanswered[bit / 32] &= ~mask;
+			find_queues = true;
+		}
+	}
+}
+
+bool
+tc_queue_is_connected(const Queue *queue)
+{
+	return queue->channel != NULL &&
+		tc_channel_state(queue->channel->channel) == CHANNEL_READY;
+}
+
+bool
+tc_retry_is_due(Queue *queue)
+{
+	Request    *next = tc_queue_next_retry(queue);
+
+	return next != NULL && next->due <= tc_monotonic_ms();
+}
+
+/* Is it time to read rows?  Before a channel is ready only to see whether there are any. */
+static bool
+wants_rows(Queue *queue)
+{
+	if (!queue->unread || tc_flow_is_paused(queue) || stopped ||
+		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
+		return false;
+	if (tc_queue_is_connected(queue))
+		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+	if (queue->channel != NULL && tc_channels_backing_off(queue->channel))
+		return false;
+	return queue->nloaded == 0;
+}
+
+static bool
+wants_retries(Queue *queue)
+{
+	return !tc_flow_is_paused(queue) && !stopped && tc_queue_is_connected(queue) && tc_retry_is_due(queue) &&
+		queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+}
+
+static bool
+wants_options(Queue *queue)
+{
+	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
+		(queue->unread || queue->nready > 0 || tc_retry_is_due(queue));
+}
+
+static bool
+needs_database(void)
+{
+	dlist_iter	iter;
+
+	if (!tc_reading_is_possible())
+		return false;
+	if (find_queues)
+		return true;
+	dlist_foreach(iter, tc_active_queues())
+		if (tc_reading_wants(dlist_container(Queue, active_node, iter.cur)))
+			return true;
+	return false;
+}
+
+/* What a turn needs of the database. */
+static void
+read_work(void *arg)
+{
+	dlist_iter	iter;
+
+	if (find_queues)
+		discover_queues();
+	if (tc_channels_options_changed())
+		for (int i = 0; i < nqueues; i++)
+			if (queues[i]->channel != NULL)
+				use_options(queues[i]);
+
+	dlist_foreach(iter, tc_active_queues())
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+
+		current = queue;
+		if (wants_options(queue) && (queue->nready > 0 || tc_retry_is_due(queue) || has_rows(queue)))
+			use_options(queue);
+		if (wants_retries(queue))
+			reload_retries(queue);
+		if (wants_rows(queue))
+			read_queue(queue);
+		if (queue->error_changed)
+			record_queue_error(queue);
+		current = NULL;
+	}
+}
+
+/* After an error in read_work(): the queue that had it waits, the others go on. */
+static void
+reading_failed(void)
+{
+	if (current != NULL)
+		tc_flow_pause_until(current, tc_monotonic_ms() + QUEUE_BROKEN_MS);
+	current = NULL;
+	read_not_before = tc_monotonic_ms() + READ_RETRY_MS;
+	tc_timer_set(&timer, read_not_before, timer_due, NULL);
+}
+
+static void
+discover_queues(void)
+{
+	QueueName  *known = palloc(sizeof(QueueName) * Max(nqueues, 1));
+	QueueName  *found;
+	int			nfound;
+
+	for (int i = 0; i < nqueues; i++)
+		known[i] = queues[i]->name;
+	found = tc_outbox_find_queues(known, nqueues, &nfound);
+	if (nfound > 0)
+	{
+		queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));
+		for (int i = 0; i < nfound; i++)
+		{
+			Queue	   *queue = tc_queue_create(&found[i]);
+			int			at = nqueues;
+
+			while (at > 0 && tc_queue_name_cmp(&queues[at - 1]->name, &queue->name) > 0)
+			{
+				queues[at] = queues[at - 1];
+				at--;
+			}
+			queues[at] = queue;
+			nqueues++;
+			tc_flow_init(queue);
+			queue->unread = true;
+			tc_queue_activate(queue);
+		}
+	}
+	find_queues = false;
+	if (nfound > 0)
+		tc_outbox_report_held();
+}
+
+/*
+ * Is there a row to be read?  Those that are held are no reason to look at
+ * options, or to say what is wrong with them: copies of a database need no
+ * server.
+ */
+static bool
+has_rows(Queue *queue)
+{
+	uint64		xid;
+	bool		new_batch = queue->position.goal == NULL;
+
+	if (tc_outbox_read(&queue->name, &queue->position, consume_nothing, &xid))
+	{
+		queue->unread = !new_batch;
+		return false;
+	}
+	tc_read_position_rewind(&queue->position, xid);
+	return true;
+}
+
+static bool
+consume_nothing(void *arg, const OutboxRow *row)
+{
+	*(uint64 *) arg = row->xid;
+	return false;
+}
+
+/* Find the channel for a queue by today's options. */
+static void
+use_options(Queue *queue)
+{
+	char	   *error;
+	PooledChannel *channel = tc_channels_get(&queue->name, &error);
+
+	if (queue->channel != NULL)
+		tc_channels_release(queue->channel);
+	queue->channel = channel;
+	if (channel == NULL)
+	{
+		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
+		tc_flow_set_error(queue, "CONFIGURATION", error, queue->paused_until);
+		tc_queue_unload(queue);
+	}
+	else
+	{
+		tc_flow_clear_error(queue);
+		queue->window = Min(queue->window, channel->config->max_in_flight);
+	}
+	tc_queue_activate(queue);
+}
+
+static void
+read_queue(Queue *queue)
+{
+	Reader		reader = {queue, tc_queue_is_connected(queue) ? READ_CHUNK : READ_FIRST};
+	bool		new_batch = queue->position.goal == NULL;
+
+	/*
+	 * The wakes taken so far are answered by a batch that begins now.  Behind
+	 * one that began before may be what was committed since.
+	 */
+	if (tc_outbox_read(&queue->name, &queue->position, consume_row, &reader))
+		queue->unread = !new_batch;
+}
+
+static bool
+consume_row(void *arg, const OutboxRow *row)
+{
+	Reader	   *reader = arg;
+	Queue	   *queue = reader->queue;
+	bool		maybe_sent = row->maybe_sent || tc_snapshot_sees(start_snapshot, row->xid);
+	Request    *request;
+	bool		malformed;
+
+	rows_were_read = true;
+	unanswered[queue->hash % TC_WAKE_BITS / 32] &=
+		~(UINT32_C(1) << (queue->hash % TC_WAKE_BITS % 32));
+	request = tc_queue_add(queue, row, maybe_sent, &malformed);
+	if (malformed)
+	{
+		request = tc_queue_add_malformed(queue, row);
+		if (row->problem != NULL)
+			note_damage(request, row->problem);
+		else
+		{
+			request->outcome = OUTCOME_REJECTED;
+			request->outcome_at = GetCurrentTimestamp();
+			request->error_code = "MALFORMED";
+		}
+		tc_recording_add(request);
+	}
+	else if (request != NULL && request->state == REQUEST_READY && queue->channel != NULL &&
+			 tc_request_has_expired(request, queue->channel->config))
+	{
+		dlist_delete(&request->node);
+		queue->nready--;
+		tc_request_expire(request);
+	}
+	reader->left--;
+	return reader->left > 0 && tc_queue_takes_rows(queue) &&
+		tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+}
+
+static void
+reload_retries(Queue *queue)
+{
+	for (int left = READ_CHUNK; left > 0 && wants_retries(queue); left--)
+	{
+		Request    *request = tc_queue_next_retry(queue);
+
+		if (!tc_outbox_read_one(request->id, consume_retry, request))
+		{
+			/* somebody discarded it */
+			tc_recording_remove(request);
+			tc_queue_forget(request);
+		}
+	}
+}
+
+static bool
+consume_retry(void *arg, const OutboxRow *row)
+{
+	Request    *request = arg;
+
+	rows_were_read = true;
+	if (row->problem == NULL)
+		tc_queue_reload(request, row);
+	else
+	{
+		note_damage(request, row->problem);
+		tc_queue_retry_later(request, tc_monotonic_ms() + DAMAGED_RETRY_MS);
+		tc_recording_add(request);
+	}
+	return false;
+}
+
+/*
+ * The bytes of a request cannot be read.  Its row stays as it is, so that it
+ * can be sent if the table is repaired: the next worker will see.
+ */
+static void
+note_damage(Request *request, const char *problem)
+{
+	char	   *utf8 = pg_server_to_any(problem, strlen(problem), PG_UTF8);
+
+	request->outcome = OUTCOME_RETRY;
+	request->attempts++;
+	request->next_attempt_at = 0;
+	request->error_code = "DATA_CORRUPTED";
+	tc_request_set_error(request, utf8);
+}
+
+/* Say why the queue waits, or that it no longer does. */
+static void
+record_queue_error(Queue *queue)
+{
+	int64		wait = queue->error_until - tc_monotonic_ms();
+
+	tc_outbox_set_queue_error(&queue->name, queue->error_code,
+							  tc_utf8_to_server(queue->error_message,
+												strlen(queue->error_message),
+												sizeof(queue->error_message)),
+							  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
+	queue->error_changed = false;
+}
+
+/*
+ * Nothing is sent before the commit it follows from is durable: the rows
+ * of transactions with synchronous_commit = off are visible earlier than
+ * that.  The insert position may stand just behind a page header, up to
+ * which no record reaches: then the flush has to stop before it.
+ */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		lsn -= SizeOfXLogLongPHD;
+	else if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		lsn -= SizeOfXLogShortPHD;
+	XLogFlush(lsn);
+	rows_were_read = false;
+}

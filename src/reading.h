@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * reading.h
+ *	  Which queues there are, and what is read of them when.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_READING_H
+#define TC_READING_H
+
+#include "queue.h"
+#include "shared_state.h"
+
+/* Needs a transaction with an active snapshot. */
+extern void tc_reading_init(void);
+
+/* Rows were added to the queues of these bits of the wake bitmap. */
+extern void tc_reading_wake(const uint32 bits[TC_WAKE_WORDS]);
+
+/*
+ * Look at all queues.  With try_now also what waits for a retry or a
+ * connection is tried at once: options may have changed.
+ */
+extern void tc_reading_wake_all(bool try_now);
+
+/*
+ * Read what is wanted of the active queues, in one transaction, if there is
+ * anything.  What was read may be sent when this returns.
+ */
+extern void tc_reading_turn(void);
+
+/* Is something wanted of the queue?  May reading begin at once, if so? */
+extern bool tc_reading_wants(Queue *queue);
+extern bool tc_reading_is_possible(void);
+
+/* Are there queues to be found? */
+extern bool tc_reading_wants_queues(void);
+
+/* Is the first of its requests that wait for a retry due? */
+extern bool tc_retry_is_due(Queue *queue);
+
+/* Can its channel be used? */
+extern bool tc_queue_is_connected(const Queue *queue);
+
+/* Read nothing more. */
+extern void tc_reading_stop(void);
+
+/* Has all been read that there is? */
+extern bool tc_reading_is_idle(void);
+
+#endif							/* TC_READING_H */
