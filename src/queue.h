@@ -95,7 +95,7 @@ struct Queue
 	int			in_flight;
 	int			proofs_in_flight;
 
-	/* flow: see dispatch.c */
+	/* flow: see flow.c */
 	double		window;
 	bool		slow_start;
 	int64		shrunk_at;		/* monotonic ms */
