@@ -68,18 +68,7 @@ func New(ctx context.Context, settings map[string]string) (*Cluster, error) {
 }
 
 func (c *Cluster) create(ctx context.Context) error {
-	if os.Geteuid() == 0 {
-		owner, err := user.Lookup("postgres")
-		if err != nil {
-			return err
-		}
-		uid, _ := strconv.Atoi(owner.Uid)
-		gid, _ := strconv.Atoi(owner.Gid)
-		if err := os.Chown(c.Dir, uid, gid); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(c.Dir, 0o755); err != nil {
+	if err := c.own(); err != nil {
 		return err
 	}
 	initdb, err := c.command("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
@@ -91,6 +80,22 @@ func (c *Cluster) create(ctx context.Context) error {
 		return fmt.Errorf("initdb: %w\n%s", err, text)
 	}
 	return c.Start(ctx)
+}
+
+// own gives the directory to the user as whom PostgreSQL runs.
+func (c *Cluster) own() error {
+	if os.Geteuid() == 0 {
+		owner, err := user.Lookup("postgres")
+		if err != nil {
+			return err
+		}
+		uid, _ := strconv.Atoi(owner.Uid)
+		gid, _ := strconv.Atoi(owner.Gid)
+		if err := os.Chown(c.Dir, uid, gid); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(c.Dir, 0o755)
 }
 
 // Start starts a cluster that was stopped and waits until it accepts connections.
@@ -176,9 +181,9 @@ func (c *Cluster) command(name string, arguments ...string) (*exec.Cmd, error) {
 	return cmd, child.As(cmd, "postgres")
 }
 
-// fastDir is in memory where there is such a place.
+// fastDir is in memory where there is such a place, unless TMPDIR names another: containers have little of it.
 func fastDir() string {
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+	if info, err := os.Stat("/dev/shm"); os.Getenv("TMPDIR") == "" && err == nil && info.IsDir() {
 		return "/dev/shm"
 	}
 	return os.TempDir()
