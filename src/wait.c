@@ -442,9 +442,10 @@ tc_in_flight_requests(PG_FUNCTION_ARGS)
 	funcctx = SRF_PERCALL_SETUP();
 	if (funcctx->call_cntr < funcctx->max_calls)
 	{
-		int64	   *ids = funcctx->user_fctx;
+		/* the macro counts before it looks at its argument */
+		int64		id = ((int64 *) funcctx->user_fctx)[funcctx->call_cntr];
 
-		SRF_RETURN_NEXT(funcctx, Int64GetDatum(ids[funcctx->call_cntr]));
+		SRF_RETURN_NEXT(funcctx, Int64GetDatum(id));
 	}
 	SRF_RETURN_DONE(funcctx);
 }
