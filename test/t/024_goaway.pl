@@ -1,0 +1,55 @@
+# The server ends each connection after two seconds, as it does every five
+# minutes by default: thousands of requests pass without a retry.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+my $temporal = start_temporal('main', arguments => [ '-dynamic-config-value', 'frontend.keepAliveMaxConnectionAge="2s"' ]);
+my $n = 500;
+
+$node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
+	  . " OPTIONS (address '" . $temporal->address . "')");
+start_activities($temporal, $node, 'goaway', 1, $n);
+$node->safe_psql('postgres', 'CREATE TABLE sent (id bigint)');
+
+# Requests come without a break, so that each GOAWAY finds some in flight.
+my $made = 0;
+my $connections = 0;
+while ($connections < 4 || $made < 5000)
+{
+	my $waiting = $node->safe_psql('postgres', <<'EOS');
+INSERT INTO sent SELECT temporal.heartbeat_activity(task_token, '"beat"') FROM pending_activity;
+SELECT count(*) FROM temporal.outbox;
+EOS
+
+	$made += $n;
+	# ... but not without end
+	$node->poll_query_until('postgres', 'SELECT count(*) < 1000 FROM temporal.outbox')
+	  if $waiting > 1500;
+	$connections = $temporal->counters->{RecordActivityTaskHeartbeat}{connections};
+}
+$node->safe_psql('postgres', q(INSERT INTO sent SELECT temporal.complete_activity(task_token, '"done"') FROM pending_activity));
+$made += $n;
+await_finished($node);
+note("$made requests over $connections connections");
+
+is(states($node), "delivered|$made", 'all are delivered');
+is($node->safe_psql('postgres',
+		'SELECT DISTINCT attempts, error_code, error_message FROM temporal.request'),
+	'1||', 'nobody can tell that connections were ended');
+my %results = $temporal->results('goaway', 1);
+is(scalar(grep { $_ eq '"done"' } values %results), $n, 'all activities ended as asked');
+my %arrivals = $temporal->arrivals;
+is(scalar(grep { $_ > 1 } values %arrivals), 0, 'no request was carried out twice');
+unlike(slurp_file($node->logfile), qr/temporal_complete.*(WARNING|ERROR)|(WARNING|ERROR).*(GOAWAY|connection)/i,
+	'nor from the log');
+
+done_testing();
