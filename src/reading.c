@@ -55,6 +55,7 @@ static ReadSnapshot *start_snapshot;
 static bool find_queues;		/* look for queues that are not known yet */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
+static bool some_muted;			/* wakes for queues that cannot be read now */
 static bool stopped;
 static bool rows_were_read;		/* and their transactions may not be flushed yet */
 static int64 read_not_before;	/* monotonic ms, after an error */
@@ -111,6 +112,8 @@ void
 tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 {
 	uint32		unknown[TC_WAKE_WORDS];
+	uint32		muted[TC_WAKE_WORDS] = {0};
+	uint32		listening[TC_WAKE_WORDS] = {0};
 
 	memcpy(unknown, bits, sizeof(unknown));
 	for (int i = 0; i < nqueues; i++)
@@ -120,6 +123,14 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 
 		if (bits[bit / 32] & mask)
 		{
+			/* known already, and of no use: further ones would be in vain */
+			if (queues[i]->unread && !wants_rows(queues[i]))
+			{
+				muted[bit / 32] |= mask;
+				some_muted = true;
+			}
+			else
+				listening[bit / 32] |= mask;
 			queues[i]->unread = true;
 			tc_queue_activate(queues[i]);
 			unknown[bit / 32] &= ~mask;
@@ -128,8 +139,13 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 		}
 	}
 	for (int i = 0; i < TC_WAKE_WORDS; i++)
+	{
 		if (unknown[i] != 0)
 			find_queues = true;
+		muted[i] &= ~listening[i];
+	}
+	if (some_muted)
+		tc_worker_mute_wakes(muted);
 }
 
 void
@@ -153,8 +169,15 @@ tc_reading_wake_all(bool try_now)
 void
 tc_reading_turn(void)
 {
-	if (needs_database() && !tc_run_transaction(read_work, NULL))
-		reading_failed();
+	if (needs_database())
+	{
+		/* before the snapshot that a batch begins with */
+		if (some_muted)
+			tc_worker_hear_wakes();
+		some_muted = false;
+		if (!tc_run_transaction(read_work, NULL))
+			reading_failed();
+	}
 	/* also if an error came after rows had been read: they will be sent */
 	if (rows_were_read)
 		flush_wal();

@@ -51,6 +51,7 @@ typedef struct WorkerSlot
 	bool		wake_all;
 	bool		working;
 	uint32		wake[TC_WAKE_WORDS];
+	uint32		muted[TC_WAKE_WORDS];	/* bits that need not wake it */
 	LeaveRequest leave;
 	int64		leave_since;	/* monotonic ms */
 	WorkerExit	exit_reason;
@@ -235,6 +236,23 @@ tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all)
 	return pending;
 }
 
+void
+tc_worker_mute_wakes(const uint32 bits[TC_WAKE_WORDS])
+{
+	SpinLockAcquire(&my_slot->mutex);
+	for (int i = 0; i < TC_WAKE_WORDS; i++)
+		my_slot->muted[i] |= bits[i];
+	SpinLockRelease(&my_slot->mutex);
+}
+
+void
+tc_worker_hear_wakes(void)
+{
+	SpinLockAcquire(&my_slot->mutex);
+	memset(my_slot->muted, 0, sizeof(my_slot->muted));
+	SpinLockRelease(&my_slot->mutex);
+}
+
 bool
 tc_worker_detach(WorkerExit reason)
 {
@@ -353,6 +371,7 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 {
 	WorkerSlot *slot = lock_slot_of(database);
 	Latch	   *latch;
+	bool		heard = all || bits == NULL;
 
 	if (slot == NULL)
 	{
@@ -369,7 +388,17 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 	if (bits != NULL)
 	{
 		for (int i = 0; i < TC_WAKE_WORDS; i++)
-			slot->wake[i] |= bits[i];
+		{
+			uint32		word = bits[i] & ~slot->muted[i];
+
+			slot->wake[i] |= word;
+			heard |= word != 0;
+		}
+	}
+	if (!heard)
+	{
+		SpinLockRelease(&slot->mutex);
+		return;
 	}
 
 	/* Whoever marked it pending sets the latch. */
@@ -671,6 +700,7 @@ tc_slot_reserve(Oid database)
 			slot->wake_all = false;
 			slot->working = false;
 			memset(slot->wake, 0, sizeof(slot->wake));
+			memset(slot->muted, 0, sizeof(slot->muted));
 			slot->leave = LEAVE_NOT;
 			slot->exit_reason = WORKER_EXIT_CRASHED;
 			reserved = true;

@@ -57,6 +57,14 @@ extern void tc_worker_attach(void);
 extern bool tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all);
 
 /*
+ * Have no wakes for some bits: those who commit then save the system call.
+ * Only for queues that the worker will look at by itself, after it has said
+ * tc_worker_hear_wakes(), which makes it hear all bits again.
+ */
+extern void tc_worker_mute_wakes(const uint32 bits[TC_WAKE_WORDS]);
+extern void tc_worker_hear_wakes(void);
+
+/*
  * Give up the slot; exit the process then.  False, and the slot is kept, if
  * a wake or a ping came in the meantime and the reason is WORKER_EXIT_IDLE.
  */
