@@ -5,6 +5,7 @@
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-tap, test-temporal
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
+#   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
 #   make clean
 
 EXTENSION = temporal_complete
@@ -12,7 +13,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_comp
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-tap test-temporal
+OWN_GOALS = demo test test-sql test-tap test-temporal test-upgrade
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -24,6 +25,9 @@ test:
 
 test-sql test-tap test-temporal: test-%:
 	@scripts/run-tests $*
+
+test-upgrade:
+	@PG_CONFIG="$(PG_CONFIG)" OLD_PG_CONFIG="$(OLD_PG_CONFIG)" scripts/test-upgrade
 
 .PHONY: $(OWN_GOALS)
 
@@ -66,3 +70,8 @@ fuzz:
 .PHONY: fuzz
 
 endif
+
+# Figures beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
+.PHONY: bench
+bench:
+	@test/bench/run
