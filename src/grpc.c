@@ -81,7 +81,7 @@ typedef struct Rpc
 	uint8	   *reply;			/* with prefix */
 	size_t		reply_len;
 	size_t		reply_size;
-	bool		reply_too_large;
+	const char *reply_problem;	/* why it is not taken, or NULL */
 	uint8		small[SMALL_REPLY];
 	char	   *message;		/* malloc'd, or NULL */
 	char		detail_type[MAX_DETAIL_TYPE];
@@ -105,6 +105,7 @@ struct Channel
 	dlist_head	links;			/* all of them */
 	dlist_head	finished;		/* calls whose callbacks are to be run */
 	Rpc		   *unused;			/* chained by link, for reuse */
+	size_t		reply_bytes;	/* held for replies, but for small ones */
 
 	DeadlineList deadlines[DEADLINE_LISTS];
 	LoopTimer	deadline_timer;
@@ -593,7 +594,7 @@ new_rpc(Channel *channel)
 	rpc->reply = rpc->small;
 	rpc->reply_len = 0;
 	rpc->reply_size = SMALL_REPLY;
-	rpc->reply_too_large = false;
+	rpc->reply_problem = NULL;
 	rpc->message = NULL;
 	rpc->detail_type[0] = '\0';
 	return rpc;
@@ -603,7 +604,10 @@ static void
 recycle_rpc(Channel *channel, Rpc *rpc)
 {
 	if (rpc->reply != rpc->small)
+	{
+		channel->reply_bytes -= rpc->reply_size;
 		free(rpc->reply);
+	}
 	free(rpc->message);
 	rpc->link = (Link *) channel->unused;
 	channel->unused = rpc;
@@ -667,9 +671,14 @@ rpc_header(Http2Stream *stream, const char *name, size_t name_len, const char *v
 #define IS(header) (name_len == sizeof(header) - 1 && memcmp(name, header, sizeof(header) - 1) == 0)
 
 	if (IS("grpc-status"))
-		rpc->grpc_status = tc_grpc_status(value, value_len);
+	{
+		/* Of several, an OK is the last to be believed. */
+		if (rpc->grpc_status <= GRPC_STATUS_OK)
+			rpc->grpc_status = tc_grpc_status(value, value_len);
+	}
 	else if (IS(":status"))
 	{
+		rpc->grpc_status = -1;	/* what an interim answer said */
 		rpc->http_status = 0;
 		for (size_t i = 0; i < value_len && i < 3; i++)
 			rpc->http_status = rpc->http_status * 10 + (value[i] - '0');
@@ -697,7 +706,11 @@ static bool
 rpc_data(Http2Stream *stream, const uint8 *data, size_t len)
 {
 	Rpc		   *rpc = (Rpc *) stream;
+	Channel    *channel = rpc->link->channel;
 	size_t		needed = rpc->reply_len + len;
+
+	/* A status comes with the end: what came before the message was none. */
+	rpc->grpc_status = -1;
 
 	/* The page of a proxy is of no interest. */
 	if (!rpc->is_grpc)
@@ -705,18 +718,22 @@ rpc_data(Http2Stream *stream, const uint8 *data, size_t len)
 
 	if (needed > rpc->reply_size)
 	{
-		size_t		size = Max(needed, 2 * rpc->reply_size);
 		bool		is_small = rpc->reply == rpc->small;
-		uint8	   *grown;
+		size_t		held = is_small ? 0 : rpc->reply_size;
+		size_t		size = Min(Max(needed, 2 * rpc->reply_size), TC_MAX_REPLY + PREFIX_SIZE);
+		uint8	   *grown = NULL;
 
-		if (needed > TC_MAX_REPLY + PREFIX_SIZE ||
-			(grown = realloc(is_small ? NULL : rpc->reply, size)) == NULL)
-		{
-			rpc->reply_too_large = true;
+		if (needed > TC_MAX_REPLY + PREFIX_SIZE)
+			rpc->reply_problem = "the reply is too large";
+		else if (channel->reply_bytes - held + size > TC_MAX_REPLIES)
+			rpc->reply_problem = "the replies to all calls in flight are too large";
+		else if ((grown = realloc(is_small ? NULL : rpc->reply, size)) == NULL)
+			rpc->reply_problem = "out of memory for the reply";
+		if (grown == NULL)
 			return false;
-		}
 		if (is_small)
 			memcpy(grown, rpc->small, rpc->reply_len);
+		channel->reply_bytes += size - held;
 		rpc->reply = grown;
 		rpc->reply_size = size;
 	}
@@ -747,8 +764,8 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code, const ChannelErro
 			fate = CALL_NOT_PROCESSED;
 			break;
 		case HTTP2_RESET:
-			if (rpc->reply_too_large)
-				set_message(rpc, "the reply is larger than %d bytes", TC_MAX_REPLY);
+			if (rpc->reply_problem != NULL)
+				set_message(rpc, "%s", rpc->reply_problem);
 			else
 				set_message(rpc, "the call was reset: %s", nghttp2_http2_strerror(error_code));
 			break;
