@@ -6,6 +6,7 @@
 #   make test               all tests, against throw-away servers; also test-sql, test-tap, test-temporal
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
+#   make bench              figures, beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
 #   make clean
 
 EXTENSION = temporal_complete
@@ -69,9 +70,8 @@ fuzz:
 	$(MAKE) -C test/fuzz fuzz $(if $(TIME),TIME=$(TIME))
 .PHONY: fuzz
 
-endif
-
-# Figures beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
-.PHONY: bench
 bench:
-	@test/bench/run
+	@PG_CONFIG="$(PG_CONFIG)" test/bench/run
+.PHONY: bench
+
+endif
