@@ -40,6 +40,9 @@
 #define PAGE_SIZE 200
 #define PAGES_MAX 500
 
+/* Ends of activities kept of a history; Temporal's own bound is 51,200 events */
+#define ENDS_MAX 65536
+
 /* Looks after which an activity that is neither pending nor closed is given up */
 #define INCONSISTENT_LOOKS_MAX 5
 
@@ -341,7 +344,7 @@ call_done(void *arg, const CallResult *result)
 	{
 		proof->reply = MemoryContextAllocExtended(proof->context, result->reply_len + 1,
 												  MCXT_ALLOC_NO_OOM);
-		if (proof->reply != NULL)
+		if (proof->reply != NULL && result->reply_len > 0)
 		{
 			memcpy(proof->reply, result->reply, result->reply_len);
 			proof->reply_len = result->reply_len;
@@ -483,6 +486,8 @@ note_event(void *arg, const ActivityEvent *event)
 		proof->end = end;
 		return false;
 	}
+	if (proof->nends == ENDS_MAX)
+		return false;
 	if (proof->nends == proof->max_ends)
 	{
 		int			max = Max(16, proof->max_ends * 2);
@@ -537,6 +542,8 @@ evaluate_history(Proof *proof)
 			end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is too long to be searched");
 			return;
 		}
+		if (proof->page_token != NULL)
+			pfree(proof->page_token);
 		proof->page_token = MemoryContextAlloc(proof->look_context, token.len);
 		memcpy(proof->page_token, token.bytes, token.len);
 		proof->page_token_len = token.len;
