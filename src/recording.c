@@ -215,9 +215,6 @@ fill_batch(Batch *batch)
 		outcome->at = request->outcome_at;
 		outcome->next_attempt_at = request->next_attempt_at;
 		outcome->error_code = request->error_code;
-		if (request->error_message != NULL)
-			outcome->error_message = tc_utf8_to_server(request->error_message,
-													   strlen(request->error_message), SIZE_MAX);
 		outcome->has_heartbeat_reply = request->has_heartbeat_reply;
 		outcome->heartbeat_reply = request->heartbeat_reply;
 	}
@@ -228,6 +225,15 @@ record_batch(void *arg)
 {
 	Batch	   *batch = arg;
 
+	/* looking up a conversion takes a transaction */
+	for (int i = 0; i < batch->count; i++)
+	{
+		const char *message = batch->requests[i]->error_message;
+
+		if (message != NULL)
+			batch->outcomes[i].error_message =
+				tc_utf8_to_server(message, strlen(message), SIZE_MAX);
+	}
 	tc_outbox_record(batch->outcomes, batch->count);
 }
 
