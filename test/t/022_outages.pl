@@ -74,7 +74,7 @@ is($node->safe_psql('postgres',
 	'1|', 'stopped: nobody can tell from the requests');
 
 # Killed while they are under way: some have been carried out and not answered.
-my $rule = $temporal->fault(method => 'Respond*', mode => 'hang', probability => 0.2);
+my $rule = $temporal->fault(method => 'RespondActivityTask*', mode => 'hang', probability => 0.2);
 send_pending($node, 'killed', q(temporal.complete_activity(p.task_token, '"killed"')));
 await('requests without an answer', sub { $temporal->applied > 5 });
 $temporal->kill9;
