@@ -5,6 +5,7 @@
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-tap, test-temporal
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
+#   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
 #   make bench              figures, beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
 #   make clean
@@ -14,7 +15,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_comp
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-tap test-temporal test-upgrade
+OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -26,6 +27,10 @@ test:
 
 test-sql test-tap test-temporal: test-%:
 	@scripts/run-tests $*
+
+storm:
+	@STORM_FLAGS="$(if $(SEED),-seed $(SEED)) $(if $(REQUESTS),-requests $(REQUESTS)) \
+		$(if $(STUB_REQUESTS),-stub-requests $(STUB_REQUESTS)) $(if $(TIME),-time $(TIME))" scripts/run-tests storm
 
 test-upgrade:
 	@PG_CONFIG="$(PG_CONFIG)" OLD_PG_CONFIG="$(OLD_PG_CONFIG)" scripts/test-upgrade

@@ -118,6 +118,13 @@ func (s *Server) AddFault(r fault.Rule) error {
 	return s.call(http.MethodPost, "/faults", bytes.NewReader(text), nil)
 }
 
+// Faults returns the rules that are on, with how often each was applied.
+func (s *Server) Faults() ([]fault.Rule, error) {
+	var rules []fault.Rule
+	err := s.call(http.MethodGet, "/faults", nil, &rules)
+	return rules, err
+}
+
 // ClearFaults switches all rules off.
 func (s *Server) ClearFaults() error { return s.call(http.MethodDelete, "/faults", nil, nil) }
 

@@ -1,0 +1,612 @@
+package storm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
+
+	"temporal_complete/test/temporal/internal/flows"
+)
+
+// drain waits until the outboxes are empty.
+func (s *storm) drain(ctx context.Context, began time.Time) error {
+	const query = "SELECT count(*) FROM temporal.outbox"
+	end := time.Now().Add(s.Drain)
+	report := time.Now()
+	for {
+		left := int64(0)
+		for _, database := range databases {
+			n, err := s.number(ctx, database, query)
+			if err != nil {
+				return err
+			}
+			left += n
+		}
+		if left == 0 {
+			return nil
+		}
+		if time.Since(report) > 10*time.Second {
+			fmt.Fprintf(s.Out, "%4.0f s: %d requests wait\n", time.Since(began).Seconds(), left)
+			report = time.Now()
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d requests have no outcome after %s of calm:\n%s", left, s.Drain, s.waiting(ctx))
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// waiting describes requests that wait.
+func (s *storm) waiting(ctx context.Context) string {
+	var text strings.Builder
+	for _, database := range databases {
+		err := s.with(ctx, database, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, `SELECT format('  %s: %s', current_database(), r) FROM temporal.request r
+				WHERE state NOT IN ('delivered', 'rejected', 'unconfirmed') ORDER BY id LIMIT 10`)
+			if err != nil {
+				return err
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			fmt.Fprintln(&text, strings.Join(lines, "\n"))
+			return err
+		})
+		if err != nil {
+			fmt.Fprintln(&text, err)
+		}
+	}
+	return text.String()
+}
+
+// entry is a row of the ledger with its outcome.
+type entry struct {
+	nonce      int64
+	requestID  int64
+	verb       int
+	server     string
+	workflowID string
+	activityID string
+	attempt    int32
+	identity   string
+	state      string
+	outcomes   int
+	code       string
+	message    string
+	asked      *asked
+	evidence   string // where it was seen in Temporal
+}
+
+func (e *entry) String() string {
+	verbs := []string{"complete", "fail", "report_cancellation", "heartbeat"}
+	return fmt.Sprintf("%s: nonce %d, %s (method %d) of %s/%s attempt %d, %s %s %s %q", e.identity, e.nonce, verbs[(e.verb-1)/2],
+		e.verb, e.workflowID, e.activityID, e.attempt, e.state, e.evidence, e.code, e.message)
+}
+
+func (e *entry) isHeartbeat() bool { return e.verb >= heartbeat }
+func (e *entry) activity() string {
+	return namespaces[e.server] + " " + e.workflowID + "/" + e.activityID
+}
+
+// findings are what is wrong.
+type findings struct {
+	mu    sync.Mutex
+	list  []string
+	total int
+}
+
+func (f *findings) add(format string, arguments ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.total++
+	if len(f.list) < 50 {
+		f.list = append(f.list, fmt.Sprintf(format, arguments...))
+	}
+}
+
+// seen is what Temporal knows of one activity.
+type seen struct {
+	namespace, workflowID, activityID string
+	closedBy                          string
+	event                             string
+	nonce                             int64 // in the payload of its end
+	failedBy                          []string
+	attempt                           int32
+	pending                           bool
+	canceled                          bool // standalone: its end does not say by whose report
+	heartbeat                         int64
+}
+
+func (v *seen) key() string { return v.namespace + " " + v.workflowID + "/" + v.activityID }
+
+// account compares what was asked for, what the extension says and what Temporal says.
+func (s *storm) account(ctx context.Context) error {
+	var wrong findings
+	outcomes := &tally{}
+	entries, err := s.readLedgers(ctx, &wrong)
+	if err != nil {
+		return err
+	}
+	byIdentity, byNonce := map[string]*entry{}, map[int64]*entry{}
+	byActivity := map[string][]*entry{}
+	for _, e := range entries {
+		byIdentity[e.identity], byNonce[e.nonce] = e, e
+		byActivity[e.activity()] = append(byActivity[e.activity()], e)
+	}
+	s.checkFates(byNonce, &wrong)
+
+	var activities map[string]*seen
+	// An end that is buffered while a workflow task is in flight is not in the history yet.
+	err = s.await(ctx, time.Minute, "histories", func() error {
+		var err error
+		if activities, err = s.readTemporal(ctx, &wrong); err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if v := activities[e.activity()]; e.state == "delivered" && !e.isHeartbeat() && (v == nil || v.pending && len(v.failedBy) == 0) {
+				return fmt.Errorf("%s has no end", e.activity())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		wrong.add("%v", err)
+	}
+	s.judge(byIdentity, byNonce, byActivity, activities, &wrong, outcomes)
+	s.accountStub(ctx, &wrong, outcomes)
+
+	s.supplies.mu.Lock()
+	for _, text := range s.supplies.strange {
+		wrong.add("%s", text)
+	}
+	for _, nonce := range s.supplies.details {
+		outcomes.add("heartbeat details that a later attempt was given", 1)
+		if e := byNonce[nonce]; e == nil || !e.isHeartbeat() {
+			wrong.add("a heartbeat with nonce %d is in Temporal that was never committed", nonce)
+		}
+	}
+	outcomes.add("workflows", int64(len(s.supplies.workflows)))
+	outcomes.add("standalone activities", int64(len(s.supplies.standalone)))
+	s.supplies.mu.Unlock()
+
+	s.faults.print(s.Out, "faults")
+	s.ends.print(s.Out, "transactions")
+	outcomes.print(s.Out, "outcomes")
+	if wrong.total > 0 {
+		return fmt.Errorf("%d findings:\n%s", wrong.total, strings.Join(wrong.list, "\n"))
+	}
+	fmt.Fprintln(s.Out, "0 lost, 0 sent without commit, 0 false outcomes")
+	return nil
+}
+
+// readLedgers reads all requests to Temporal that were committed, with their outcomes.
+func (s *storm) readLedgers(ctx context.Context, wrong *findings) ([]*entry, error) {
+	var entries []*entry
+	for _, database := range databases {
+		err := s.with(ctx, database, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, `
+WITH outcome AS (
+    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state, error_code, error_message
+      FROM temporal.delivery
+    UNION ALL
+    SELECT id, 'rejected', error_code, error_message FROM temporal.rejected
+)
+SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, attempt,
+       format('postgresql:%s/%s@%s/%s/%s', current_database(), request_id, system_identifier, d.oid, xid),
+       coalesce(min(o.state), ''), count(o.id), coalesce(min(o.error_code), ''), coalesce(min(o.error_message), '')
+  FROM ledger LEFT JOIN outcome o ON o.id = request_id, pg_control_system(), pg_database d
+ WHERE d.datname = current_database()
+ GROUP BY ledger.nonce, d.oid, system_identifier
+ ORDER BY request_id`)
+			if err != nil {
+				return err
+			}
+			var e entry
+			_, err = pgx.ForEachRow(rows, []any{&e.nonce, &e.requestID, &e.verb, &e.server, &e.workflowID, &e.activityID,
+				&e.attempt, &e.identity, &e.state, &e.outcomes, &e.code, &e.message}, func() error {
+				one := e
+				one.asked = s.asked[one.nonce]
+				if one.outcomes != 1 {
+					wrong.add("%d outcomes: %s", one.outcomes, &one)
+				}
+				entries = append(entries, &one)
+				return nil
+			})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
+}
+
+// checkFates compares the ledger with what the writers were told.
+func (s *storm) checkFates(byNonce map[int64]*entry, wrong *findings) {
+	for nonce, a := range s.asked {
+		e := byNonce[nonce]
+		switch {
+		case a.fate == committed && e == nil && !a.lazy:
+			wrong.add("nonce %d was committed, and is not in the ledger: PostgreSQL lost it", nonce)
+		case a.fate == rolledBack && e != nil:
+			wrong.add("rolled back, and in the ledger: %s", e)
+		}
+	}
+}
+
+// readTemporal reads what became of all activities.
+func (s *storm) readTemporal(ctx context.Context, wrong *findings) (map[string]*seen, error) {
+	var mu sync.Mutex
+	found := map[string]*seen{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	keep := func(list ...*seen) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, v := range list {
+			found[v.key()] = v
+		}
+	}
+	for _, w := range s.supplies.workflows {
+		group.Go(func() error {
+			list, err := s.readWorkflow(ctx, w, wrong)
+			keep(list...)
+			return err
+		})
+	}
+	for _, a := range s.supplies.standalone {
+		group.Go(func() error {
+			v, err := s.readStandalone(ctx, a)
+			if v != nil {
+				keep(v)
+			}
+			return err
+		})
+	}
+	return found, group.Wait()
+}
+
+func nonceOf(payloads *commonpb.Payloads) int64 {
+	var value struct {
+		Nonce int64 `json:"nonce"`
+	}
+	if len(payloads.GetPayloads()) == 1 {
+		_ = json.Unmarshal(payloads.GetPayloads()[0].GetData(), &value)
+	}
+	return value.Nonce
+}
+
+func isNotFound(err error) bool {
+	var notFound *serviceerror.NotFound
+	return errors.As(err, &notFound)
+}
+
+// readWorkflow reads a workflow's history, and checks that it was told what stands there.
+func (s *storm) readWorkflow(ctx context.Context, w started, wrong *findings) ([]*seen, error) {
+	c := s.clients[w.namespace]
+	byEvent := map[int64]*seen{}
+	byID := map[string]*seen{}
+	var list []*seen
+	var told []flows.Outcome
+	events := c.GetWorkflowHistory(ctx, w.workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if isNotFound(err) {
+			return nil, nil // it was not started
+		}
+		if err != nil {
+			return nil, err
+		}
+		if a := event.GetActivityTaskScheduledEventAttributes(); a != nil {
+			v := &seen{namespace: w.namespace, workflowID: w.workflowID, activityID: a.GetActivityId(), pending: true}
+			byEvent[event.GetEventId()], byID[v.activityID] = v, v
+			list = append(list, v)
+		}
+		if a := event.GetActivityTaskStartedEventAttributes(); a != nil {
+			v := byEvent[a.GetScheduledEventId()]
+			v.attempt = a.GetAttempt()
+			if f := a.GetLastFailure(); f != nil {
+				v.failedBy = append(v.failedBy, f.GetSource())
+			}
+		}
+		closed := func(scheduled int64, identity, how string, nonce int64) {
+			v := byEvent[scheduled]
+			if v.closedBy != "" {
+				wrong.add("closed twice: %s", v.key())
+			}
+			v.closedBy, v.event, v.nonce, v.pending = identity, how, nonce, false
+		}
+		if a := event.GetActivityTaskCompletedEventAttributes(); a != nil {
+			closed(a.GetScheduledEventId(), a.GetIdentity(), "completed", nonceOf(a.GetResult()))
+		}
+		if a := event.GetActivityTaskFailedEventAttributes(); a != nil {
+			closed(a.GetScheduledEventId(), a.GetIdentity(), "failed", nonceOf(a.GetFailure().GetApplicationFailureInfo().GetDetails()))
+			if source := a.GetFailure().GetSource(); source != a.GetIdentity() {
+				wrong.add("%s: the failure's source %q is not the identity %q", w.workflowID, source, a.GetIdentity())
+			}
+		}
+		if a := event.GetActivityTaskCanceledEventAttributes(); a != nil {
+			closed(a.GetScheduledEventId(), a.GetIdentity(), "canceled", nonceOf(a.GetDetails()))
+		}
+		if a := event.GetActivityTaskTimedOutEventAttributes(); a != nil {
+			closed(a.GetScheduledEventId(), "(timeout)", "timed out", 0)
+		}
+		if a := event.GetWorkflowExecutionCompletedEventAttributes(); a != nil {
+			if err := json.Unmarshal(a.GetResult().GetPayloads()[0].GetData(), &told); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, o := range told {
+		v := byID[o.ActivityID]
+		if nonce := toldNonce(o); v == nil || nonce != v.nonce {
+			wrong.add("the workflow %s was told nonce %d of activity %s, its history has %+v", w.workflowID, nonce, o.ActivityID, v)
+		}
+	}
+	if told != nil {
+		return list, nil
+	}
+	d, err := c.DescribeWorkflowExecution(ctx, w.workflowID, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range d.GetPendingActivities() {
+		if v := byID[a.GetActivityId()]; v != nil {
+			v.attempt, v.heartbeat = a.GetAttempt(), nonceOf(a.GetHeartbeatDetails())
+			if f := a.GetLastFailure(); f != nil {
+				v.failedBy = append(v.failedBy, f.GetSource())
+			}
+		}
+	}
+	return list, nil
+}
+
+// toldNonce is the nonce in what a workflow got.
+func toldNonce(o flows.Outcome) int64 {
+	var value struct {
+		Nonce int64 `json:"nonce"`
+	}
+	if o.Result != nil {
+		_ = json.Unmarshal(o.Result.JSON, &value)
+	}
+	for f := o.Failure; f != nil; f = f.Cause {
+		if len(f.Details) == 1 {
+			_ = json.Unmarshal(f.Details[0].JSON, &value)
+		}
+	}
+	return value.Nonce
+}
+
+func (s *storm) readStandalone(ctx context.Context, a started) (*seen, error) {
+	d, err := s.clients[a.namespace].WorkflowService().DescribeActivityExecution(ctx, &workflowservice.DescribeActivityExecutionRequest{
+		Namespace: a.namespace, ActivityId: a.workflowID, IncludeOutcome: true})
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := &seen{namespace: a.namespace, activityID: a.workflowID, attempt: d.GetInfo().GetAttempt(),
+		heartbeat: nonceOf(d.GetInfo().GetHeartbeatDetails())}
+	var failure *failurepb.Failure
+	switch d.GetInfo().GetStatus() {
+	case enumspb.ACTIVITY_EXECUTION_STATUS_COMPLETED:
+		v.event, v.closedBy, v.nonce = "completed", d.GetInfo().GetLastWorkerIdentity(), nonceOf(d.GetOutcome().GetResult())
+	case enumspb.ACTIVITY_EXECUTION_STATUS_FAILED:
+		failure = d.GetOutcome().GetFailure()
+		v.event, v.closedBy, v.nonce = "failed", failure.GetSource(), nonceOf(failure.GetApplicationFailureInfo().GetDetails())
+	case enumspb.ACTIVITY_EXECUTION_STATUS_CANCELED:
+		v.event, v.canceled, v.nonce = "canceled", true, nonceOf(d.GetOutcome().GetFailure().GetCanceledFailureInfo().GetDetails())
+	default:
+		v.pending = true
+	}
+	return v, nil
+}
+
+// judge finds what is wrong with the outcomes of the requests to Temporal.
+func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, byActivity map[string][]*entry,
+	activities map[string]*seen, wrong *findings, outcomes *tally) {
+	// Nothing is in Temporal that is not in the ledger, and what is there is what was asked for.
+	for _, v := range activities {
+		if v.heartbeat != 0 && (byNonce[v.heartbeat] == nil || !byNonce[v.heartbeat].isHeartbeat()) {
+			wrong.add("a heartbeat of nobody: %+v", v)
+		}
+		for _, identity := range v.failedBy {
+			if e := byIdentity[identity]; e == nil {
+				wrong.add("failed by a request that was never committed: %+v", v)
+			} else {
+				e.evidence += " (failed an attempt)"
+			}
+		}
+		switch {
+		case v.canceled:
+			// Its details tell whose report that was.
+			e := byNonce[v.nonce]
+			if e == nil || e.activity() != v.key() {
+				wrong.add("cancelled by a request that was never committed: %+v", v)
+			} else {
+				e.evidence += " (closed it)"
+			}
+		case v.closedBy != "":
+			e := byIdentity[v.closedBy]
+			if e == nil {
+				wrong.add("ended by a request that was never committed: %+v", v)
+				continue
+			}
+			e.evidence += " (closed it)"
+			if e.activity() != v.key() || e.nonce != v.nonce {
+				wrong.add("%s has the end that was meant otherwise: %s", v.key(), e)
+			}
+			if how := []string{"completed", "failed", "canceled"}[(e.verb-1)/2]; how != v.event {
+				wrong.add("%s is %s: %s", v.key(), v.event, e)
+			}
+			if a := e.asked; a != nil && a.rival != nil {
+				if rival := byNonce[a.rival.nonce]; rival != nil && rival.evidence == "" && rival.attempt == e.attempt {
+					wrong.add("order: %s won over the earlier %s", e, rival)
+				}
+			}
+		}
+	}
+	for key, list := range byActivity {
+		s.judgeActivity(key, list, activities[key], wrong, outcomes)
+	}
+}
+
+func (s *storm) judgeActivity(key string, list []*entry, v *seen, wrong *findings, outcomes *tally) {
+	verbs := []string{"complete", "fail", "report_cancellation", "heartbeat"}
+	verdicts := 0
+	for _, e := range list {
+		name := e.state + ": " + verbs[(e.verb-1)/2]
+		if e.verb%2 == 0 {
+			name += "_by_id"
+		}
+		if e.state != "delivered" {
+			name += ", " + e.code + " " + reason(e.message)
+		}
+		outcomes.add(name, 1)
+		if e.isHeartbeat() {
+			continue
+		}
+		verdicts++
+		if v == nil {
+			wrong.add("Temporal does not know the activity: %s", e)
+			continue
+		}
+		ours := e.evidence != ""
+		// A failure that was tried again is only known for the last attempt; that there was another one has to do.
+		movedOn := (e.verb+1)/2 == 2 && v.attempt > e.attempt
+		switch {
+		case e.state == "delivered" && !ours && !movedOn:
+			wrong.add("delivered, and not in Temporal: %s; %+v", e, v)
+		case e.state == "delivered" && !ours:
+			outcomes.add("delivered failures whose traces a later one has overwritten", 1)
+		case e.state == "rejected" && ours:
+			wrong.add("rejected, and it was ours: %s; %+v", e, v)
+		case e.state == "rejected" && v.pending && v.attempt <= e.attempt:
+			wrong.add("rejected, and nobody else ended it: %s; %+v", e, v)
+		case e.state == "unconfirmed":
+			undecidable := v.canceled && (e.verb+1)/2 == 3 || (e.verb+1)/2 == 2 && v.attempt > e.attempt+1
+			if !undecidable {
+				wrong.add("unconfirmed, and could have been decided: %s; %+v", e, v)
+			}
+		}
+	}
+	if verdicts > 0 && v != nil && v.pending && v.attempt <= slices.MinFunc(list, func(a, b *entry) int { return int(a.attempt - b.attempt) }).attempt {
+		wrong.add("asked for, and yet it has no end: %s", key)
+	}
+	// One attempt ends once
+	by := map[int32]int{}
+	for _, e := range list {
+		if e.state == "delivered" && !e.isHeartbeat() && e.verb%2 == 1 {
+			by[e.attempt]++
+		}
+	}
+	for attempt, n := range by {
+		if n > 1 {
+			wrong.add("%d requests were delivered that ended attempt %d of %s", n, attempt, key)
+		}
+	}
+}
+
+var particulars = regexp.MustCompile(`postgresql:.*|ActivityID \S+?\b|ID: \S+`)
+
+// reason is a message without what is different in each.
+func reason(message string) string { return particulars.ReplaceAllString(message, "...") }
+
+// accountStub compares what arrived at the stub with what was committed.
+func (s *storm) accountStub(ctx context.Context, wrong *findings, outcomes *tally) {
+	for _, text := range s.stub.strange {
+		wrong.add("the stub got %s", text)
+	}
+	inLedger := map[int64]bool{}
+	for _, database := range databases {
+		arrived := s.stub.arrivals[database]
+		if arrived == nil {
+			arrived = &arrivals{}
+		}
+		known := make([]bool, len(arrived.count))
+		err := s.with(ctx, database, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, `
+WITH outcome AS (
+    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state FROM temporal.delivery
+    UNION ALL
+    SELECT id, 'rejected' FROM temporal.rejected
+)
+SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.id)
+  FROM stub_ledger LEFT JOIN outcome o ON o.id = request_id
+ GROUP BY nonce, request_id, xid`)
+			if err != nil {
+				return err
+			}
+			var nonce, id, n int64
+			var xid uint64
+			var state string
+			_, err = pgx.ForEachRow(rows, []any{&nonce, &id, &xid, &state, &n}, func() error {
+				inLedger[nonce] = true
+				what := fmt.Sprintf("%s, request %d, transaction %d, nonce %d", database, id, xid, nonce)
+				switch {
+				case n != 1:
+					wrong.add("stub: %d outcomes: %s", n, what)
+				case state != "delivered":
+					wrong.add("stub: %s: %s", state, what)
+				}
+				if id >= int64(len(known)) || arrived.count[id] == 0 || arrived.xids[id] != xid {
+					wrong.add("stub: never arrived: %s", what)
+					return nil
+				}
+				if !arrived.taken[id] {
+					wrong.add("stub: never taken: %s", what)
+				}
+				known[id] = true
+				outcomes.add("stub: "+state, 1)
+				if arrived.count[id] > 1 {
+					outcomes.add("stub: arrived more than once", 1)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			// whatever was made is in a ledger
+			n, err = s.number(ctx, database, `SELECT count(*) FROM (SELECT id FROM temporal.delivery
+				UNION ALL SELECT id FROM temporal.rejected EXCEPT (SELECT request_id FROM ledger UNION ALL SELECT request_id FROM stub_ledger)) AS x`)
+			if err == nil && n > 0 {
+				wrong.add("%s: %d outcomes of requests that were never committed", database, n)
+			}
+			return err
+		})
+		if err != nil {
+			wrong.add("%s: %v", database, err)
+		}
+		for id, n := range arrived.count {
+			if n > 0 && !known[id] {
+				wrong.add("stub: sent without commit: %s, request %d, transaction %d", database, id, arrived.xids[id])
+			}
+		}
+	}
+	for _, b := range s.batches {
+		for nonce := b.first; nonce < b.first+b.n; nonce++ {
+			if b.fate == rolledBack && inLedger[nonce] {
+				wrong.add("stub: rolled back, and in the ledger: nonce %d", nonce)
+			}
+			if b.fate == committed && !b.lazy && !inLedger[nonce] {
+				wrong.add("stub: committed, and not in the ledger: nonce %d: PostgreSQL lost it", nonce)
+			}
+			if b.fate == committed && b.lazy && !inLedger[nonce] {
+				outcomes.add("stub: committed with synchronous_commit = off, undone by a crash", 1)
+			}
+		}
+	}
+}

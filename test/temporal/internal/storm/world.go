@@ -1,0 +1,273 @@
+package storm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.temporal.io/sdk/client"
+
+	"temporal_complete/test/temporal/internal/connect"
+	"temporal_complete/test/temporal/internal/pgtest"
+	"temporal_complete/test/temporal/internal/temporaltest"
+)
+
+// Two databases, in each two foreign servers that lead to Temporal, by a namespace each, and two to the stub; two
+// roles make requests.
+var (
+	databases    = []string{"storm_a", "storm_b"}
+	roles        = []string{"postgres", "storm_writer"}
+	realServers  = []string{"temporal", "second"}
+	namespaces   = map[string]string{"temporal": "default", "second": "other"}
+	stubServers  = []string{"stub", "second_stub"}
+	serverOption = ", request_timeout '3s', connect_timeout '2s', retry_max_interval '2s')"
+)
+
+const ledger = `
+CREATE EXTENSION temporal_complete;
+CREATE TABLE ledger (
+    nonce bigint PRIMARY KEY, request_id bigint NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    verb smallint NOT NULL, server text NOT NULL, requested_by text NOT NULL DEFAULT session_user,
+    workflow_id text, activity_id text NOT NULL, attempt integer NOT NULL
+);
+CREATE TABLE stub_ledger (nonce bigint, request_id bigint NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
+GRANT ALL ON ledger, stub_ledger TO storm_writer;
+
+CREATE FUNCTION ask(verb integer, nonce bigint, server text, workflow_id text, run_id text, activity_id text,
+    task_token bytea, retryable boolean)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    value jsonb := jsonb_build_object('nonce', nonce);
+    message text := 'failure ' || nonce;
+BEGIN
+    CASE verb
+        WHEN 1 THEN RETURN temporal.complete_activity(task_token, value, server => server);
+        WHEN 2 THEN RETURN temporal.complete_activity_by_id(workflow_id, activity_id, value, run_id, server => server);
+        WHEN 3 THEN RETURN temporal.fail_activity(task_token, message, 'Storm', value, NOT retryable, server => server);
+        WHEN 4 THEN RETURN temporal.fail_activity_by_id(workflow_id, activity_id, message, 'Storm', value, NOT retryable,
+            run_id => run_id, server => server);
+        WHEN 5 THEN RETURN temporal.report_cancellation(task_token, value, server => server);
+        WHEN 6 THEN RETURN temporal.report_cancellation_by_id(workflow_id, activity_id, value, run_id, server => server);
+        WHEN 7 THEN RETURN temporal.heartbeat_activity(task_token, value, server => server);
+        WHEN 8 THEN RETURN temporal.heartbeat_activity_by_id(workflow_id, activity_id, value, run_id, server => server);
+    END CASE;
+END $$;
+
+-- One request for each element, in their order.
+CREATE FUNCTION ask_all(requests jsonb) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO ledger (nonce, request_id, verb, server, workflow_id, activity_id, attempt)
+    SELECT nonce, ask(verb, nonce, server, workflow_id, run_id, activity_id, decode(task_token, 'base64'), retryable),
+           verb, server, workflow_id, activity_id, attempt
+      FROM jsonb_to_recordset(requests) AS r(nonce bigint, verb integer, server text, workflow_id text, run_id text,
+           activity_id text, task_token text, retryable boolean, attempt integer)
+$$;
+
+-- The same for the stub: all verbs, for activities that nobody knows.
+CREATE FUNCTION ask_stub(first bigint, n integer, server text, tokens boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF tokens THEN
+        INSERT INTO stub_ledger (nonce, request_id)
+        SELECT i, ask((1 + i % 4 * 2)::integer, i, server, NULL, NULL, NULL, token.value, i % 3 = 0)
+          FROM generate_series(first, first + n - 1) AS i,
+               LATERAL (SELECT decode('0a016e1206', 'hex') || convert_to(lpad((i % 1000000)::text, 6, '0'), 'UTF8')
+                               || decode('1a017220052801320161', 'hex')) AS token(value);
+    ELSE
+        INSERT INTO stub_ledger (nonce, request_id)
+        SELECT i, temporal.complete_activity_by_id('w' || i, 'a', to_jsonb(i), server => server)
+          FROM generate_series(first, first + n - 1) AS i;
+    END IF;
+END $$;
+
+-- Calls that an exception block undoes.
+CREATE FUNCTION ask_in_vain(call text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE 'SELECT ' || call;
+    RAISE division_by_zero;
+EXCEPTION WHEN division_by_zero THEN
+    NULL;
+END $$;
+`
+
+// world is all that runs.
+type world struct {
+	primary  atomic.Pointer[pgtest.Cluster]
+	standby  *pgtest.Cluster
+	temporal *temporaltest.Server
+	stub     *stub
+	// To Temporal and to the stub.
+	realProxy *proxy
+	stubProxy *proxy
+	clients   map[string]client.Client
+	dir       string
+	supplies  *supplies
+}
+
+func newWorld(ctx context.Context, o Options) (w *world, err error) {
+	w = &world{clients: map[string]client.Client{}}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("/dev/shm", "temporal-storm-"); err != nil {
+		if w.dir, err = os.MkdirTemp("", "temporal-storm-"); err != nil {
+			return w, err
+		}
+	}
+	w.temporal, err = temporaltest.New(o.Program, "-db-filename", filepath.Join(w.dir, "temporal.db"),
+		"-namespace", namespaces["temporal"], "-namespace", namespaces["second"],
+		"-dynamic-config-value", `frontend.keepAliveMaxConnectionAge="4s"`,
+		"-dynamic-config-value", `frontend.keepAliveMaxConnectionAgeGrace="2s"`)
+	if err != nil {
+		return w, err
+	}
+	if w.stub, err = newStub(); err != nil {
+		return w, err
+	}
+	if w.realProxy, err = newProxy(w.temporal.Address); err != nil {
+		return w, err
+	}
+	if w.stubProxy, err = newProxy(w.stub.address); err != nil {
+		return w, err
+	}
+	for _, namespace := range namespaces {
+		c, err := connect.Dial(ctx, connect.Options{Address: w.temporal.Address, Namespace: namespace, Identity: "storm"})
+		if err != nil {
+			return w, err
+		}
+		w.clients[namespace] = c
+	}
+	return w, w.startPostgreSQL(ctx)
+}
+
+func (w *world) startPostgreSQL(ctx context.Context) error {
+	c, err := pgtest.New(ctx, map[string]string{
+		"shared_preload_libraries":    "temporal_complete",
+		"max_prepared_transactions":   "200",
+		"restart_after_crash":         "on",
+		"wal_retrieve_retry_interval": "100ms",
+		"hot_standby_feedback":        "on",
+		"wal_keep_size":               "1GB",
+		// what is committed with synchronous_commit = off stays in memory for long
+		"wal_writer_delay":       "10s",
+		"wal_writer_flush_after": "0",
+		"max_wal_size":           "4GB",
+	})
+	if err != nil {
+		return err
+	}
+	w.primary.Store(c)
+	if err := w.exec(ctx, "postgres", "CREATE ROLE storm_writer LOGIN"); err != nil {
+		return err
+	}
+	for _, database := range databases {
+		if err := w.exec(ctx, "postgres", "CREATE DATABASE "+database); err != nil {
+			return err
+		}
+		if err := w.exec(ctx, database, ledger); err != nil {
+			return err
+		}
+		for _, name := range append(append([]string{}, realServers...), stubServers...) {
+			address, namespace := w.stubProxy.address, "stub"
+			if n, ok := namespaces[name]; ok {
+				address, namespace = w.realProxy.address, n
+			}
+			err := w.exec(ctx, database, fmt.Sprintf(`
+CREATE SERVER %[1]s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%[2]s', namespace '%[3]s'%[4]s;
+GRANT USAGE ON FOREIGN SERVER %[1]s TO storm_writer`, name, address, namespace, serverOption))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return w.addStandby(ctx)
+}
+
+// addStandby makes commits wait for a new standby from now on.
+func (w *world) addStandby(ctx context.Context) error {
+	primary := w.primary.Load()
+	standby, err := primary.Standby(ctx)
+	if err != nil {
+		return err
+	}
+	w.standby = standby
+	err = w.await(ctx, time.Minute, "the standby", func() error {
+		n, err := w.number(ctx, "postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+		if err == nil && n != 1 {
+			err = errors.New("it does not stream")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.exec(ctx, "postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+}
+
+// await tries until it works.
+func (w *world) await(ctx context.Context, patience time.Duration, what string, try func() error) error {
+	end := time.Now().Add(patience)
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// exec carries out statements with a connection of their own, one by one.
+func (w *world) exec(ctx context.Context, database string, statements ...string) error {
+	return w.with(ctx, database, func(c *pgx.Conn) error {
+		for _, s := range statements {
+			if _, err := c.Exec(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (w *world) number(ctx context.Context, database, query string) (n int64, err error) {
+	err = w.with(ctx, database, func(c *pgx.Conn) error { return c.QueryRow(ctx, query).Scan(&n) })
+	return n, err
+}
+
+func (w *world) with(ctx context.Context, database string, do func(*pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, w.primary.Load().DSN(database))
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx) //nolint:errcheck // it may be dead by then
+	return do(c)
+}
+
+func (w *world) close() {
+	for _, c := range w.clients {
+		c.Close()
+	}
+	if w.temporal != nil {
+		_ = w.temporal.Kill()
+	}
+	if w.stub != nil && w.stub.server != nil {
+		w.stub.server.Stop()
+	}
+	for _, c := range []*pgtest.Cluster{w.standby, w.primary.Load()} {
+		if c != nil {
+			_ = c.Stop(syscall.SIGQUIT)
+			_ = c.Remove()
+		}
+	}
+	os.RemoveAll(w.dir)
+}
