@@ -88,6 +88,9 @@ static bool hash_activity(const Queue *queue, const OutboxRow *row, uint64 *hash
 static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
 static void make_ready(Request *request);
+static bool comes_first(const Activity *activity, const Request *request);
+static void block(Request *request);
+static void join_chain(Activity *activity, Request *request);
 static void leave_chain(Request *request);
 static void free_request(Request *request);
 static void unblock(Request *request);
@@ -191,19 +194,20 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	request->activity = hash;
 
 	activity = activities_insert(activities, hash, &found);
-	if (found)
-	{
-		/* without bytes: however many wait here, they must not take others' room */
-		activity->last->next = request;
-		activity->last = request;
-		request->state = REQUEST_BLOCKED;
-		queue->nblocked++;
-	}
+	if (found && !comes_first(activity, request))
+		join_chain(activity, request);
 	else
 	{
 		TimestampTz now = row->next_attempt_at != 0 ? GetCurrentTimestamp() : 0;
 
-		activity->first = activity->last = request;
+		if (found)
+			block(activity->first);
+		else
+			activity->first = activity->last = NULL;
+		request->next = activity->first;
+		activity->first = request;
+		if (activity->last == NULL)
+			activity->last = request;
 		if (row->next_attempt_at > now)
 			tc_queue_retry_at(request, tc_monotonic_ms() +
 							  Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
@@ -215,6 +219,63 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 		}
 	}
 	return request;
+}
+
+/*
+ * Rows are read in the order of their transactions' ids, but a transaction
+ * may be older than one that committed before it made its request.  Within a
+ * chain the order is that of requests' ids.  Was this one made before all
+ * that are there, and has none of them been tried yet by this worker?
+ */
+static bool
+comes_first(const Activity *activity, const Request *request)
+{
+	const Request *first = activity->first;
+
+	return request->id < first->id && first->attempts == 0 &&
+		(first->state == REQUEST_READY || first->state == REQUEST_RETRYING);
+}
+
+/* Let a request that has not been tried wait behind another one. */
+static void
+block(Request *request)
+{
+	if (request->state == REQUEST_READY)
+	{
+		dlist_delete(&request->node);
+		request->queue->nready--;
+		drop_bytes(request);
+	}
+	else
+	{
+		pairingheap_remove(request->queue->retrying, &request->retry_node);
+		request->queue->nretrying--;
+	}
+	request->state = REQUEST_BLOCKED;
+	request->queue->nblocked++;
+}
+
+/*
+ * Wait behind the first one, without bytes: however many wait, they must not
+ * take others' room.
+ */
+static void
+join_chain(Activity *activity, Request *request)
+{
+	Request    *before = activity->last;
+
+	if (request->id < before->id)
+	{
+		before = activity->first;
+		while (before->next != NULL && before->next->id < request->id)
+			before = before->next;
+	}
+	request->next = before->next;
+	before->next = request;
+	if (request->next == NULL)
+		activity->last = request;
+	request->state = REQUEST_BLOCKED;
+	request->queue->nblocked++;
 }
 
 /*

@@ -95,6 +95,28 @@ is( $node->safe_psql('postgres',
 	'and the view says so');
 is(states($node, q(activity_id = '4')), 'delivered|6', 'all requests by two roles are delivered');
 
+# A transaction that is older than another one, but makes its requests after
+# that has committed: also when the worker finds both at once.
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+$node->reload;
+await('the worker to leave', sub { worker_pid($node) eq '' });
+my $older = $node->background_psql('postgres');
+$older->query_safe('BEGIN');
+$older->query_safe('SELECT pg_current_xact_id()');
+$node->safe_psql('postgres', 'SELECT temporal.heartbeat_activity(' . token(8) . q{, '"before"'), }
+	  . 'temporal.complete_activity(' . token(9) . q{, '"first"')});
+$older->query_safe('SELECT temporal.complete_activity(' . token(8) . q{, '"after"'), }
+	  . 'temporal.fail_activity(' . token(9) . q{, 'second')});
+$older->query_safe('COMMIT');
+$older->quit;
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+$node->reload;
+await_finished($node);
+is($node->safe_psql('postgres',
+		q(SELECT activity_id, verb, state FROM temporal.request WHERE activity_id IN ('8', '9') ORDER BY id)),
+	"8|heartbeat|delivered\n9|complete|delivered\n8|complete|delivered\n9|fail|rejected",
+	'requests go in the order in which they were made, whichever transaction is older');
+
 # A request that does not get through holds up those for its activity, nobody
 # else: however many wait behind it, and however large they are.
 sub check_stuck
