@@ -81,7 +81,7 @@ $temporal->clear_faults;
 
 # An overloaded server is asked less, until it has recovered: nobody notices
 # but by the time that it takes.
-$temporal->fault(method => 'RespondActivityTask*', mode => 'fail-before', error => 'ResourceExhausted', count => 30);
+$temporal->fault(method => 'RespondActivityTask*', mode => 'fail-before', error => 'ResourceExhausted', count => 12);
 is(outcome(complete(200), 'state'), 'delivered|200', 'overload: all are delivered');
 $temporal->clear_faults;
 
