@@ -30,8 +30,11 @@ class Temporal:
     def stop(self):
         self._bench.end(self._server)
 
-    def start_activities(self, count):
-        """Start so many activities; returns the prefix of their workflows' ids. Nothing runs for them afterwards."""
+    def start_activities(self, count, each=1):
+        """Start so many activities, so many for each workflow; returns the prefix of their workflows' ids.
+
+        Nothing runs for them afterwards.
+        """
         self._prefixes += 1
         prefix = f"b{self._prefixes:03}"
         bench = self._bench
@@ -41,7 +44,7 @@ class Temporal:
                                      bench.log_file("temporal-worker"), env=environment))
         wait_for(lambda: os.path.exists(ready), "the workflows' worker")
         subprocess.run([self._program, "start-workflows", "-address", self.address, "-prefix", prefix, "-count",
-                        str(count), "-wait"], env=environment, stdout=subprocess.DEVNULL, check=True)
+                        str(count // each), "-activities", str(each), "-wait", "-timeout", "5m"], env=environment, stdout=subprocess.DEVNULL, check=True)
         bench.end(worker)
         bench.sql.run("ANALYZE pending_activity")
         return prefix

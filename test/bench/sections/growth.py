@@ -10,12 +10,9 @@ from sections.enqueue import ROW, script
 def backlogs(bench):
     """Time of a completion by the size of the backlog, beside that of a small one."""
     small = 1_000
-    sizes = bench.pick([10_000, 100_000, 300_000], [10_000, 100_000, 1_000_000, 3_000_000],
+    sizes = bench.pick([10_000, 100_000, 300_000], [10_000, 200_000, 3_000_000],
                        [10_000, 100_000, 1_000_000, 3_000_000, 10_000_000])
     for size in sizes:
-        base = []
-        for _ in range(5):
-            base.append(bench.drain(small * 10)[1] / (small * 10) * 1e6)
         first = []
         for _ in range(20):
             first.append(bench.drain(small)[1] / small * 1e6)

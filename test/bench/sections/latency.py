@@ -57,11 +57,11 @@ def measure(bench):
     rate = getattr(bench, "measured_rate", 800)
     loads = [
         ("idle", bench.pick(60, 300), "0.01 + random() * 0.02"),
-        ("50 % load", bench.pick(150, 1_200), f"-ln(1 - random()) / {rate * 0.5}"),
-        ("saturation", bench.pick(150, 1_200), f"-ln(1 - random()) / {rate}"),
+        ("50 % load", bench.pick(150, 1_000), f"-ln(1 - random()) / {rate * 0.5}"),
+        ("saturation", bench.pick(150, 1_000), f"-ln(1 - random()) / {rate}"),
     ]
     for load, count, pause in loads:
-        prefixes = [bench.temporal.start_activities(count) for _ in range(2)]
+        prefixes = [bench.temporal.start_activities(count, each=10) for _ in range(2)]
         mine = ours(bench, prefixes[0], count, pause)
         theirs = rivers(bench, prefixes[1], count, pause)
         for name, share, goal in (("p50", 0.5, 1), ("p99", 0.99, 5), ("p99.9", 0.999, None)):

@@ -13,7 +13,7 @@ def begin(bench):
 
 def measure(bench):
     begin(bench)
-    count = bench.pick(200, 1_000)
+    count = bench.pick(200, 700)
     by = {"ours": [], "sdk": [], "river": []}
     cpu = {"ours": [], "river": []}
     peers = ["ours", "sdk", "river"]
