@@ -12,8 +12,9 @@
  * Two things are not in the history.  While a workflow task is in flight,
  * events are buffered: the activity is no longer pending, but has no closing
  * event either; that is looked at again until it can be decided.  And a
- * failure that the server retries leaves no event: it is known by the source
- * of the pending activity's last failure, which we set to the identity.
+ * failure that the server retries leaves no event: it is known by its source,
+ * which we set to the identity, and which stands in the pending activity's
+ * last failure, or once the activity has ended in its last started event.
  * Standalone activities have no history: they are described.
  *
  * Bounded: so many calls at once, so many pages a request; nothing here keeps
@@ -67,6 +68,7 @@ typedef struct SeenEnd
 	int64		scheduled_event_id;
 	ActivityEventKind kind;
 	char	   *identity;
+	int			attempt;		/* that it ended; 0 = none had started */
 } SeenEnd;
 
 typedef struct Proof
@@ -135,6 +137,8 @@ static void not_answered(Proof *proof);
 static void look_again(Proof *proof, const char *words);
 static void end_proof(Proof *proof, ProofVerdict verdict, const char *words);
 static bool is_ours(const Proof *proof, ProtoSpan identity);
+static bool is_failure(const Proof *proof);
+static int	attempt_asked_for(const Proof *proof);
 
 void
 tc_proofs_init(ProofFound found)
@@ -427,10 +431,25 @@ is_ours(const Proof *proof, ProtoSpan identity)
 							proof->request->former_identities);
 }
 
+static bool
+is_failure(const Proof *proof)
+{
+	return proof->request->method == METHOD_FAIL ||
+		proof->request->method == METHOD_FAIL_BY_ID;
+}
+
+/* By ids it may have been a later one, too. */
+static int
+attempt_asked_for(const Proof *proof)
+{
+	return Max(proof->target.attempt, 1);
+}
+
 /*
  * Events come with the newest first.  By task token the scheduled event is
  * known; by ids it is found below the activity's end, so all ends that are
- * seen before are kept.
+ * seen before are kept.  A failure may be one that another attempt followed,
+ * of which only the started event tells, between the two.
  */
 static bool
 note_event(void *arg, const ActivityEvent *event)
@@ -461,7 +480,8 @@ note_event(void *arg, const ActivityEvent *event)
 		return false;
 	}
 
-	if (is_ours(proof, event->identity))
+	if (is_ours(proof, event->identity) ||
+		(is_failure(proof) && is_ours(proof, event->last_failure_source)))
 	{
 		proof->ours = true;
 		return false;
@@ -469,6 +489,23 @@ note_event(void *arg, const ActivityEvent *event)
 	if (proof->target.scheduled_event_id != 0 &&
 		event->scheduled_event_id != proof->target.scheduled_event_id)
 		return true;
+	if (event->kind == ACTIVITY_STARTED)
+	{
+		for (int i = 0; i < proof->nends; i++)
+		{
+			if (proof->ends[i].scheduled_event_id != event->scheduled_event_id)
+				continue;
+			proof->ends[i].attempt = event->attempt;
+			if (proof->target.scheduled_event_id != 0)
+			{
+				proof->has_end = true;
+				proof->end = proof->ends[i];
+				return false;
+			}
+		}
+		return true;
+	}
+	end.attempt = 0;
 	end.scheduled_event_id = event->scheduled_event_id;
 	end.kind = event->kind;
 	end.identity = NULL;
@@ -480,7 +517,7 @@ note_event(void *arg, const ActivityEvent *event)
 		memcpy(end.identity, event->identity.bytes, len);
 		end.identity[len] = '\0';
 	}
-	if (proof->target.scheduled_event_id != 0)
+	if (proof->target.scheduled_event_id != 0 && !is_failure(proof))
 	{
 		proof->has_end = true;
 		proof->end = end;
@@ -506,6 +543,7 @@ evaluate_history(Proof *proof)
 {
 	static const char *const ended[] = {
 		[ACTIVITY_SCHEDULED] = "scheduled",
+		[ACTIVITY_STARTED] = "started",
 		[ACTIVITY_COMPLETED] = "completed",
 		[ACTIVITY_FAILED] = "failed",
 		[ACTIVITY_TIMED_OUT] = "timed out",
@@ -522,6 +560,12 @@ evaluate_history(Proof *proof)
 	if (proof->ours)
 	{
 		end_proof(proof, PROOF_OURS, "");
+		return;
+	}
+	if (proof->has_end && is_failure(proof) &&
+		(proof->end.attempt == 0 || proof->end.attempt > attempt_asked_for(proof) + 1))
+	{
+		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
 		return;
 	}
 	if (proof->has_end)
@@ -559,8 +603,6 @@ static void
 evaluate_workflow(Proof *proof)
 {
 	WorkflowDescription workflow;
-	bool		is_failure = proof->request->method == METHOD_FAIL ||
-		proof->request->method == METHOD_FAIL_BY_ID;
 
 	if (proof->target.activity_id == NULL ||
 		!tc_workflow_description_read(proof->reply, proof->reply_len,
@@ -572,7 +614,7 @@ evaluate_workflow(Proof *proof)
 
 	if (workflow.has_pending_activity)
 	{
-		if (!is_failure)
+		if (!is_failure(proof))
 			end_proof(proof, PROOF_NOT_OURS, "the activity is on another attempt");
 		else if (is_ours(proof, workflow.last_failure_source))
 			end_proof(proof, PROOF_OURS, "");
@@ -603,19 +645,28 @@ static void
 evaluate_activity(Proof *proof)
 {
 	ActivityDescription activity;
-	bool		is_failure = proof->request->method == METHOD_FAIL ||
-		proof->request->method == METHOD_FAIL_BY_ID;
+	bool		ours;
 
 	if (!tc_activity_description_read(proof->reply, proof->reply_len, &activity))
+	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity's description cannot be decoded");
-	else if (is_failure ? is_ours(proof, activity.failure_source) :
-			 !activity.is_running && is_ours(proof, activity.last_identity))
+		return;
+	}
+	if (is_failure(proof))
+		ours = is_ours(proof, activity.end_source) ||
+			is_ours(proof, activity.last_failure_source);
+	else
+		ours = !activity.is_running && is_ours(proof, activity.last_identity);
+
+	if (ours)
 		end_proof(proof, PROOF_OURS, "");
-	else if (activity.is_canceled && proof->request->method != METHOD_COMPLETE &&
-			 proof->request->method != METHOD_COMPLETE_BY_ID && !is_failure)
+	else if (activity.is_canceled && !is_failure(proof) &&
+			 proof->request->method != METHOD_COMPLETE &&
+			 proof->request->method != METHOD_COMPLETE_BY_ID)
 		/* Temporal keeps who asked for the cancellation, not who reported it */
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is cancelled, but not known by whose report");
-	else if (is_failure && activity.attempt > 2)
+	else if (is_failure(proof) &&
+			 activity.attempt > attempt_asked_for(proof) + (activity.has_failed ? 0 : 1))
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
 	else
 		end_proof(proof, PROOF_NOT_OURS, activity.is_running ?

@@ -20,6 +20,8 @@
 #define HISTORY_EVENTS 1
 #define EVENT_ID 1
 
+#define FAILURE_SOURCE 2
+
 /* By which field of HistoryEvent its attributes come, and what they hold where */
 static const struct
 {
@@ -28,13 +30,17 @@ static const struct
 	uint32		scheduled_event_id;
 	uint32		activity_id;
 	uint32		identity;
+	uint32		attempt;
+	uint32		failure;
+	uint32		failure_cause;	/* the failure that matters is this one's cause */
 }			event_attributes[] =
 {
-	{15, ACTIVITY_SCHEDULED, 0, 1, 0},
-	{17, ACTIVITY_COMPLETED, 2, 0, 4},
-	{18, ACTIVITY_FAILED, 2, 0, 4},
-	{19, ACTIVITY_TIMED_OUT, 2, 0, 0},
-	{23, ACTIVITY_CANCELED, 3, 0, 5},
+	{15, ACTIVITY_SCHEDULED, 0, 1, 0, 0, 0, 0},
+	{16, ACTIVITY_STARTED, 1, 0, 0, 4, 5, 0},
+	{17, ACTIVITY_COMPLETED, 2, 0, 4, 0, 0, 0},
+	{18, ACTIVITY_FAILED, 2, 0, 4, 0, 0, 0},
+	{19, ACTIVITY_TIMED_OUT, 2, 0, 0, 0, 1, 4},
+	{23, ACTIVITY_CANCELED, 3, 0, 5, 0, 0, 0},
 };
 
 /* DescribeWorkflowExecutionResponse, WorkflowExecutionInfo, PendingActivityInfo */
@@ -57,8 +63,6 @@ static const struct
 #define ACTIVITY_STATUS_CANCELED 4
 #define ACTIVITY_STATUS_PAUSED 7
 #define OUTCOME_FAILURE 2
-
-#define FAILURE_SOURCE 2
 
 /* A bytes field of a message, the last one of that number. */
 static ProtoSpan
@@ -116,6 +120,16 @@ read_event(ProtoSpan message, ActivityEvent *event)
 				event->activity_id = span_field(field.span, event_attributes[i].activity_id);
 			if (event_attributes[i].identity != 0)
 				event->identity = span_field(field.span, event_attributes[i].identity);
+			if (event_attributes[i].attempt != 0)
+				event->attempt = (int) varint_field(field.span, event_attributes[i].attempt);
+			if (event_attributes[i].failure != 0)
+			{
+				ProtoSpan	failure = span_field(field.span, event_attributes[i].failure);
+
+				if (event_attributes[i].failure_cause != 0)
+					failure = span_field(failure, event_attributes[i].failure_cause);
+				event->last_failure_source = span_field(failure, FAILURE_SOURCE);
+			}
 		}
 	}
 	if (event->kind == ACTIVITY_SCHEDULED)
@@ -190,7 +204,6 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 {
 	ProtoReader reader;
 	ProtoField	field;
-	ProtoSpan	failure = {NULL, 0};
 
 	memset(description, 0, sizeof(*description));
 	tc_proto_begin(&reader, reply, len);
@@ -205,17 +218,16 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
 			description->attempt = (int) varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
 			description->last_identity = span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
-			if (failure.bytes == NULL)
-				failure = span_field(field.span, ACTIVITY_INFO_LAST_FAILURE);
+			description->last_failure_source =
+				span_field(span_field(field.span, ACTIVITY_INFO_LAST_FAILURE), FAILURE_SOURCE);
 		}
 		else if (tc_proto_is(&field, ACTIVITY_RESPONSE_OUTCOME, PROTO_BYTES))
 		{
 			ProtoSpan	end = span_field(field.span, OUTCOME_FAILURE);
 
-			if (end.bytes != NULL)
-				failure = end;
+			description->has_failed = end.bytes != NULL;
+			description->end_source = span_field(end, FAILURE_SOURCE);
 		}
 	}
-	description->failure_source = span_field(failure, FAILURE_SOURCE);
 	return !reader.malformed;
 }

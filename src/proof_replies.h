@@ -13,6 +13,7 @@
 typedef enum ActivityEventKind
 {
 	ACTIVITY_SCHEDULED,
+	ACTIVITY_STARTED,
 	ACTIVITY_COMPLETED,
 	ACTIVITY_FAILED,
 	ACTIVITY_TIMED_OUT,
@@ -27,6 +28,9 @@ typedef struct ActivityEvent
 	int64		scheduled_event_id; /* of ACTIVITY_SCHEDULED: its own id */
 	ProtoSpan	activity_id;	/* ACTIVITY_SCHEDULED */
 	ProtoSpan	identity;		/* who closed it */
+	int			attempt;		/* ACTIVITY_STARTED: the last one */
+	ProtoSpan	last_failure_source;	/* of the attempt before the last one:
+										 * ACTIVITY_STARTED, ACTIVITY_TIMED_OUT */
 } ActivityEvent;
 
 /* Takes an event; false: no more are wanted. */
@@ -57,9 +61,11 @@ typedef struct ActivityDescription
 {
 	bool		is_running;
 	bool		is_canceled;
+	bool		has_failed;		/* for good, also by a timeout */
 	int			attempt;
 	ProtoSpan	last_identity;	/* who ended it, or works on it */
-	ProtoSpan	failure_source; /* of its end, or of its last attempt */
+	ProtoSpan	end_source;		/* of the failure that was its end */
+	ProtoSpan	last_failure_source;	/* of an attempt's failure */
 } ActivityDescription;
 
 /* Decode a DescribeActivityExecutionResponse; false if the bytes are none. */

@@ -35,6 +35,7 @@ take_event(void *arg, const ActivityEvent *event)
 	CHECK(event->kind >= ACTIVITY_SCHEDULED && event->kind <= ACTIVITY_CANCELED);
 	check_span(event->activity_id);
 	check_span(event->identity);
+	check_span(event->last_failure_source);
 	return --wanted > 0;
 }
 
@@ -60,7 +61,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	tc_activity_description_read(reply, reply_len, &activity);
 	check_span(activity.last_identity);
-	check_span(activity.failure_source);
+	check_span(activity.end_source);
+	check_span(activity.last_failure_source);
 
 	/* A reply without a message */
 	CHECK(tc_history_read(NULL, 0, take_event, &wanted, &next_page_token));
