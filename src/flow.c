@@ -5,9 +5,10 @@
  *
  * At most `window` requests of a queue are in flight.  The window grows with
  * each success up to max_in_flight, and is halved when the server is
- * overloaded or fails.  When only failures come back the queue pauses as a
- * whole, longer each time, and then probes with one request: a server that
- * refuses everything uses up nobody's attempts.
+ * overloaded or fails.  When several requests fail and none succeeds the
+ * queue pauses as a whole, longer each time, and then probes with one
+ * request: a server that refuses everything uses up nobody's attempts.  One
+ * request that fails again and again says nothing about the others.
  *
  * Other queues are not touched, whatever happens to one.
  *
@@ -19,7 +20,6 @@
 
 #define WINDOW_START 64
 #define WINDOW_SHRINK_INTERVAL_MS 100
-#define FAILURES_TO_PAUSE 8
 #define PAUSE_MAX_MS 10000
 
 void
@@ -32,7 +32,7 @@ tc_flow_init(Queue *queue)
 void
 tc_flow_success(Queue *queue)
 {
-	queue->failures = 0;
+	queue->nfailed = 0;
 	queue->pauses = 0;
 	queue->paused_until = 0;
 	tc_flow_clear_error(queue);
@@ -47,16 +47,23 @@ tc_flow_failure(Queue *queue, const Request *request)
 {
 	const ServerConfig *config = request->channel->config;
 	int64		now = tc_monotonic_ms();
+	bool		failed_before = false;
 	int			pause;
 
-	queue->failures++;
+	for (int i = 0; i < queue->nfailed; i++)
+		failed_before |= queue->failed[i] == request->id;
+	if (failed_before && queue->pauses == 0)
+		return;
+	if (!failed_before && queue->nfailed < FAILED_TO_PAUSE)
+		queue->failed[queue->nfailed++] = request->id;
+
 	if (now - queue->shrunk_at >= WINDOW_SHRINK_INTERVAL_MS)
 	{
 		queue->shrunk_at = now;
 		queue->slow_start = false;
 		queue->window = Max(1.0, queue->window / 2);
 	}
-	if (queue->failures < FAILURES_TO_PAUSE || tc_flow_is_paused(queue))
+	if (queue->nfailed < FAILED_TO_PAUSE || tc_flow_is_paused(queue))
 		return;
 
 	pause = request->verdict == VERDICT_NEEDS_OPERATOR ?

@@ -18,6 +18,9 @@
 
 typedef struct Queue Queue;
 
+/* So many requests that fail, and none that succeeds, make a queue pause */
+#define FAILED_TO_PAUSE 8
+
 typedef enum RequestState
 {
 	REQUEST_BLOCKED,			/* behind another one for its activity */
@@ -99,7 +102,8 @@ struct Queue
 	double		window;
 	bool		slow_start;
 	int64		shrunk_at;		/* monotonic ms */
-	int			failures;		/* calls that failed, in a row */
+	int64		failed[FAILED_TO_PAUSE];	/* ids of requests that failed ... */
+	int			nfailed;		/* ... since one succeeded */
 	int			pauses;			/* pauses without a success between them */
 	int64		paused_until;	/* monotonic ms */
 

@@ -17,7 +17,7 @@ my $temporal = start_temporal('main');
 # Few in flight, so that few need be read ahead to reach the bounds of memory
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
 	  . " OPTIONS (address '" . $temporal->address . "', max_in_flight '50',"
-	  . " retry_initial_interval '100ms', retry_max_interval '500ms');"
+	  . " retry_initial_interval '50ms', retry_max_interval '150ms');"
 	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
 start_activities($temporal, $node, 'order', 1, 300);
 $node->safe_psql('postgres', 'GRANT SELECT ON pending_activity TO PUBLIC');
@@ -131,7 +131,9 @@ sub check_stuck
 	$session->query_safe($behind);
 	$session->query_safe('COMMIT');
 	$session->quit;
-	$node->poll_query_until('postgres', "SELECT attempts > 1 FROM temporal.request WHERE id = $stuck");
+	$node->poll_query_until('postgres', "SELECT attempts > 10 FROM temporal.request WHERE id = $stuck");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.queue_error'), '0',
+		"$what: one request that fails says nothing about others");
 
 	my @others = ids(<<EOS);
 SELECT temporal.complete_activity(task_token, to_jsonb(activity_id)) FROM pending_activity
