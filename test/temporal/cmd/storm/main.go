@@ -22,6 +22,7 @@ func main() {
 	flag.Int64Var(&o.StubRequests, "stub-requests", 1000000, "requests to the stub")
 	flag.DurationVar(&o.Time, "time", time.Hour, "make no more requests after this time")
 	flag.DurationVar(&o.Drain, "drain", 10*time.Minute, "how long the requests that are left may take")
+	flag.DurationVar(&o.Pause, "pause", 5*time.Second, "longest time between two disturbances of PostgreSQL")
 	flag.Parse()
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64N(1 << 32)

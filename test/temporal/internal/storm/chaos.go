@@ -27,7 +27,7 @@ func pause(rage context.Context, random *rand.Rand, atLeast, atMost time.Duratio
 func (s *storm) disturbPostgreSQL(ctx, rage context.Context, random *rand.Rand) error {
 	// Each once before any comes again
 	var left []int
-	for pause(rage, random, 500*time.Millisecond, 3*time.Second) {
+	for pause(rage, random, s.Pause/6, s.Pause) {
 		_ = s.resolvePrepared(ctx, false)
 		if len(left) == 0 {
 			left = random.Perm(11)
@@ -135,7 +135,7 @@ func (s *storm) failOver(ctx context.Context) error {
 // disturbNetwork disturbs Temporal, the stub, and the ways to them.
 func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) error {
 	var left []int
-	for pause(rage, random, 300*time.Millisecond, 2*time.Second) {
+	for pause(rage, random, s.Pause/10, s.Pause*2/3) {
 		if len(left) == 0 {
 			left = random.Perm(14)
 		}

@@ -28,6 +28,8 @@ type Options struct {
 	Time time.Duration
 	// Drain is how long the requests that are left may take, once all is calm.
 	Drain time.Duration
+	// Pause is the longest time between two disturbances of PostgreSQL, 3 seconds by default.
+	Pause time.Duration
 	// Program is temporal-test.
 	Program string
 	// Out is told how it goes.
@@ -81,6 +83,9 @@ type storm struct {
 
 // Run runs a storm. The error says what was wrong, if anything was.
 func Run(ctx context.Context, o Options) error {
+	if o.Pause == 0 {
+		o.Pause = 3 * time.Second
+	}
 	began := time.Now()
 	fmt.Fprintf(o.Out, "storm: seed %d, %d requests to Temporal, %d to the stub, chaos for at most %s\n",
 		o.Seed, o.Requests, o.StubRequests, o.Time)
@@ -105,7 +110,7 @@ func (s *storm) run(ctx context.Context, began time.Time) error {
 	failed := make(chan error, 2)
 	random := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(s.Seed, stream)) } //nolint:gosec // no secret
 
-	supplies, err := s.supply(ctx, rage, random(1000))
+	supplies, err := s.supply(rage, random(1000))
 	if err != nil {
 		return err
 	}

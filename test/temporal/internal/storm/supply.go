@@ -29,7 +29,12 @@ const (
 	kindStandaloneCancel = "standalonecancel"
 )
 
-const activitiesPerWorkflow = 40
+const (
+	activitiesPerWorkflow = 40
+	starters              = 4
+	// Activities that are started and not handed out: more only keep Temporal from handing them out.
+	outstanding = 600
+)
 
 // item is an attempt of an activity that waits for a request.
 type item struct {
@@ -67,7 +72,7 @@ type supplies struct {
 }
 
 // supply runs workers until stop is called, and starts workflows as long as there is rage.
-func (s *storm) supply(ctx, rage context.Context, random *rand.Rand) (*supplies, error) {
+func (s *storm) supply(rage context.Context, random *rand.Rand) (*supplies, error) {
 	p := &supplies{storm: s, waiting: map[string][]*item{}}
 	s.world.supplies = p
 	for _, server := range realServers {
@@ -87,7 +92,9 @@ func (s *storm) supply(ctx, rage context.Context, random *rand.Rand) (*supplies,
 		}
 		p.workers = append(p.workers, w)
 	}
-	go p.start(ctx, rage, random)
+	for i := range starters {
+		go p.start(rage, i, rand.New(rand.NewPCG(random.Uint64(), 0))) //nolint:gosec // no secret
+	}
 	return p, nil
 }
 
@@ -98,22 +105,22 @@ func (p *supplies) stop() {
 }
 
 // start keeps some activities ready for the writers.
-func (p *supplies) start(ctx, rage context.Context, random *rand.Rand) {
+func (p *supplies) start(rage context.Context, number int, random *rand.Rand) {
 	changed, seen := time.Now(), int64(0)
-	for n := 0; rage.Err() == nil; n++ {
+	for n := number; rage.Err() == nil; n += starters {
 		// What Temporal lost in its death, the answer to a poll, is never handed out: do not wait for it.
 		for rage.Err() == nil && (int64(len(p.ready)) > 1500 ||
-			p.sent.Load()-p.handedOut.Load() > 1500 && time.Since(changed) < 2*time.Second ||
+			p.sent.Load()-p.handedOut.Load() > outstanding && time.Since(changed) < 5*time.Second ||
 			p.realMade.Load()+int64(len(p.ready)) > p.Requests) {
 			time.Sleep(10 * time.Millisecond)
 			if now := p.handedOut.Load(); now != seen {
 				seen, changed = now, time.Now()
 			}
 		}
-		if p.sent.Load()-p.handedOut.Load() > 1500 {
+		if p.sent.Load()-p.handedOut.Load() > outstanding {
 			p.sent.Store(p.handedOut.Load())
 		}
-		server := realServers[n%len(realServers)]
+		server := realServers[random.IntN(len(realServers))]
 		switch dice := random.IntN(20); {
 		case dice < 10:
 			p.workflow(rage, server, kindPlain, n)

@@ -123,8 +123,8 @@ func (s *session) newAsked(i *item, verb int) *asked {
 // plan makes the requests for some items: heartbeats, and a verdict in the end.
 func (s *session) plan(items []*item) (list []*asked) {
 	for _, i := range items {
-		if s.random.IntN(4) == 0 {
-			for range 1 + s.random.IntN(2) {
+		if s.random.IntN(2) == 0 {
+			for range 1 + s.random.IntN(4) {
 				list = append(list, s.newAsked(i, heartbeat))
 			}
 		}
@@ -158,7 +158,7 @@ func (s *session) ended(list []*asked, f fate, lazy bool) {
 		switch {
 		case f != committed:
 			s.ready <- &again
-		case again.rival == nil && s.random.IntN(8) == 0:
+		case again.rival == nil && s.random.IntN(6) == 0:
 			// One verdict too many: who comes first wins.
 			again.rival = a
 			s.ready <- &again
