@@ -136,7 +136,9 @@ tc_discard_request(PG_FUNCTION_ARGS)
 						 errmsg("request %lld is being sent", (long long) id),
 						 errhint("Wait for its outcome with temporal.wait_for_request().")));
 	}
-	if (run_for_request(discard_waiting, id) == 0 && run_for_request(discard_rejected, id) == 0)
+	if (run_for_request(discard_waiting, id) > 0)
+		tc_wake_all_at_commit();	/* others may wait behind it */
+	else if (run_for_request(discard_rejected, id) == 0)
 		no_such_request(id);
 	PG_RETURN_VOID();
 }

@@ -131,6 +131,16 @@ $node->poll_query_until('postgres', "SELECT attempts = 1 FROM temporal.request W
 sql('one', "SELECT temporal.retry_request($late)");
 is(outcome($late), 'unconfirmed NOT_FOUND', 'retry_request() of one that waits: it is tried now');
 
+# What waits behind a request that is discarded goes on at once
+$temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'fail-before', count => 1);
+my $head = request_for('one', 'repair-0', 'queue');
+$node->poll_query_until('postgres', "SELECT attempts = 1 FROM temporal.request WHERE id = $head") or die;
+my $tail = request_for('one', 'repair-0', 'queue');
+sql('one', "SELECT temporal.discard_request($head)");
+is(outcome($tail), 'rejected NOT_FOUND', 'what waits behind a discarded request goes on');
+like($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $head"),
+	qr/may have been sent/, 'a request that was tried before it was discarded says so');
+
 my %results = $temporal->results('repair', 1);
 is_deeply(\%results,
 	{ 'repair-0/early' => '"one"', 'repair-0/other' => '"two"', 'repair-0/third' => '"one"' }, 'results are right');
