@@ -115,7 +115,20 @@ sub stop_immediately
 	return;
 }
 
-foreach my $disturb ((\&kill_worker, \&kill_backend, \&stop_immediately) x 2)
+# A DBA sends the worker away, which is no crash.
+sub signal_worker
+{
+	my ($function) = @_;
+
+	is(ask("SELECT $function(pid) FROM pg_stat_activity WHERE backend_type LIKE 'temporal_complete worker%'"),
+		't', "$function() with requests in flight");
+	return;
+}
+
+foreach my $disturb (
+	(\&kill_worker, \&kill_backend, \&stop_immediately) x 2,
+	sub { signal_worker('pg_terminate_backend') },
+	sub { signal_worker('pg_cancel_backend') })
 {
 
 	await_in_flight();
