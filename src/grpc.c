@@ -652,7 +652,7 @@ run_finished(Channel *channel)
 		result.grpc_status = rpc->fate == CALL_ANSWERED ? rpc->grpc_status : 0;
 		result.message = rpc->message ? rpc->message : "";
 		result.detail_type = rpc->detail_type;
-		result.reply = rpc->reply_len > PREFIX_SIZE ? rpc->reply + PREFIX_SIZE : NULL;
+		result.reply = rpc->reply + PREFIX_SIZE;	/* not NULL, even if it is empty */
 		result.reply_len = rpc->reply_len > PREFIX_SIZE ? rpc->reply_len - PREFIX_SIZE : 0;
 		rpc->call.done(rpc->call.arg, &result);
 		recycle_rpc(channel, rpc);
