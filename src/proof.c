@@ -81,6 +81,7 @@ typedef struct Proof
 	Request    *request;
 	Queue	   *queue;
 	RequestTarget target;		/* whom it is about */
+	bool		may_be_retried; /* another attempt may have followed it */
 	FullTransactionId xid;
 	int64		id;
 	ProofStage	stage;
@@ -137,7 +138,6 @@ static void not_answered(Proof *proof);
 static void look_again(Proof *proof, const char *words);
 static void end_proof(Proof *proof, ProofVerdict verdict, const char *words);
 static bool is_ours(const Proof *proof, ProtoSpan identity);
-static bool is_failure(const Proof *proof);
 static int	attempt_asked_for(const Proof *proof);
 
 void
@@ -183,6 +183,8 @@ tc_proof_begin(Request *request)
 	proof->page_size = PAGE_SIZE;
 	if (!tc_request_decode(request->method, request->bytes, request->len, &proof->target))
 		elog(ERROR, "request cannot be decoded");
+	proof->may_be_retried =
+		tc_request_may_be_retried(request->method, request->bytes, request->len);
 	proof->target.task_token = NULL;	/* it lies in the request's bytes */
 	MemoryContextSwitchTo(old);
 
@@ -431,13 +433,6 @@ is_ours(const Proof *proof, ProtoSpan identity)
 							proof->request->former_identities);
 }
 
-static bool
-is_failure(const Proof *proof)
-{
-	return proof->request->method == METHOD_FAIL ||
-		proof->request->method == METHOD_FAIL_BY_ID;
-}
-
 /* By ids it may have been a later one, too. */
 static int
 attempt_asked_for(const Proof *proof)
@@ -481,7 +476,7 @@ note_event(void *arg, const ActivityEvent *event)
 	}
 
 	if (is_ours(proof, event->identity) ||
-		(is_failure(proof) && is_ours(proof, event->last_failure_source)))
+		(proof->may_be_retried && is_ours(proof, event->last_failure_source)))
 	{
 		proof->ours = true;
 		return false;
@@ -517,7 +512,7 @@ note_event(void *arg, const ActivityEvent *event)
 		memcpy(end.identity, event->identity.bytes, len);
 		end.identity[len] = '\0';
 	}
-	if (proof->target.scheduled_event_id != 0 && !is_failure(proof))
+	if (proof->target.scheduled_event_id != 0 && !proof->may_be_retried)
 	{
 		proof->has_end = true;
 		proof->end = end;
@@ -562,7 +557,7 @@ evaluate_history(Proof *proof)
 		end_proof(proof, PROOF_OURS, "");
 		return;
 	}
-	if (proof->has_end && is_failure(proof) &&
+	if (proof->has_end && proof->may_be_retried &&
 		(proof->end.attempt == 0 || proof->end.attempt > attempt_asked_for(proof) + 1))
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
@@ -614,7 +609,7 @@ evaluate_workflow(Proof *proof)
 
 	if (workflow.has_pending_activity)
 	{
-		if (!is_failure(proof))
+		if (!proof->may_be_retried)
 			end_proof(proof, PROOF_NOT_OURS, "the activity is on another attempt");
 		else if (is_ours(proof, workflow.last_failure_source))
 			end_proof(proof, PROOF_OURS, "");
@@ -645,6 +640,8 @@ static void
 evaluate_activity(Proof *proof)
 {
 	ActivityDescription activity;
+	bool		is_failure = proof->request->method == METHOD_FAIL ||
+		proof->request->method == METHOD_FAIL_BY_ID;
 	bool		ours;
 
 	if (!tc_activity_description_read(proof->reply, proof->reply_len, &activity))
@@ -652,7 +649,7 @@ evaluate_activity(Proof *proof)
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity's description cannot be decoded");
 		return;
 	}
-	if (is_failure(proof))
+	if (is_failure)
 		ours = is_ours(proof, activity.end_source) ||
 			is_ours(proof, activity.last_failure_source);
 	else
@@ -660,12 +657,12 @@ evaluate_activity(Proof *proof)
 
 	if (ours)
 		end_proof(proof, PROOF_OURS, "");
-	else if (activity.is_canceled && !is_failure(proof) &&
+	else if (activity.is_canceled && !is_failure &&
 			 proof->request->method != METHOD_COMPLETE &&
 			 proof->request->method != METHOD_COMPLETE_BY_ID)
 		/* Temporal keeps who asked for the cancellation, not who reported it */
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is cancelled, but not known by whose report");
-	else if (is_failure(proof) &&
+	else if (proof->may_be_retried &&
 			 activity.attempt > attempt_asked_for(proof) + (activity.has_failed ? 0 : 1))
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
 	else

@@ -104,6 +104,9 @@ extern bool tc_method_is_valid(int method);
 extern bool tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 							  RequestTarget *target);
 
+/* Is it a failure after which Temporal may start another attempt? */
+extern bool tc_request_may_be_retried(RequestMethod method, const uint8 *request, size_t len);
+
 /*
  * The identity with which a request is sent, and which Temporal keeps in the
  * history: "postgresql:<dbname>/<id>@<system identifier>/<database oid>/<xid>".

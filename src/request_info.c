@@ -37,6 +37,12 @@
 #define ID_FORM_WORKFLOW_ID 2
 #define ID_FORM_RUN_ID 3
 #define ID_FORM_ACTIVITY_ID 4
+
+/* In Respond*Failed* alone; Failure, ApplicationFailureInfo */
+#define TOKEN_FORM_FAILURE 2
+#define ID_FORM_FAILURE 5
+#define FAILURE_APPLICATION_INFO 5
+#define APPLICATION_INFO_NON_RETRYABLE 2
 #define ID_FORM_IDENTITY 6
 
 /* Fields of replies */
@@ -293,6 +299,37 @@ tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 	target->scheduled_event_id = ids.scheduled_event_id;
 	target->attempt = ids.attempt;
 	return true;
+}
+
+bool
+tc_request_may_be_retried(RequestMethod method, const uint8 *request, size_t len)
+{
+	uint32		numbers[] = {
+		method == METHOD_FAIL ? TOKEN_FORM_FAILURE : ID_FORM_FAILURE,
+		FAILURE_APPLICATION_INFO
+	};
+	ProtoSpan	message = {request, len};
+	ProtoReader reader;
+	ProtoField	field;
+	bool		non_retryable = false;
+
+	if (method != METHOD_FAIL && method != METHOD_FAIL_BY_ID)
+		return false;
+	for (int i = 0; i < lengthof(numbers); i++)
+	{
+		ProtoSpan	part = {NULL, 0};
+
+		tc_proto_begin(&reader, message.bytes, message.len);
+		while (tc_proto_next(&reader, &field))
+			if (tc_proto_is(&field, numbers[i], PROTO_BYTES))
+				part = field.span;
+		message = part;
+	}
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, APPLICATION_INFO_NON_RETRYABLE, PROTO_VARINT))
+			non_retryable = field.varint != 0;
+	return !non_retryable;
 }
 
 bool
