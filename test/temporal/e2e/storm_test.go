@@ -12,8 +12,8 @@ import (
 func TestStorm(t *testing.T) {
 	err := storm.Run(t.Context(), storm.Options{
 		Seed:         rand.Uint64N(1 << 32),
-		Requests:     2000,
-		StubRequests: 40000,
+		Requests:     5000,
+		StubRequests: 100000,
 		Time:         40 * time.Second,
 		Drain:        3 * time.Minute,
 		Program:      program,

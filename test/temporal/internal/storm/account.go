@@ -453,7 +453,7 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 				wrong.add("%s is %s: %s", v.key(), v.event, e)
 			}
 			if a := e.asked; a != nil && a.rival != nil {
-				if rival := byNonce[a.rival.nonce]; rival != nil && rival.evidence == "" && rival.attempt == e.attempt {
+				if rival := byNonce[a.rival.nonce]; rival != nil && rival.evidence == "" && v.attempt <= rival.attempt {
 					wrong.add("order: %s won over the earlier %s", e, rival)
 				}
 			}
@@ -497,7 +497,8 @@ func (s *storm) judgeActivity(key string, list []*entry, v *seen, wrong *finding
 		case e.state == "rejected" && v.pending && v.attempt <= e.attempt:
 			wrong.add("rejected, and nobody else ended it: %s; %+v", e, v)
 		case e.state == "unconfirmed":
-			undecidable := v.canceled && (e.verb+1)/2 == 3 || (e.verb+1)/2 == 2 && v.attempt > e.attempt+1
+			retryable := e.asked == nil || e.asked.retryable
+			undecidable := v.canceled && (e.verb+1)/2 == 3 || (e.verb+1)/2 == 2 && retryable && v.attempt > e.attempt+1
 			if !undecidable {
 				wrong.add("unconfirmed, and could have been decided: %s; %+v", e, v)
 			}
