@@ -29,6 +29,22 @@ $reader->query_safe('SELECT count(*) FROM temporal.outbox');
 my $writer = $node->background_psql('postgres');
 $writer->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $early = $writer->query_safe(q(SELECT temporal.complete_activity_by_id('early', 'open')));
+# ... and more, in so many subtransactions that snapshots do not hold them all
+$writer->query_safe(<<'EOS');
+DO $$
+BEGIN
+	FOR i IN 1 .. 200 LOOP
+		BEGIN
+			PERFORM temporal.complete_activity_by_id('subtransactions', i::text);
+			IF i % 2 = 0 THEN
+				RAISE division_by_zero;
+			END IF;
+		EXCEPTION WHEN division_by_zero THEN
+			NULL;
+		END;
+	END LOOP;
+END $$;
+EOS
 my $prepared = $node->safe_psql('postgres',
 	q(BEGIN; SELECT temporal.complete_activity_by_id('early', 'prepared'); PREPARE TRANSACTION 'early'));
 
@@ -75,6 +91,8 @@ cmp_ok($read, '<', 8 * $total, 'the number of rows read does not grow with the n
 $writer->query_safe('COMMIT');
 is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($early)"),
 	'delivered|1', 'a request of the transaction that stayed open is delivered when it commits');
+await_finished($node, "workflow_id = 'subtransactions'");
+is(states($node, "workflow_id = 'subtransactions'"), 'delivered|100', 'and those of its subtransactions that stood');
 $node->safe_psql('postgres', q(COMMIT PREPARED 'early'));
 is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($prepared)"),
 	'delivered|1', 'so is one of the prepared transaction');
