@@ -6,7 +6,9 @@
  * One channel for a server and a user mapping.  When options change, queues
  * move to a channel with the new ones, and the old one is closed when its
  * last call is over.  A channel that cannot be connected is backed off as a
- * whole: no request's attempts are used up for it.
+ * whole: no request's attempts are used up for it.  A connection that is of
+ * no use for long is closed, and sooner if there is no place for another one:
+ * a database may have more servers than a process may have open files.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +19,7 @@
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "compat.h"
+#include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -25,6 +28,9 @@
 
 /* An attempt to connect costs little, and a server that is back should be found soon */
 #define CONNECT_DELAY_MAX_MS 5000
+
+/* A connection without calls is closed after that long; Temporal's server would do so too */
+#define IDLE_MS 120000
 
 static dlist_head pool = DLIST_STATIC_INIT(pool);
 static PoolChanged pool_changed;
@@ -35,6 +41,10 @@ static uint64 fingerprint(const ServerConfig *config);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
 static void timer_due(void *arg);
+static void idle_due(void *arg);
+static bool is_idle(const PooledChannel *channel, int64 since);
+static void disconnect(PooledChannel *channel);
+static void make_room(void);
 
 void
 tc_channels_init(PoolChanged changed)
@@ -122,13 +132,84 @@ tc_channels_cleanup(void)
 	{
 		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
 
+		if (channel->idle_is_due)
+		{
+			channel->idle_is_due = false;
+			if (is_idle(channel, tc_monotonic_ms() - IDLE_MS))
+				disconnect(channel);
+			else if (tc_channel_state(channel->channel) == CHANNEL_READY)
+				tc_timer_set(&channel->idle_timer,
+							 (channel->calls > 0 ? tc_monotonic_ms() : channel->used_at) + IDLE_MS,
+							 idle_due, channel);
+		}
 		if (channel->users > 0)
 			continue;
 		dlist_delete(&channel->node);
 		tc_timer_cancel(&channel->timer);
+		tc_timer_cancel(&channel->idle_timer);
 		tc_channel_destroy(channel->channel);
 		MemoryContextDelete(channel->context);
 	}
+}
+
+void
+tc_channels_begin_call(PooledChannel *channel)
+{
+	channel->users++;
+	channel->calls++;
+}
+
+void
+tc_channels_end_call(PooledChannel *channel)
+{
+	Assert(channel->calls > 0);
+	channel->calls--;
+	channel->used_at = tc_monotonic_ms();
+	tc_channels_release(channel);
+}
+
+/* Was a connection of no use since then, and is it of none now? */
+static bool
+is_idle(const PooledChannel *channel, int64 since)
+{
+	return tc_channel_state(channel->channel) == CHANNEL_READY &&
+		channel->calls == 0 && channel->used_at <= since;
+}
+
+/* Close a connection that has no calls; who needs the channel connects it again. */
+static void
+disconnect(PooledChannel *channel)
+{
+	tc_timer_cancel(&channel->idle_timer);
+	tc_channel_destroy(channel->channel);
+	channel->channel = tc_channel_create(&channel->config->channel, state_changed, channel);
+}
+
+/*
+ * A process may have so many open files only: close the connection that has
+ * been idle for the longest time if there is no place for another one.
+ */
+static void
+make_room(void)
+{
+	PooledChannel *longest = NULL;
+	dlist_iter	iter;
+
+	if (AcquireExternalFD())
+	{
+		ReleaseExternalFD();
+		return;
+	}
+	dlist_foreach(iter, &pool)
+	{
+		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+
+		if (is_idle(channel, PG_INT64_MAX) &&
+			(longest == NULL || channel->used_at < longest->used_at))
+			longest = channel;
+	}
+	if (longest != NULL)
+		disconnect(longest);
 }
 
 /* Hash of all options, to tell whether they have changed. */
@@ -180,7 +261,10 @@ tc_channels_connect(PooledChannel *channel)
 	if (channel->connect_at > tc_monotonic_ms())
 		tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
 	else
+	{
+		make_room();
 		tc_channel_connect(channel->channel);
+	}
 	return tc_channel_state(channel->channel) == CHANNEL_READY;
 }
 
@@ -188,6 +272,13 @@ bool
 tc_channels_backing_off(const PooledChannel *channel)
 {
 	return channel->error.code != NULL;
+}
+
+/* tc_channels_cleanup() will see to it. */
+static void
+idle_due(void *arg)
+{
+	((PooledChannel *) arg)->idle_is_due = true;
 }
 
 /* Time to try again: those who need the channel will, if they still do. */
@@ -208,6 +299,8 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 		channel->failures = 0;
 		channel->connect_at = 0;
 		channel->error.code = NULL;
+		channel->used_at = tc_monotonic_ms();
+		tc_timer_set(&channel->idle_timer, channel->used_at + IDLE_MS, idle_due, channel);
 	}
 	else if (error != NULL)
 	{

@@ -22,10 +22,14 @@ typedef struct PooledChannel
 	uint64		fingerprint;	/* of the configuration */
 	Channel    *channel;
 	int			users;			/* queues and calls that refer to it */
+	int			calls;			/* of these, calls */
+	int64		used_at;		/* monotonic ms: when it was of use last */
 	int			failures;		/* attempts to connect that failed, in a row */
 	int64		connect_at;		/* monotonic ms; not before then */
 	ChannelError error;			/* why it failed last; code NULL = it did not */
 	LoopTimer	timer;
+	LoopTimer	idle_timer;
+	bool		idle_is_due;	/* it may be idle for too long */
 } PooledChannel;
 
 /* Told when a channel is ready, or failed and backs off */
@@ -43,6 +47,10 @@ extern PooledChannel *tc_channels_get(const QueueName *queue, char **error);
 /* One user less; without users a channel is closed (not at once). */
 extern void tc_channels_release(PooledChannel *channel);
 
+/* A call is a user as long as it lasts. */
+extern void tc_channels_begin_call(PooledChannel *channel);
+extern void tc_channels_end_call(PooledChannel *channel);
+
 /* True, once, if options may have changed since it was last asked. */
 extern bool tc_channels_options_changed(void);
 
@@ -52,7 +60,10 @@ extern bool tc_channels_connect(PooledChannel *channel);
 /* Is it waiting to connect again after a failure? */
 extern bool tc_channels_backing_off(const PooledChannel *channel);
 
-/* Close what nobody uses any more; call it outside of callbacks. */
+/*
+ * Close what nobody uses any more, and connections that were of no use for
+ * long; call it outside of callbacks.
+ */
 extern void tc_channels_cleanup(void);
 
 /*

@@ -193,7 +193,7 @@ process_answer(Request *request)
 				break;
 			}
 	}
-	tc_channels_release(request->channel);
+	tc_channels_end_call(request->channel);
 	request->channel = NULL;
 }
 
@@ -317,7 +317,7 @@ send_request(Request *request)
 	request->error_code = NULL;
 	request->state = REQUEST_IN_FLIGHT;
 	request->channel = queue->channel;
-	request->channel->users++;
+	tc_channels_begin_call(request->channel);
 	request->place = free_places[--nfree_places];
 	queue->in_flight++;
 	tc_worker_set_in_flight(request->place, request->id);

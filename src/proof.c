@@ -273,7 +273,7 @@ ask(Proof *proof)
 
 	proof->message = encode_question(proof, &call.message_len);
 	proof->channel = channel;
-	channel->users++;
+	tc_channels_begin_call(channel);
 	proof->queue->proofs_in_flight++;
 	in_flight++;
 	call.message = proof->message;
@@ -366,7 +366,7 @@ evaluate(Proof *proof)
 {
 	in_flight--;
 	proof->queue->proofs_in_flight--;
-	tc_channels_release(proof->channel);
+	tc_channels_end_call(proof->channel);
 	proof->channel = NULL;
 	pfree(proof->message);
 	proof->message = NULL;
