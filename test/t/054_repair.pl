@@ -53,7 +53,7 @@ sub outcome
 	my ($id) = @_;
 
 	return $node->safe_psql('postgres',
-		"SELECT state || ' ' || coalesce(error_code, '') FROM temporal.wait_for_request($id)");
+		"SELECT state || ' ' || coalesce(error_code, '') FROM temporal.wait_for_request($id, '$PostgreSQL::Test::Utils::timeout_default s')");
 }
 
 # What is too early is rejected; sent again when the activity is there
