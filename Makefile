@@ -8,6 +8,7 @@
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
 #   make bench              figures, beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
+#   make check-memory       sanitizers, valgrind, and memory over a million requests; see scripts/check-memory
 #   make clean
 
 EXTENSION = temporal_complete
@@ -73,7 +74,11 @@ $(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h)
 
 fuzz:
 	$(MAKE) -C test/fuzz fuzz $(if $(TIME),TIME=$(TIME))
-.PHONY: fuzz
+
+check-memory:
+	scripts/check-memory $(PARTS)
+
+.PHONY: fuzz check-memory
 
 bench:
 	@PG_CONFIG="$(PG_CONFIG)" test/bench/run
