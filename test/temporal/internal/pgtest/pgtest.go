@@ -51,7 +51,7 @@ func New(ctx context.Context, settings map[string]string) (*Cluster, error) {
 	if err := extensionInstalled(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(fastDir(), "temporal-complete-")
+	dir, err := os.MkdirTemp(FastDir(), "temporal-complete-")
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +181,8 @@ func (c *Cluster) command(name string, arguments ...string) (*exec.Cmd, error) {
 	return cmd, child.As(cmd, "postgres")
 }
 
-// fastDir is in memory where there is such a place, unless TMPDIR names another: containers have little of it.
-func fastDir() string {
+// FastDir is in memory where there is such a place, unless TMPDIR names another: containers have little of it.
+func FastDir() string {
 	if info, err := os.Stat("/dev/shm"); os.Getenv("TMPDIR") == "" && err == nil && info.IsDir() {
 		return "/dev/shm"
 	}

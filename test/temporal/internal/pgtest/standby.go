@@ -36,7 +36,7 @@ func (c *Cluster) Standby(ctx context.Context) (*Cluster, error) {
 }
 
 func (c *Cluster) standbyDirectory() (*Cluster, error) {
-	dir, err := os.MkdirTemp(fastDir(), "temporal-complete-")
+	dir, err := os.MkdirTemp(FastDir(), "temporal-complete-")
 	if err != nil {
 		return nil, err
 	}

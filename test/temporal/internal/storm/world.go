@@ -115,10 +115,8 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 			w.close()
 		}
 	}()
-	if w.dir, err = os.MkdirTemp("/dev/shm", "temporal-storm-"); err != nil {
-		if w.dir, err = os.MkdirTemp("", "temporal-storm-"); err != nil {
-			return w, err
-		}
+	if w.dir, err = os.MkdirTemp(pgtest.FastDir(), "temporal-storm-"); err != nil {
+		return w, err
 	}
 	w.temporal, err = temporaltest.New(o.Program, "-db-filename", filepath.Join(w.dir, "temporal.db"),
 		"-namespace", namespaces["temporal"], "-namespace", namespaces["second"],
