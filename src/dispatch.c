@@ -190,6 +190,13 @@ process_answer(Request *request)
 				}
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
+				if (verdict == VERDICT_NEEDS_OPERATOR)
+				{
+					/* other roles need not wait for this one */
+					tc_queue_yield(request, tc_monotonic_ms() + delay);
+					if (tc_flow_is_paused(queue))
+						tc_queue_unload(queue);
+				}
 				break;
 			}
 	}

@@ -26,6 +26,9 @@
 /* Where options are not known, a request that was tried before waits so long at the most */
 #define DEFAULT_RETRY_WAIT_MS 10000
 
+/* Roles that get their turn when another one is refused, for one activity */
+#define YIELD_QUEUES_MAX 16
+
 /* Chain of requests for an activity */
 typedef struct Activity
 {
@@ -89,11 +92,12 @@ static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
 static void make_ready(Request *request);
 static bool comes_first(const Activity *activity, const Request *request);
+static bool was_refused_role(const Request *request);
 static void block(Request *request);
 static void join_chain(Activity *activity, Request *request);
 static void leave_chain(Request *request);
 static void free_request(Request *request);
-static void unblock(Request *request);
+static void unblock(Request *request, int64 due);
 static void drop_from_chain(uint64 hash);
 
 void
@@ -225,18 +229,29 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
  * Rows are read in the order of their transactions' ids, but a transaction
  * may be older than one that committed before it made its request.  Within a
  * chain the order is that of requests' ids.  Was this one made before all
- * that are there, and has none of them been tried yet by this worker?
+ * that are there, and has none of them been tried yet by this worker?  Or
+ * does it belong to another role than a first one that was refused?
  */
 static bool
 comes_first(const Activity *activity, const Request *request)
 {
 	const Request *first = activity->first;
 
+	if (first->state == REQUEST_RETRYING && was_refused_role(first) &&
+		first->queue != request->queue)
+		return true;
 	return request->id < first->id && first->attempts == 0 &&
 		(first->state == REQUEST_READY || first->state == REQUEST_RETRYING);
 }
 
-/* Let a request that has not been tried wait behind another one. */
+/* Was it refused for what its role may not do?  That must not stop other roles. */
+static bool
+was_refused_role(const Request *request)
+{
+	return request->attempts > 0 && request->verdict == VERDICT_NEEDS_OPERATOR;
+}
+
+/* Let the first request of a chain, which is not in flight, wait behind another one. */
 static void
 block(Request *request)
 {
@@ -253,6 +268,49 @@ block(Request *request)
 	}
 	request->state = REQUEST_BLOCKED;
 	request->queue->nblocked++;
+}
+
+/*
+ * Each queue counts with the first of its requests in the chain.  If all were
+ * refused they take turns, at the pace of retries.
+ */
+void
+tc_queue_yield(Request *request, int64 due)
+{
+	Activity   *activity = activities_lookup(activities, request->activity);
+	Queue	   *seen[YIELD_QUEUES_MAX];
+	int			nseen = 0;
+	Request    *chosen = NULL;
+	Request    *before_chosen = NULL;
+
+	Assert(activity != NULL && activity->first == request && request->state == REQUEST_RETRYING);
+	seen[nseen++] = request->queue;
+	for (Request *before = request; before->next != NULL && nseen < YIELD_QUEUES_MAX;
+		 before = before->next)
+	{
+		Request    *other = before->next;
+		bool		is_first = true;
+
+		for (int i = 0; i < nseen; i++)
+			is_first &= seen[i] != other->queue;
+		if (!is_first)
+			continue;
+		seen[nseen++] = other->queue;
+		chosen = other;
+		before_chosen = before;
+		if (!was_refused_role(other))
+			break;
+	}
+	if (chosen == NULL)
+		return;
+
+	before_chosen->next = chosen->next;
+	if (chosen->next == NULL)
+		activity->last = before_chosen;
+	chosen->next = request;
+	activity->first = chosen;
+	block(request);
+	unblock(chosen, was_refused_role(chosen) ? due : 0);
 }
 
 /*
@@ -496,15 +554,15 @@ leave_chain(Request *request)
 	if (activity->first == NULL)
 		activities_delete(activities, request->activity);
 	else
-		unblock(activity->first);
+		unblock(activity->first, 0);
 }
 
 /* It is the request's turn: its bytes are read as those of one that is due. */
 static void
-unblock(Request *request)
+unblock(Request *request, int64 due)
 {
 	request->queue->nblocked--;
-	tc_queue_retry_at(request, 0);
+	tc_queue_retry_at(request, due);
 	tc_queue_activate(request->queue);
 }
 
@@ -577,7 +635,9 @@ tc_queue_unload(Queue *queue)
 	{
 		Request    *request = entry->request;
 
-		if (request->queue == queue && request->state == REQUEST_BLOCKED)
+		/* what was tried has a state that may not be recorded yet */
+		if (request->queue == queue && request->state == REQUEST_BLOCKED &&
+			!request->unrecorded && !was_refused_role(request))
 		{
 			request->state = REQUEST_DROPPED;
 			queue->nblocked--;
@@ -630,7 +690,7 @@ drop_from_chain(uint64 hash)
 	if (activity->first == NULL)
 		activities_delete(activities, hash);
 	else if (activity->first->state == REQUEST_BLOCKED)
-		unblock(activity->first);
+		unblock(activity->first, 0);
 }
 
 void

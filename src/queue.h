@@ -174,6 +174,12 @@ extern void tc_queue_retry_at(Request *request, int64 due);
 /* Be confirmed, without bytes. */
 extern void tc_queue_confirming(Request *request);
 
+/*
+ * A request that waits until due because its role was refused: let those of
+ * other roles for the same activity go first.
+ */
+extern void tc_queue_yield(Request *request, int64 due);
+
 /* The request that is due first; NULL if none waits. */
 extern Request *tc_queue_next_retry(Queue *queue);
 

@@ -97,6 +97,21 @@ is_deeply(\%states, { delivered => 150 }, 'the first request of each of many que
 my $refused = make('bad', 'locked');
 ok_waits($refused, 'PERMISSION_DENIED', 'a wrong API key: the request waits, the view says why');
 ok_sent(make('good', 'locked'), 'the other role is not affected');
+
+# ... also not where both are about the same activities, and one has been
+# refused so often that its requests are no longer tried one by one
+my $heartbeats = q(SELECT temporal.heartbeat_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i);
+my ($first) = split(/\n/, $node->safe_psql('postgres', "SET ROLE bad; $heartbeats"));
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error WHERE requested_by::text = 'bad')),
+	'a role is refused again and again');
+my @shared = split(/\n/, $node->safe_psql('postgres',
+	q(SET ROLE good; SELECT temporal.complete_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i)));
+my $shared = join(',', @shared);
+ok($node->poll_query_until('postgres',
+		"SELECT count(*) = 100 FROM temporal.request WHERE id IN ($shared) AND state = 'rejected'"),
+	'another one does not wait behind it for the same activities');
+ok_waits($first, 'PERMISSION_DENIED', 'the refused ones still wait');
+
 $node->safe_psql('postgres', q(ALTER USER MAPPING FOR bad SERVER locked OPTIONS (SET api_key 'good-key')));
 ok_sent($refused, 'the right API key: it is sent at once');
 
