@@ -16,6 +16,8 @@
 #include "nodes/parsenodes.h"
 
 #include "backend.h"
+#include "channel_support.h"
+#include "grpc_headers.h"
 #include "server_options.h"
 
 #define MAX_OPTIONS 24
@@ -47,6 +49,19 @@ validates(List *options, Oid catalog)
 	temporal_complete_fdw_validator(fcinfo);
 	fuzz_catch = NULL;
 	return true;
+}
+
+/* What was accepted can be sent.  Files are named at will, and not read here. */
+static void
+check_sendable(ServerConfig *config)
+{
+	GrpcHeaders *headers;
+	ChannelError error = {0};
+
+	config->channel.api_key_path = NULL;
+	headers = tc_grpc_headers_make(&config->channel, &error);
+	CHECK(headers != NULL);
+	tc_grpc_headers_free(headers);
 }
 
 /* The next text of the input, in memory of its own; NULL at its end */
@@ -113,6 +128,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(config.max_in_flight >= 1 && config.request_timeout_ms >= 100);
 		CHECK(config.channel.connect_timeout_ms >= 100 && config.retry_initial_interval_ms >= 1);
 		CHECK(config.channel.nmetadata <= options->length);
+		if (tc_options_conflict(&config) == NULL)
+			check_sendable(&config);
 	}
 
 	/* What can be set can be used, and the other way round. */

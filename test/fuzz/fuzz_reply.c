@@ -63,6 +63,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(text);
 	free(whole);
 
+	status = tc_grpc_status_of_http((int) size);
+	CHECK(status > GRPC_STATUS_OK && status <= GRPC_STATUS_UNAUTHENTICATED);
+
 	memcpy(&timeout_ms, data, Min(size, sizeof(timeout_ms)));
 	len = tc_grpc_timeout(timeout_ms, timeout);
 	CHECK(len == strlen(timeout) && len >= 2 && len <= 9);
