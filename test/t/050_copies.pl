@@ -91,7 +91,7 @@ SET ROLE app;
 SELECT temporal.complete_activity_by_id('copy-0', 'own_$mine', to_jsonb('own_$mine'::text))
 EOS
 	ok((grep { $_ == $own } values %id) == 0, "$database: ids are new");
-	is($cluster->safe_psql($database, "SELECT state FROM temporal.wait_for_request($own)"),
+	is($cluster->safe_psql($database, "SELECT state FROM temporal.wait_for_request($own, '180 s')"),
 		'delivered', "$database: what is requested there is sent");
 	is($cluster->safe_psql($database, $sql), 'held app, held postgres', "$database: the rest is still held");
 	my $log = slurp_file($cluster->logfile);
@@ -116,7 +116,7 @@ foreach my $copy (@copies)
 	is($cluster->safe_psql($database, 'BEGIN; SELECT temporal.adopt(); ROLLBACK'), '3', "$database: adopt()");
 	is($cluster->safe_psql($database, 'SELECT temporal.adopt()'), '3', "$database: adopt() after ROLLBACK");
 	is($cluster->safe_psql($database, 'SELECT temporal.adopt()'), '0', "$database: adopt() again");
-	is($cluster->safe_psql($database, "SELECT state FROM temporal.wait_for_request($id{$_})"),
+	is($cluster->safe_psql($database, "SELECT state FROM temporal.wait_for_request($id{$_}, '180 s')"),
 		'delivered', "$database: \"$_\" is delivered")
 	  foreach ($mine, 'original', 'failing');
 }
@@ -135,7 +135,7 @@ like($by{$_}, qr{^postgresql:$database{$_}/}, "\"$_\" was ended by database $dat
 $node->safe_psql('postgres', 'CREATE DATABASE late');
 $node->command_ok([ 'pg_restore', '-d', $node->connstr('late'), $dump ], 'pg_restore');
 $node->safe_psql('late', 'SELECT temporal.adopt()');
-is($node->safe_psql('late', "SELECT state, error_code FROM temporal.wait_for_request($id{cloned})"),
+is($node->safe_psql('late', "SELECT state, error_code FROM temporal.wait_for_request($id{cloned}, '180 s')"),
 	'rejected|NOT_FOUND', 'what another copy has finished is rejected');
 like($node->safe_psql('late', "SELECT error_message FROM temporal.request WHERE id = $id{cloned}"),
 	qr{completed by postgresql:clone/$id{cloned}@}, 'with the name of that copy');

@@ -82,11 +82,11 @@ $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION everything');
 $subscriber->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
 	  . " OPTIONS (address '" . $temporal->address . "')");
 is($subscriber->safe_psql('postgres', 'SELECT temporal.adopt()'), '1', 'adopt()');
-is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($waiting)"),
+is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($waiting, '180 s')"),
 	'delivered', 'what waited is delivered');
 my $new = request_for($subscriber, 'later');
 cmp_ok($new, '>', $later, 'ids go on, although sequences are not replicated');
-is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($new)"),
+is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($new, '180 s')"),
 	'delivered', 'a request of its own is delivered');
 
 my %results = $temporal->results('logical', 1);

@@ -62,11 +62,11 @@ is_deeply(\%now, \%arrivals, 'nothing is sent');
 # As after a failover
 $copy->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $copy->reload;
-is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($_)"), 'delivered', 'delivered')
+is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($_, '180 s')"), 'delivered', 'delivered')
   foreach ($copied, $own);
-is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($original)"),
+is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($original, '180 s')"),
 	'delivered', 'what the original had sent is known to be delivered');
-is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($other)"),
+is($copy->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($other, '180 s')"),
 	'rejected', 'what another request has done is not');
 
 my %results = $temporal->results('backup', 1);

@@ -29,7 +29,7 @@ UPDATE temporal.delivery_segment SET since = now() + interval '1 year';
 EOS
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $node->reload;
-is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($id)"),
+is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($id, '$PostgreSQL::Test::Utils::timeout_default s')"),
 	'delivered', 'a request that is to be tried in a year is tried');
 ok($node->poll_query_until('postgres', 'SELECT since <= now() FROM temporal.delivery_segment'),
 	'outcomes are not kept for a year');

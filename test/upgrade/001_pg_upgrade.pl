@@ -72,7 +72,7 @@ $new->command_ok(
 $new->start;
 
 my $own = request_for($new, 'own');
-is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($own)"),
+is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($own, '180 s')"),
 	'delivered', 'a new request is sent');
 is($new->safe_psql('postgres', "SELECT string_agg(state || ' ' || requested_by, ', ' ORDER BY id) FROM temporal.request WHERE id <> $own"),
 	'delivered app, rejected app, held app', 'all requests are there; what waited is held');
@@ -81,9 +81,9 @@ is_deeply(\%now, { %arrivals, $own => 1 }, 'nothing was sent but what is new');
 like(slurp_file($new->logfile), qr/LOG:  1 request of another cluster or database is held\n.*HINT:.*adopt/, 'the log says so');
 
 is($new->safe_psql('postgres', 'SELECT temporal.adopt()'), '1', 'adopt()');
-is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($waiting)"), 'delivered', 'what waited is delivered');
+is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($waiting, '180 s')"), 'delivered', 'what waited is delivered');
 $new->safe_psql('postgres', "SELECT temporal.retry_request($rejected)");
-is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($rejected)"), 'unconfirmed', 'what was rejected can be retried, nobody knows what the old cluster did');
+is($new->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($rejected, '180 s')"), 'unconfirmed', 'what was rejected can be retried, nobody knows what the old cluster did');
 $new->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('upgrade-0', 'rejected', '\"rejected\"')");
 
 my %results = $temporal->results('upgrade', 1);
