@@ -630,7 +630,10 @@ evaluate_workflow(Proof *proof)
 		look_again(proof, "the activity has ended; how, is not known yet");
 		return;
 	}
-	if (proof->target.scheduled_event_id != 0 || proof->reached_start)
+	if (proof->may_be_retried)
+		/* its attempt may have ended by it, and the workflow before the next one */
+		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow has ended without the activity");
+	else if (proof->target.scheduled_event_id != 0 || proof->reached_start)
 		end_proof(proof, PROOF_NOT_OURS, "the workflow has ended without the activity");
 	else
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is not in the history of the workflow's run");
