@@ -44,7 +44,12 @@ class Session:
         return rows[0][0] if rows else None
 
     def close(self):
-        self._process.stdin.close()
+        """End it, also in the midst of a statement."""
+        self._process.terminate()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
         self._process.stdout.close()
         self._process.wait()
 
@@ -116,8 +121,13 @@ class Cluster:
 
     def cpu_seconds(self, without=()):
         """CPU time of all processes of the cluster, but for some backends."""
-        return (cpu_seconds(self.postmaster) + ended_children_cpu_seconds(self.postmaster) +
-                sum(cpu_seconds(pid) for pid in children(self.postmaster) if pid not in without))
+        while True:
+            pids = children(self.postmaster)
+            total = (cpu_seconds(self.postmaster) + ended_children_cpu_seconds(self.postmaster) +
+                     sum(cpu_seconds(pid) for pid in pids if pid not in without))
+            # one that ends meanwhile would count twice, or not at all
+            if children(self.postmaster) == pids:
+                return total
 
     def environment(self, database=DATABASE):
         """What a libpq program needs to connect."""
