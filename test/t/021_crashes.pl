@@ -58,6 +58,8 @@ EOS
 	}
 	POSIX::_exit(0);
 }
+my $main = $$;
+END { kill('KILL', $requester) if defined $main && $$ == $main && defined $requester && $requester > 0 }
 
 # A query that is repeated while the server is restarting
 sub ask
@@ -99,9 +101,17 @@ sub kill_worker
 
 sub kill_backend
 {
-	my $session = $node->background_psql('postgres', on_error_stop => 0);
-	my $pid = $session->query('SELECT pg_backend_pid()');
+	my ($session, $pid);
 
+	# the server may still be restarting after the worker was killed
+	await('a session',
+		sub {
+			eval {
+				$session = $node->background_psql('postgres', on_error_stop => 0);
+				$pid = $session->query('SELECT pg_backend_pid()');
+			};
+			return defined $pid && $pid =~ /^\d+$/;
+		});
 	ok(kill('KILL', $pid), 'backend killed with requests in flight');
 	$session->{run}->finish;
 	return;
