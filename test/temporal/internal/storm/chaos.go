@@ -132,6 +132,9 @@ func (s *storm) failOver(ctx context.Context) error {
 	return s.addStandby(ctx)
 }
 
+// lostPolls is how many answers to polls may be lost when Temporal dies.
+const lostPolls = 32
+
 // disturbNetwork disturbs Temporal, the stub, and the ways to them.
 func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) error {
 	var left []int
@@ -147,6 +150,7 @@ func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) err
 			s.faults.add("Temporal: kill -9", 1)
 			s.countFaults()
 			_ = s.temporal.Kill()
+			s.supplies.sent.Add(-lostPolls)
 			pause(rage, random, 100*time.Millisecond, 2*time.Second)
 			if err := s.await(ctx, 2*time.Minute, "Temporal did not come back", s.temporal.Start); err != nil {
 				return err

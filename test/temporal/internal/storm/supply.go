@@ -108,9 +108,9 @@ func (p *supplies) stop() {
 func (p *supplies) start(rage context.Context, number int, random *rand.Rand) {
 	changed, seen := time.Now(), int64(0)
 	for n := number; rage.Err() == nil; n += starters {
-		// What Temporal lost in its death, the answer to a poll, is never handed out: do not wait for it.
+		// What was lost at Temporal's death, an answer to a poll, is never handed out: do not wait for it for ever.
 		for rage.Err() == nil && (int64(len(p.ready)) > 1500 ||
-			p.sent.Load()-p.handedOut.Load() > outstanding && time.Since(changed) < 5*time.Second ||
+			p.sent.Load()-p.handedOut.Load() > outstanding && time.Since(changed) < 30*time.Second ||
 			p.realMade.Load()+int64(len(p.ready)) > p.Requests) {
 			time.Sleep(10 * time.Millisecond)
 			if now := p.handedOut.Load(); now != seen {
