@@ -34,7 +34,7 @@ EOS
 	# ... but not without end
 	$node->poll_query_until('postgres', 'SELECT count(*) < 1000 FROM temporal.outbox')
 	  if $waiting > 1500;
-	$connections = $temporal->counters->{RecordActivityTaskHeartbeat}{connections};
+	$connections = $temporal->counters->{RecordActivityTaskHeartbeat}{connections} // 0;
 }
 $node->safe_psql('postgres', q(INSERT INTO sent SELECT temporal.complete_activity(task_token, '"done"') FROM pending_activity));
 $made += $n;
