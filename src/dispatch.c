@@ -247,8 +247,6 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 	tc_queue_activate(request->queue);
 }
 
-/*---- the database ----*/
-
 /*---- sending ----*/
 
 /* Send what can be sent, for all queues that are active; true if more could be done at once. */

@@ -51,7 +51,7 @@ static void scan_open(OutboxScan *scan, const char *index);
 static void scan_close(OutboxScan *scan);
 static void scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
 					 Oid collation, RegProcedure function, Datum value);
-static bool scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
+static bool scan_run(OutboxScan *scan, ReadPosition *position,
 					 RowConsumer consumer, void *arg, bool *found);
 static bool read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
 							 RowConsumer consumer, void *arg);
@@ -236,7 +236,7 @@ read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
 	if (position->xid == xid)
 		scan_key(scan, OUTBOX_ID, BTGreaterStrategyNumber, InvalidOid, F_INT8GT,
 				 Int64GetDatum(position->id));
-	stopped = scan_run(scan, position, position, consumer, arg, &found);
+	stopped = scan_run(scan, position, consumer, arg, &found);
 	scan->nkeys = nkeys;
 	return stopped;
 }
@@ -261,7 +261,7 @@ read_range(OutboxScan *scan, ReadPosition *position, RowConsumer consumer, void 
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
 	scan_key(scan, OUTBOX_XID, BTLessStrategyNumber, InvalidOid, F_XID8LT,
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(position->goal->xmax)));
-	stopped = scan_run(scan, position, position, consumer, arg, &found);
+	stopped = scan_run(scan, position, consumer, arg, &found);
 	scan->nkeys = nkeys;
 	return stopped;
 }
@@ -274,7 +274,7 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 
 	scan_open(&scan, "outbox_pkey");
 	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, InvalidOid, F_INT8EQ, Int64GetDatum(id));
-	(void) scan_run(&scan, NULL, NULL, consumer, arg, &found);
+	(void) scan_run(&scan, NULL, consumer, arg, &found);
 	scan_close(&scan);
 	return found;
 }
@@ -304,11 +304,12 @@ scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
 }
 
 /*
- * Give the rows of a scan, in index order, to the consumer.  With goal_of,
- * only those that its goal sees.  True if the consumer had enough.
+ * Give the rows of a scan, in index order, to the consumer.  With a position,
+ * only those that its goal sees, and it is moved behind each.  True if the
+ * consumer had enough.
  */
 static bool
-scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
+scan_run(OutboxScan *scan, ReadPosition *position,
 		 RowConsumer consumer, void *arg, bool *found)
 {
 	ScanKeyData keys[lengthof(scan->keys)];
@@ -333,7 +334,7 @@ scan_run(OutboxScan *scan, const ReadPosition *goal_of, ReadPosition *position,
 		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
 		row.xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_XID - 1]));
-		if (goal_of != NULL && !tc_snapshot_sees(goal_of->goal, row.xid))
+		if (position != NULL && !tc_snapshot_sees(position->goal, row.xid))
 			continue;
 		if (!made_here(DatumGetInt64(values[OUTBOX_SYSTEM_IDENTIFIER - 1]),
 					   DatumGetObjectId(values[OUTBOX_DATABASE - 1])))

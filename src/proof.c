@@ -231,12 +231,6 @@ tc_proofs_turn(void)
 		ask(dlist_container(Proof, node, dlist_pop_head_node(&ready)));
 }
 
-int
-tc_proofs_in_flight(void)
-{
-	return in_flight;
-}
-
 static void
 delay(Proof *proof, int delay_ms)
 {

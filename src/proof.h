@@ -36,7 +36,4 @@ extern void tc_proof_begin(Request *request);
 /* Evaluate what was answered, ask what is to be asked.  Calls are flushed. */
 extern void tc_proofs_turn(void);
 
-/* Calls whose end is awaited. */
-extern int	tc_proofs_in_flight(void);
-
 #endif							/* TC_PROOF_H */

@@ -572,12 +572,6 @@ tc_outcomes_cv(void)
 }
 
 bool
-tc_launcher_running(void)
-{
-	return *(Latch *volatile *) &shared->launcher_latch != NULL;
-}
-
-bool
 tc_launcher_starved(void)
 {
 	return *(volatile bool *) &shared->starved;

@@ -125,8 +125,7 @@ extern int64 *tc_in_flight_ids(int *count);
 /* Broadcast after outcomes of this database were recorded; NULL if not preloaded. */
 extern ConditionVariable *tc_outcomes_cv(void);
 
-/* Does the launcher run, and does it find no slot for some worker? */
-extern bool tc_launcher_running(void);
+/* Does the launcher find no slot for some worker? */
 extern bool tc_launcher_starved(void);
 
 /*---- for the launcher ----*/
