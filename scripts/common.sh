@@ -39,7 +39,9 @@ find_pg_config()
 		done < <(printf '%s\n' /usr/lib/postgresql/*/bin/pg_config | sort -rV)
 	fi
 	for candidate in "${candidates[@]}"; do
-		if command -v "$candidate" >/dev/null && [ -f "$("$candidate" --pgxs 2>/dev/null)" ]; then
+		# Debian's client package has PGXS, but not the headers
+		if command -v "$candidate" >/dev/null && [ -f "$("$candidate" --pgxs 2>/dev/null)" ] &&
+			[ -f "$("$candidate" --includedir-server)/postgres.h" ]; then
 			PG_CONFIG=$(command -v "$candidate")
 			export PG_CONFIG
 			return 0
