@@ -66,9 +66,9 @@ static const char *const function_names[] = {
 static Datum
 record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
 {
-	const char *server;
-	const char *namespace_name;
+	QueueName	name = {.role = GetUserId()};
 	FullTransactionId xid;
+	int64		queue;
 	int64		id;
 	uint8	   *request;
 	size_t		len;
@@ -79,13 +79,14 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 
 	tc_request_check(method, args);
 	tc_server_for_caller(ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE),
-						 &server, &namespace_name);
+						 &name.server, &name.namespace_name);
 
 	xid = GetTopFullTransactionId();
+	queue = tc_queue_number(&name);
 	id = tc_outbox_next_id();
-	request = tc_request_encode(method, args, namespace_name, xid, id, &len);
-	tc_outbox_insert(id, xid, method, server, namespace_name, GetUserId(), request, len);
-	tc_wake_at_commit(tc_queue_hash(server, namespace_name, GetUserId()));
+	request = tc_request_encode(method, args, name.namespace_name, xid, id, &len);
+	tc_outbox_insert(id, xid, queue, method, request, len);
+	tc_wake_at_commit(queue);
 	tc_warn_if_not_preloaded();
 
 	PG_RETURN_INT64(id);

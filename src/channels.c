@@ -16,7 +16,6 @@
 
 #include <math.h>
 
-#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "compat.h"
 #include "storage/fd.h"
@@ -25,6 +24,7 @@
 #include "utils/syscache.h"
 
 #include "channels.h"
+#include "hash_bytes.h"
 
 /* An attempt to connect costs little, and a server that is back should be found soon */
 #define CONNECT_DELAY_MAX_MS 5000
@@ -231,17 +231,14 @@ fingerprint(const ServerConfig *config)
 		options->api_key_path
 	};
 
-#define ADD(p, n) \
-	hash = hash_combine64(hash, DatumGetUInt64(hash_any_extended((const unsigned char *) (p), (n), 0)))
-	hash = DatumGetUInt64(hash_any_extended((const unsigned char *) numbers, sizeof(numbers), 0));
+	hash = tc_hash_bytes(0, numbers, sizeof(numbers));
 	for (int i = 0; i < lengthof(texts); i++)
-		ADD(texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
+		hash = tc_hash_string(hash, texts[i] ? texts[i] : "");
 	for (int i = 0; i < options->nmetadata; i++)
 	{
-		ADD(options->metadata_keys[i], strlen(options->metadata_keys[i]));
-		ADD(options->metadata_values[i], strlen(options->metadata_values[i]));
+		hash = tc_hash_string(hash, options->metadata_keys[i]);
+		hash = tc_hash_string(hash, options->metadata_values[i]);
 	}
-#undef ADD
 	return hash;
 }
 

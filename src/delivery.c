@@ -8,7 +8,10 @@
  * retention, and a segment is truncated when its turn comes again.  What is
  * truncated then was recorded at least a retention ago.
  *
- * Only the worker of the database rotates.  It must never wait for readers.
+ * The index on ids is a BRIN index: it has an entry for a range of pages, made
+ * when they are full.  Only rows in the last pages are searched one by one.
+ *
+ * Only the worker of the database does this.  It must never wait for others.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,9 +19,13 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "event_loop.h"
 #include "outbox.h"
 #include "temporal_complete.h"
 
@@ -26,6 +33,15 @@
 
 /* Come back after that long when a reader holds the next segment */
 #define BUSY_DELAY_MS 60000
+
+/* As in the install script */
+#define PAGES_PER_RANGE 16
+
+/* So many ranges are summarized at once: with others' indexes thousands may be missing */
+#define SUMMARIZED_AT_ONCE 64
+
+/* Come back after that long when a segment could not be summarized */
+#define SUMMARY_RETRY_MS 1000
 
 static void
 current_segment(int *segment, TimestampTz *since)
@@ -107,4 +123,48 @@ tc_delivery_rotate(void)
 	SPI_finish();
 	filled_segment = segment;
 	return due;
+}
+
+/* Ranges of pages of the segment that is being filled */
+static Oid	growing_segment = InvalidOid;
+static BlockNumber full_ranges = 0;
+static BlockNumber summarized_ranges = 0;
+static int64 summarize_not_before = 0;	/* monotonic ms */
+
+bool
+tc_delivery_has_grown(Relation segment)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(segment);
+
+	/* the last page takes more rows, each of which would change a summary */
+	full_ranges = blocks > 0 ? (blocks - 1) / PAGES_PER_RANGE : 0;
+	if (RelationGetRelid(segment) != growing_segment || full_ranges < summarized_ranges)
+	{
+		growing_segment = RelationGetRelid(segment);
+		summarized_ranges = 0;
+	}
+	return full_ranges > summarized_ranges && tc_monotonic_ms() >= summarize_not_before;
+}
+
+void
+tc_delivery_summarize(void)
+{
+	char		name[NAMEDATALEN];
+	Oid			index;
+	BlockNumber end = Min(full_ranges, summarized_ranges + SUMMARIZED_AT_ONCE);
+
+	/* if it cannot be done now, then later */
+	summarize_not_before = tc_monotonic_ms() + SUMMARY_RETRY_MS;
+	snprintf(name, sizeof(name), "delivery_%d_id_idx", filled_segment);
+	index = tc_relation_oid(name);
+	if (!OidIsValid(index) ||
+		!ConditionalLockRelationOid(growing_segment, ShareUpdateExclusiveLock))
+		return;
+	while (summarized_ranges < end)
+	{
+		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
+							Int64GetDatum((int64) summarized_ranges * PAGES_PER_RANGE));
+		summarized_ranges++;
+	}
+	summarize_not_before = 0;
 }

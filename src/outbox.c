@@ -12,22 +12,22 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
-#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
-#include "common/hashfn.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "outbox.h"
-
-static Oid	required_relation_oid(const char *name);
 
 Oid
 tc_relation_oid(const char *name)
@@ -37,8 +37,8 @@ tc_relation_oid(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
-static Oid
-required_relation_oid(const char *name)
+Oid
+tc_required_relation_oid(const char *name)
 {
 	Oid			relid = tc_relation_oid(name);
 
@@ -53,17 +53,16 @@ required_relation_oid(const char *name)
 int64
 tc_outbox_next_id(void)
 {
-	return nextval_internal(required_relation_oid("request_id"), false);
+	return nextval_internal(tc_required_relation_oid("request_id"), false);
 }
 
 void
-tc_outbox_insert(int64 id, FullTransactionId xid, RequestMethod method,
-				 const char *server, const char *namespace_name, Oid role,
-				 const uint8 *request, size_t len)
+tc_outbox_insert(int64 id, FullTransactionId xid, int64 queue,
+				 RequestMethod method, const uint8 *request, size_t len)
 {
-	Relation	rel = table_open(required_relation_oid("outbox"), RowExclusiveLock);
-	Datum		values[OUTBOX_NATTS];
-	bool		nulls[OUTBOX_NATTS];
+	Relation	rel = table_open(tc_required_relation_oid("outbox"), RowExclusiveLock);
+	Datum		values[OUTBOX_NATTS] = {0};
+	bool		nulls[OUTBOX_NATTS] = {false};
 	HeapTuple	tuple;
 
 	if (RelationGetNumberOfAttributes(rel) != OUTBOX_NATTS)
@@ -72,37 +71,60 @@ tc_outbox_insert(int64 id, FullTransactionId xid, RequestMethod method,
 				 errmsg("extension temporal_complete is of another version than its library"),
 				 errhint("Run ALTER EXTENSION temporal_complete UPDATE.")));
 
-	memset(nulls, false, sizeof(nulls));
 	values[OUTBOX_ID - 1] = Int64GetDatum(id);
 	values[OUTBOX_XID - 1] = FullTransactionIdGetDatum(xid);
 	values[OUTBOX_REQUESTED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[OUTBOX_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
-	values[OUTBOX_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
-	values[OUTBOX_REQUESTED_BY - 1] = ObjectIdGetDatum(role);
+	values[OUTBOX_QUEUE - 1] = Int64GetDatum(queue);
 	values[OUTBOX_METHOD - 1] = Int16GetDatum(method);
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(false);
-	values[OUTBOX_SERVER - 1] = CStringGetTextDatum(server);
-	values[OUTBOX_NAMESPACE - 1] = CStringGetTextDatum(namespace_name);
 	values[OUTBOX_REQUEST - 1] = PointerGetDatum(cstring_to_text_with_len((const char *) request, len));
-	nulls[OUTBOX_ATTEMPTS - 1] = true;
-	nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] = true;
-	nulls[OUTBOX_ERROR_CODE - 1] = true;
-	nulls[OUTBOX_ERROR_MESSAGE - 1] = true;
-	nulls[OUTBOX_FORMER_IDENTITIES - 1] = true;
+	for (int i = OUTBOX_REQUEST; i < OUTBOX_NATTS; i++)
+		nulls[i] = true;
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	tc_tuple_shorten(tuple, nulls, OUTBOX_NATTS);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
 	table_close(rel, RowExclusiveLock);
 }
 
-uint32
-tc_queue_hash(const char *server, const char *namespace_name, Oid role)
+void
+tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 {
-	uint32		hash = murmurhash32((uint32) role);
+	HeapTupleHeader header = tuple->t_data;
+	int			surplus;
 
-	hash = hash_combine(hash, DatumGetUInt32(hash_any((const unsigned char *) server,
-													  strlen(server))));
-	return hash_combine(hash, DatumGetUInt32(hash_any((const unsigned char *) namespace_name,
-													  strlen(namespace_name))));
+	while (natts > 0 && nulls[natts - 1])
+		natts--;
+	for (int i = 0; i < natts; i++)
+		if (nulls[i])
+			return;
+	if (!HeapTupleHasNulls(tuple))
+		return;
+
+	surplus = header->t_hoff - MAXALIGN(SizeofHeapTupleHeader);
+	header->t_hoff -= surplus;
+	memmove((char *) header + header->t_hoff, (char *) header + header->t_hoff + surplus,
+			tuple->t_len - header->t_hoff - surplus);
+	tuple->t_len -= surplus;
+	HeapTupleHeaderSetNatts(header, natts);
+	header->t_infomask &= ~HEAP_HASNULL;
+}
+
+bool
+tc_outbox_has(int64 id)
+{
+	Relation	rel = table_open(tc_required_relation_oid("outbox"), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = systable_beginscan(rel, tc_required_relation_oid("outbox_pkey"), true, snapshot, 1, &key);
+	found = systable_getnext(scan) != NULL;
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return found;
 }

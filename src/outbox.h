@@ -8,29 +8,44 @@
 #ifndef TC_OUTBOX_H
 #define TC_OUTBOX_H
 
+#include "access/htup.h"
 #include "access/transam.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
 
 #include "request.h"
 
 /*---- for the verbs, in the caller's transaction ----*/
 
+/* Names of a queue; see outbox_queue.c */
+typedef struct QueueName
+{
+	const char *server;
+	const char *namespace_name;
+	Oid			role;
+} QueueName;
+
+/*
+ * Number of the queue of this database that has these names; it is made, as
+ * part of the transaction, if there is none.  Always positive.
+ */
+extern int64 tc_queue_number(const QueueName *name);
+
 /*
  * Take the id that the next request gets, then record the encoded request
  * under it.  xid is that of the top-level transaction; the row goes with the
- * subtransaction that made it.  Strings are in the database's encoding.
+ * subtransaction that made it.
  */
 extern int64 tc_outbox_next_id(void);
-extern void tc_outbox_insert(int64 id, FullTransactionId xid, RequestMethod method,
-							 const char *server, const char *namespace_name, Oid role,
-							 const uint8 *request, size_t len);
+extern void tc_outbox_insert(int64 id, FullTransactionId xid, int64 queue,
+							 RequestMethod method, const uint8 *request, size_t len);
 
 /*
- * Hash of a queue: of the requests of one role to one namespace of one
- * server.
+ * Is there a request of that id that is not finished, as of now, whoever made
+ * it?
  */
-extern uint32 tc_queue_hash(const char *server, const char *namespace_name, Oid role);
+extern bool tc_outbox_has(int64 id);
 
 /*---- for the worker; each of them needs a transaction unless it says otherwise ----*/
 
@@ -50,16 +65,6 @@ extern ReadSnapshot *tc_snapshot_take(void);
 
 /* Does the snapshot see what the transaction did (if it committed)?  NULL sees nothing. */
 extern bool tc_snapshot_sees(const ReadSnapshot *snapshot, uint64 xid);
-
-/* Names of a queue */
-typedef struct QueueName
-{
-	char	   *server;
-	char	   *namespace_name;
-	Oid			role;
-} QueueName;
-
-extern int	tc_queue_name_cmp(const QueueName *a, const QueueName *b);
 
 /*
  * Position of a reader in a queue.  What is read next is what `goal` sees
@@ -105,7 +110,7 @@ typedef bool (*RowConsumer) (void *arg, const OutboxRow *row);
  * Give the consumer the next rows of a queue, and move the position behind
  * the last one given.  Returns true if the batch is exhausted.
  */
-extern bool tc_outbox_read(const QueueName *queue, ReadPosition *position,
+extern bool tc_outbox_read(int64 queue, ReadPosition *position,
 						   RowConsumer consumer, void *arg);
 
 /*
@@ -113,11 +118,19 @@ extern bool tc_outbox_read(const QueueName *queue, ReadPosition *position,
  */
 extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
+/* A queue that has rows */
+typedef struct FoundQueue
+{
+	int64		number;
+	bool		made_here;		/* if not, its requests are held */
+	QueueName	name;			/* if made here; palloc'd */
+} FoundQueue;
+
 /*
- * Queues that have rows, apart from the nknown given ones, which are sorted
- * by tc_queue_name_cmp: palloc'd array, its length in *count.
+ * Queues that have rows, apart from those of the nknown given numbers, which
+ * are sorted: a palloc'd array, sorted by number, its length in *count.
  */
-extern QueueName *tc_outbox_find_queues(const QueueName *known, int nknown, int *count);
+extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int *count);
 
 /*
  * Say in the log that requests of another cluster or database are held, if
@@ -154,12 +167,13 @@ typedef struct Outcome
 /*
  * Record outcomes.  A row that is gone counts as recorded: somebody
  * discarded it.  One that another transaction is changing is not recorded;
- * nothing here waits for other transactions.
+ * nothing here waits for other transactions.  Returns whether, after the
+ * transaction, tc_delivery_summarize() is due.
  */
-extern void tc_outbox_record(Outcome *outcomes, int count);
+extern bool tc_outbox_record(Outcome *outcomes, int count);
 
 /* Say, or with error_code NULL no longer say, why all requests of a queue wait. */
-extern void tc_outbox_set_queue_error(const QueueName *queue, const char *error_code,
+extern void tc_outbox_set_queue_error(int64 queue, const char *error_code,
 									  const char *error_message, TimestampTz next_attempt_at);
 
 /* Forget what a former worker said of its queues. */
@@ -177,27 +191,42 @@ extern TimestampTz tc_delivery_rotate(void);
 /* The segment of temporal.delivery that is being filled. */
 extern int	tc_delivery_segment(void);
 
+/* Are there full pages of the segment that its index does not know of? */
+extern bool tc_delivery_has_grown(Relation segment);
+
+/*
+ * Have the index of the segment know of pages that are full.  To be called in
+ * a transaction of its own, which must lose nothing if it fails.
+ */
+extern void tc_delivery_summarize(void);
+
 /*
  * OID of a relation of the extension's schema; InvalidOid if it is not
  * there, which for "outbox" means that the extension is not.
  */
 extern Oid	tc_relation_oid(const char *name);
 
+/* The same; raises an error if it is not there. */
+extern Oid	tc_required_relation_oid(const char *name);
+
+/*
+ * Let a tuple end with its last column that is not null, as if the others had
+ * been added to the table later: then most rows need no bitmap of nulls.
+ * nulls is that of all natts columns.
+ */
+extern void tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts);
+
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 16
-#define REJECTED_NATTS 17
+#define OUTBOX_NATTS 12
+#define REJECTED_NATTS 13
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
 	OUTBOX_XID,
 	OUTBOX_REQUESTED_AT,
-	OUTBOX_SYSTEM_IDENTIFIER,
-	OUTBOX_DATABASE,
-	OUTBOX_REQUESTED_BY,
+	OUTBOX_QUEUE,
 	OUTBOX_METHOD,
 	OUTBOX_MAYBE_SENT,
-	OUTBOX_SERVER,
-	OUTBOX_NAMESPACE,
 	OUTBOX_REQUEST,
 	OUTBOX_ATTEMPTS,
 	OUTBOX_NEXT_ATTEMPT_AT,

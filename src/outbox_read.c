@@ -5,8 +5,7 @@
  *
  * A batch of a queue is what one snapshot sees and the one before did not.
  * Rows carry the top-level xid of the transaction that made them, so a batch
- * is a few ranges of the index (server, namespace, requested_by, xid, id):
- * one for each transaction that was running when the former snapshot was
+ * is a few ranges of the index (queue, xid, id): one for each transaction that was running when the former snapshot was
  * taken, and one from its xmax to the xmax of the new one.  Each row is read
  * once, no row is claimed or locked, and dead rows behind the position are
  * not looked at again however long somebody's snapshot keeps them.
@@ -23,7 +22,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -42,7 +40,7 @@ typedef struct OutboxScan
 {
 	Relation	rel;
 	Relation	index;
-	ScanKeyData keys[6];
+	ScanKeyData keys[3];
 	int			nkeys;
 } OutboxScan;
 
@@ -50,34 +48,14 @@ static int	uint64_cmp(const void *a, const void *b);
 static void scan_open(OutboxScan *scan, const char *index);
 static void scan_close(OutboxScan *scan);
 static void scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
-					 Oid collation, RegProcedure function, Datum value);
+					 RegProcedure function, Datum value);
 static bool scan_run(OutboxScan *scan, ReadPosition *position,
 					 RowConsumer consumer, void *arg, bool *found);
 static bool read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
 							 RowConsumer consumer, void *arg);
 static bool read_range(OutboxScan *scan, ReadPosition *position,
 					   RowConsumer consumer, void *arg);
-static bool made_here(int64 system_identifier, Oid database);
 static bytea *fetch_request(Datum value, char **problem);
-
-PG_FUNCTION_INFO_V1(tc_made_here);
-
-/*
- * SQL: was a row of that origin made in this database of this cluster?  The
- * copies of rows elsewhere (restored dumps, cloned databases, logical
- * replication) must not be sent.
- */
-Datum
-tc_made_here(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
-}
-
-static bool
-made_here(int64 system_identifier, Oid database)
-{
-	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
-}
 
 static int
 uint64_cmp(const void *a, const void *b)
@@ -118,20 +96,8 @@ tc_snapshot_sees(const ReadSnapshot *snapshot, uint64 xid)
 		bsearch(&xid, snapshot->xip, snapshot->nxip, sizeof(uint64), uint64_cmp) == NULL;
 }
 
-int
-tc_queue_name_cmp(const QueueName *a, const QueueName *b)
-{
-	int			cmp = strcmp(a->server, b->server);
-
-	if (cmp == 0)
-		cmp = strcmp(a->namespace_name, b->namespace_name);
-	if (cmp == 0)
-		cmp = (a->role > b->role) - (a->role < b->role);
-	return cmp;
-}
-
 bool
-tc_outbox_read(const QueueName *queue, ReadPosition *position,
+tc_outbox_read(int64 queue, ReadPosition *position,
 			   RowConsumer consumer, void *arg)
 {
 	OutboxScan	scan;
@@ -149,12 +115,7 @@ tc_outbox_read(const QueueName *queue, ReadPosition *position,
 	}
 
 	scan_open(&scan, "outbox_queue_idx");
-	scan_key(&scan, OUTBOX_SERVER, BTEqualStrategyNumber, C_COLLATION_OID, F_TEXTEQ,
-			 CStringGetTextDatum(queue->server));
-	scan_key(&scan, OUTBOX_NAMESPACE, BTEqualStrategyNumber, C_COLLATION_OID, F_TEXTEQ,
-			 CStringGetTextDatum(queue->namespace_name));
-	scan_key(&scan, OUTBOX_REQUESTED_BY, BTEqualStrategyNumber, InvalidOid, F_OIDEQ,
-			 ObjectIdGetDatum(queue->role));
+	scan_key(&scan, OUTBOX_QUEUE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue));
 
 	/* transactions that were running at the former snapshot */
 	while (!stopped && position->done != NULL && position->xip_index < position->done->nxip)
@@ -231,10 +192,10 @@ read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
 	bool		stopped;
 	bool		found;
 
-	scan_key(scan, OUTBOX_XID, BTEqualStrategyNumber, InvalidOid, F_XID8EQ,
+	scan_key(scan, OUTBOX_XID, BTEqualStrategyNumber, F_XID8EQ,
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
 	if (position->xid == xid)
-		scan_key(scan, OUTBOX_ID, BTGreaterStrategyNumber, InvalidOid, F_INT8GT,
+		scan_key(scan, OUTBOX_ID, BTGreaterStrategyNumber, F_INT8GT,
 				 Int64GetDatum(position->id));
 	stopped = scan_run(scan, position, consumer, arg, &found);
 	scan->nkeys = nkeys;
@@ -257,9 +218,9 @@ read_range(OutboxScan *scan, ReadPosition *position, RowConsumer consumer, void 
 			return true;
 		from = position->xid + 1;
 	}
-	scan_key(scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, InvalidOid, F_XID8GE,
+	scan_key(scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, F_XID8GE,
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
-	scan_key(scan, OUTBOX_XID, BTLessStrategyNumber, InvalidOid, F_XID8LT,
+	scan_key(scan, OUTBOX_XID, BTLessStrategyNumber, F_XID8LT,
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(position->goal->xmax)));
 	stopped = scan_run(scan, position, consumer, arg, &found);
 	scan->nkeys = nkeys;
@@ -273,7 +234,7 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 	bool		found = false;
 
 	scan_open(&scan, "outbox_pkey");
-	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, InvalidOid, F_INT8EQ, Int64GetDatum(id));
+	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	(void) scan_run(&scan, NULL, consumer, arg, &found);
 	scan_close(&scan);
 	return found;
@@ -296,11 +257,10 @@ scan_close(OutboxScan *scan)
 
 static void
 scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
-		 Oid collation, RegProcedure function, Datum value)
+		 RegProcedure function, Datum value)
 {
 	Assert(scan->nkeys < lengthof(scan->keys));
-	ScanKeyEntryInitialize(&scan->keys[scan->nkeys++], 0, attr, strategy, InvalidOid,
-						   collation, function, value);
+	ScanKeyInit(&scan->keys[scan->nkeys++], attr, strategy, function, value);
 }
 
 /*
@@ -335,9 +295,6 @@ scan_run(OutboxScan *scan, ReadPosition *position,
 		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
 		row.xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_XID - 1]));
 		if (position != NULL && !tc_snapshot_sees(position->goal, row.xid))
-			continue;
-		if (!made_here(DatumGetInt64(values[OUTBOX_SYSTEM_IDENTIFIER - 1]),
-					   DatumGetObjectId(values[OUTBOX_DATABASE - 1])))
 			continue;
 
 		row.id = DatumGetInt64(values[OUTBOX_ID - 1]);
@@ -422,85 +379,60 @@ fetch_request(Datum value, char **problem)
  * that belongs to neither.  Only the gaps are searched, so dead rows of known
  * queues cost nothing.
  */
-QueueName *
-tc_outbox_find_queues(const QueueName *known, int nknown, int *count)
+FoundQueue *
+tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 {
-	static SPIPlanPtr plans[4];	/* bit 0: has lower bound, bit 1: has upper bound */
-	static Oid	argtypes[6] = {TEXTOID, TEXTOID, OIDOID, TEXTOID, TEXTOID, OIDOID};
+	static SPIPlanPtr plan = NULL;
+	static Oid	argtypes[] = {INT8OID, INT8OID};
 	MemoryContext result_context = CurrentMemoryContext;
-	QueueName  *result = palloc(sizeof(QueueName));
+	FoundQueue *result = palloc(sizeof(FoundQueue));
 	int			n = 0;
 
 	SPI_connect();
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT o.queue, temporal.made_here(q.system_identifier, q.database) IS TRUE,"
+						   " q.server, q.namespace, q.requested_by"
+						   " FROM (SELECT queue FROM temporal.outbox"
+						   "   WHERE queue OPERATOR(pg_catalog.>) $1 AND queue OPERATOR(pg_catalog.<) $2"
+						   "   ORDER BY queue LIMIT 1) o"
+						   " LEFT JOIN temporal.queue q ON q.number OPERATOR(pg_catalog.=) o.queue",
+						   lengthof(argtypes), argtypes);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare the search for queues");
+	}
 	for (int gap = 0; gap <= nknown; gap++)
 	{
-		QueueName	lower;
-		bool		has_lower = gap > 0;
-		bool		has_upper = gap < nknown;
+		int64		lower = gap > 0 ? known[gap - 1] : 0;
+		int64		upper = gap < nknown ? known[gap] : PG_INT64_MAX;
 
-		if (has_lower)
-			lower = known[gap - 1];
 		for (;;)
 		{
-			int			which = (has_lower ? 1 : 0) | (has_upper ? 2 : 0);
-			Datum		args[6] = {0};
-			char		arg_nulls[7] = "nnnnnn";
-			bool		isnull;
+			Datum		args[] = {Int64GetDatum(lower), Int64GetDatum(upper)};
+			Datum		values[5];
+			bool		nulls[5];
+			FoundQueue *found;
 			MemoryContext old;
 
-			if (plans[which] == NULL)
-			{
-				StringInfoData sql;
-
-				initStringInfo(&sql);
-				appendStringInfoString(&sql,
-									   "SELECT server, namespace, requested_by"
-									   " FROM temporal.outbox WHERE true");
-				if (has_lower)
-					appendStringInfoString(&sql,
-										   " AND (server, namespace, requested_by)"
-										   " OPERATOR(pg_catalog.>) ($1, $2, $3)");
-				if (has_upper)
-					appendStringInfoString(&sql,
-										   " AND (server, namespace, requested_by)"
-										   " OPERATOR(pg_catalog.<) ($4, $5, $6)");
-				appendStringInfoString(&sql,
-									   " ORDER BY server, namespace, requested_by LIMIT 1");
-				plans[which] = SPI_prepare(sql.data, 6, argtypes);
-				if (plans[which] == NULL || SPI_keepplan(plans[which]) != 0)
-					elog(ERROR, "could not prepare the search for queues");
-			}
-			if (has_lower)
-			{
-				args[0] = CStringGetTextDatum(lower.server);
-				args[1] = CStringGetTextDatum(lower.namespace_name);
-				args[2] = ObjectIdGetDatum(lower.role);
-				memset(arg_nulls, ' ', 3);
-			}
-			if (has_upper)
-			{
-				args[3] = CStringGetTextDatum(known[gap].server);
-				args[4] = CStringGetTextDatum(known[gap].namespace_name);
-				args[5] = ObjectIdGetDatum(known[gap].role);
-				memset(arg_nulls + 3, ' ', 3);
-			}
-			if (SPI_execute_plan(plans[which], args, arg_nulls, true, 1) != SPI_OK_SELECT)
+			if (SPI_execute_plan(plan, args, NULL, true, 1) != SPI_OK_SELECT)
 				elog(ERROR, "could not search for queues");
 			if (SPI_processed == 0)
 				break;
 
 			old = MemoryContextSwitchTo(result_context);
-			result = repalloc(result, (n + 1) * sizeof(QueueName));
-			result[n].server = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
-																 SPI_tuptable->tupdesc, 1, &isnull));
-			result[n].namespace_name = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
-																		 SPI_tuptable->tupdesc, 2, &isnull));
-			result[n].role = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-															SPI_tuptable->tupdesc, 3, &isnull));
+			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
+			found = &result[n++];
+			heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
+			lower = found->number = DatumGetInt64(values[0]);
+			found->made_here = DatumGetBool(values[1]);
+			if (found->made_here)
+			{
+				found->name.server = TextDatumGetCString(values[2]);
+				found->name.namespace_name = TextDatumGetCString(values[3]);
+				found->name.role = DatumGetObjectId(values[4]);
+			}
 			MemoryContextSwitchTo(old);
 			SPI_freetuptable(SPI_tuptable);
-			lower = result[n++];
-			has_lower = true;
 		}
 	}
 	SPI_finish();
@@ -523,8 +455,9 @@ tc_outbox_report_held(void)
 		return;
 	SPI_connect();
 	if (SPI_execute("SELECT count(*) FILTER (WHERE NOT here), count(*) FROM"
-					" (SELECT temporal.made_here(system_identifier, database) AS here"
-					"    FROM temporal.outbox LIMIT " CppAsString2(HELD_LOOK_MAX) ") o",
+					" (SELECT temporal.made_here(q.system_identifier, q.database) IS TRUE AS here"
+					"    FROM (SELECT queue FROM temporal.outbox LIMIT " CppAsString2(HELD_LOOK_MAX) ") o"
+					"         LEFT JOIN temporal.queue q ON q.number OPERATOR(pg_catalog.=) o.queue) r",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not count requests that are held");
 	held = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));

@@ -30,7 +30,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/xid8.h"
+#include "utils/uuid.h"
 
 #include "outbox.h"
 
@@ -40,19 +40,18 @@ enum
 	DELIVERY_ID = 1,
 	DELIVERY_REQUESTED_AT,
 	DELIVERY_FINISHED_AT,
-	DELIVERY_REQUESTED_BY,
+	DELIVERY_QUEUE,
 	DELIVERY_ATTEMPTS,
 	DELIVERY_METHOD,
 	DELIVERY_SEGMENT,
 	DELIVERY_CONFIRMED,
+	DELIVERY_ACTIVITY_ID,
+	DELIVERY_WORKFLOW_ID,
+	DELIVERY_RUN_UUID,
+	DELIVERY_RUN_ID,
 	DELIVERY_CANCEL_REQUESTED,
 	DELIVERY_ACTIVITY_PAUSED,
 	DELIVERY_ACTIVITY_RESET,
-	DELIVERY_SERVER,
-	DELIVERY_NAMESPACE,
-	DELIVERY_WORKFLOW_ID,
-	DELIVERY_RUN_ID,
-	DELIVERY_ACTIVITY_ID,
 	DELIVERY_ERROR_CODE,
 	DELIVERY_ERROR_MESSAGE,
 	DELIVERY_NATTS = DELIVERY_ERROR_MESSAGE
@@ -74,7 +73,7 @@ typedef struct Recorder
 	int			ndelivery_slots;
 	int			ndelivery_rows;
 	int			segment;
-	MemoryContext chunk_context;	/* of the values in delivery_rows */
+	MemoryContext chunk_context;	/* of the values for delivery_rows */
 } Recorder;
 
 static bool find_row(Recorder *recorder, const Outcome *outcome);
@@ -85,11 +84,14 @@ static void flush_deliveries(Recorder *recorder);
 static void insert_rejected(Recorder *recorder, const Outcome *outcome);
 static void update_retry(Recorder *recorder, const Outcome *outcome);
 static void set_text(Datum *values, bool *nulls, int attr, const char *text);
+static void set_run(Datum *values, bool *nulls, const char *run_id);
+static bool is_canonical_uuid(const char *text, uint8 bytes[UUID_LEN]);
 
-void
+bool
 tc_outbox_record(Outcome *outcomes, int count)
 {
 	Recorder	recorder = {0};
+	bool		grown = false;
 
 	recorder.outbox = table_open(tc_relation_oid("outbox"), RowExclusiveLock);
 	recorder.outbox_blocks = RelationGetNumberOfBlocks(recorder.outbox);
@@ -135,6 +137,7 @@ tc_outbox_record(Outcome *outcomes, int count)
 	if (recorder.delivery != NULL)
 	{
 		CatalogCloseIndexes(recorder.delivery_indexes);
+		grown = tc_delivery_has_grown(recorder.delivery);
 		table_close(recorder.delivery, RowExclusiveLock);
 	}
 	if (recorder.rejected != NULL)
@@ -142,6 +145,7 @@ tc_outbox_record(Outcome *outcomes, int count)
 	index_close(recorder.outbox_pkey, AccessShareLock);
 	table_close(recorder.outbox, RowExclusiveLock);
 	MemoryContextDelete(recorder.chunk_context);
+	return grown;
 }
 
 /*
@@ -210,17 +214,71 @@ set_text(Datum *values, bool *nulls, int attr, const char *text)
 	values[attr - 1] = text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
+/*
+ * A run's id as a UUID, which takes half as much; as text where it would not
+ * come back as it was.
+ */
+static void
+set_run(Datum *values, bool *nulls, const char *run_id)
+{
+	uint8		bytes[UUID_LEN];
+	pg_uuid_t  *uuid = NULL;
+
+	if (run_id != NULL && is_canonical_uuid(run_id, bytes))
+	{
+		uuid = palloc(sizeof(pg_uuid_t));
+		memcpy(uuid->data, bytes, UUID_LEN);
+	}
+	nulls[DELIVERY_RUN_UUID - 1] = uuid == NULL;
+	values[DELIVERY_RUN_UUID - 1] = UUIDPGetDatum(uuid);
+	set_text(values, nulls, DELIVERY_RUN_ID, uuid == NULL ? run_id : NULL);
+}
+
+/* Is it 32 hexadecimal digits, lower case, with hyphens as PostgreSQL writes them? */
+static bool
+is_canonical_uuid(const char *text, uint8 bytes[UUID_LEN])
+{
+	static const char pattern[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	int			ndigits = 0;
+
+	if (strlen(text) != sizeof(pattern) - 1)
+		return false;
+	memset(bytes, 0, UUID_LEN);
+	for (int i = 0; pattern[i] != '\0'; i++)
+	{
+		char		c = text[i];
+		uint8		digit;
+
+		if (pattern[i] == '-')
+		{
+			if (c != '-')
+				return false;
+			continue;
+		}
+		if (c >= '0' && c <= '9')
+			digit = c - '0';
+		else if (c >= 'a' && c <= 'f')
+			digit = c - 'a' + 10;
+		else
+			return false;
+		bytes[ndigits / 2] |= digit << (ndigits % 2 == 0 ? 4 : 0);
+		ndigits++;
+	}
+	return true;
+}
+
 /* Add an outcome, of the request in recorder->row, to the rows to be inserted. */
 static void
 add_delivery(Recorder *recorder, const Outcome *outcome)
 {
+	Datum		values[DELIVERY_NATTS] = {0};
+	bool		nulls[DELIVERY_NATTS] = {false};
 	TupleTableSlot *slot;
+	HeapTuple	tuple;
 	MemoryContext old;
 	RequestTarget target;
 	RequestMethod method;
 	bytea	   *request;
-	Datum	   *values;
-	bool	   *nulls;
 
 	if (recorder->delivery == NULL)
 	{
@@ -233,7 +291,7 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	}
 	if (recorder->ndelivery_rows == recorder->ndelivery_slots)
 		recorder->delivery_rows[recorder->ndelivery_slots++] =
-			table_slot_create(recorder->delivery, NULL);
+			MakeSingleTupleTableSlot(RelationGetDescr(recorder->delivery), &TTSOpsHeapTuple);
 	slot = recorder->delivery_rows[recorder->ndelivery_rows++];
 
 	old = MemoryContextSwitchTo(recorder->chunk_context);
@@ -245,14 +303,10 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 						   VARSIZE_ANY_EXHDR(request), &target))
 		memset(&target, 0, sizeof(target));
 
-	ExecClearTuple(slot);
-	values = slot->tts_values;
-	nulls = slot->tts_isnull;
-	memset(nulls, false, DELIVERY_NATTS * sizeof(bool));
 	values[DELIVERY_ID - 1] = Int64GetDatum(outcome->id);
 	values[DELIVERY_REQUESTED_AT - 1] = recorder->row->tts_values[OUTBOX_REQUESTED_AT - 1];
 	values[DELIVERY_FINISHED_AT - 1] = TimestampTzGetDatum(outcome->at);
-	values[DELIVERY_REQUESTED_BY - 1] = recorder->row->tts_values[OUTBOX_REQUESTED_BY - 1];
+	values[DELIVERY_QUEUE - 1] = recorder->row->tts_values[OUTBOX_QUEUE - 1];
 	values[DELIVERY_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	values[DELIVERY_METHOD - 1] = Int16GetDatum(method);
 	values[DELIVERY_SEGMENT - 1] = Int16GetDatum(recorder->segment);
@@ -263,19 +317,17 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	nulls[DELIVERY_CANCEL_REQUESTED - 1] = !outcome->has_heartbeat_reply;
 	nulls[DELIVERY_ACTIVITY_PAUSED - 1] = !outcome->has_heartbeat_reply;
 	nulls[DELIVERY_ACTIVITY_RESET - 1] = !outcome->has_heartbeat_reply;
-	/* the slot of the outbox is reused before these rows are inserted */
-	values[DELIVERY_SERVER - 1] =
-		PointerGetDatum(DatumGetTextPCopy(recorder->row->tts_values[OUTBOX_SERVER - 1]));
-	values[DELIVERY_NAMESPACE - 1] =
-		PointerGetDatum(DatumGetTextPCopy(recorder->row->tts_values[OUTBOX_NAMESPACE - 1]));
 #define ID_TEXT(id) ((id) ? tc_utf8_to_server((id), strlen(id), SIZE_MAX) : NULL)
-	set_text(values, nulls, DELIVERY_WORKFLOW_ID, ID_TEXT(target.workflow_id));
-	set_text(values, nulls, DELIVERY_RUN_ID, ID_TEXT(target.run_id));
 	set_text(values, nulls, DELIVERY_ACTIVITY_ID, ID_TEXT(target.activity_id));
+	set_text(values, nulls, DELIVERY_WORKFLOW_ID, ID_TEXT(target.workflow_id));
+	set_run(values, nulls, ID_TEXT(target.run_id));
 #undef ID_TEXT
 	set_text(values, nulls, DELIVERY_ERROR_CODE, outcome->error_code);
 	set_text(values, nulls, DELIVERY_ERROR_MESSAGE, outcome->error_message);
-	ExecStoreVirtualTuple(slot);
+
+	tuple = heap_form_tuple(RelationGetDescr(recorder->delivery), values, nulls);
+	tc_tuple_shorten(tuple, nulls, DELIVERY_NATTS);
+	ExecStoreHeapTuple(tuple, slot, false);
 	MemoryContextSwitchTo(old);
 
 	if (recorder->ndelivery_rows == DELIVERY_CHUNK)
@@ -359,42 +411,37 @@ update_retry(Recorder *recorder, const Outcome *outcome)
 }
 
 void
-tc_outbox_set_queue_error(const QueueName *queue, const char *error_code,
+tc_outbox_set_queue_error(int64 queue, const char *error_code,
 						  const char *error_message, TimestampTz next_attempt_at)
 {
 	static SPIPlanPtr set_plan;
 	static SPIPlanPtr clear_plan;
-	static Oid	argtypes[6] = {TEXTOID, TEXTOID, OIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	static Oid	argtypes[4] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	SPIPlanPtr *plan = error_code ? &set_plan : &clear_plan;
-	Datum		args[6];
+	Datum		args[4] = {Int64GetDatum(queue)};
 
 	SPI_connect();
 	if (*plan == NULL)
 	{
 		*plan = SPI_prepare(error_code ?
-							"INSERT INTO temporal.queue_error AS q (server, namespace, requested_by,"
+							"INSERT INTO temporal.queue_error AS q (queue,"
 							" error_code, error_message, since, next_attempt_at)"
-							" VALUES ($1, $2, $3, $4, $5, pg_catalog.now(), $6)"
-							" ON CONFLICT (server, namespace, requested_by) DO UPDATE SET"
+							" VALUES ($1, $2, $3, pg_catalog.now(), $4)"
+							" ON CONFLICT (queue) DO UPDATE SET"
 							" error_code = excluded.error_code, error_message = excluded.error_message,"
 							" next_attempt_at = excluded.next_attempt_at"
 							:
 							"DELETE FROM temporal.queue_error"
-							" WHERE server OPERATOR(pg_catalog.=) $1"
-							" AND namespace OPERATOR(pg_catalog.=) $2"
-							" AND requested_by OPERATOR(pg_catalog.=) $3",
-							error_code ? 6 : 3, argtypes);
+							" WHERE queue OPERATOR(pg_catalog.=) $1",
+							error_code ? 4 : 1, argtypes);
 		if (*plan == NULL || SPI_keepplan(*plan) != 0)
 			elog(ERROR, "could not prepare the statement for the error of a queue");
 	}
-	args[0] = CStringGetTextDatum(queue->server);
-	args[1] = CStringGetTextDatum(queue->namespace_name);
-	args[2] = ObjectIdGetDatum(queue->role);
 	if (error_code)
 	{
-		args[3] = CStringGetTextDatum(error_code);
-		args[4] = CStringGetTextDatum(error_message);
-		args[5] = TimestampTzGetDatum(next_attempt_at);
+		args[1] = CStringGetTextDatum(error_code);
+		args[2] = CStringGetTextDatum(error_message);
+		args[3] = TimestampTzGetDatum(next_attempt_at);
 	}
 	if (SPI_execute_plan(*plan, args, NULL, false, 0) < 0)
 		elog(ERROR, "could not note the error of a queue");

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "hash_bytes.h"
 #include "queue.h"
 
 /* Where options are not known, a request that was tried before waits so long at the most */
@@ -158,17 +159,17 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 }
 
 Queue *
-tc_queue_create(const QueueName *name)
+tc_queue_create(int64 number, const QueueName *name)
 {
 	MemoryContext old = MemoryContextSwitchTo(queue_context);
 	Queue	   *queue = palloc0(sizeof(Queue));
 
+	queue->number = number;
 	queue->name.server = pstrdup(name->server);
 	queue->name.namespace_name = pstrdup(name->namespace_name);
 	queue->name.role = name->role;
-	queue->hash = tc_queue_hash(name->server, name->namespace_name, name->role);
 	/* roles do not matter: an activity is the same for all of them */
-	queue->activity_seed = tc_queue_hash(name->server, name->namespace_name, InvalidOid);
+	queue->activity_seed = tc_hash_string(tc_hash_string(0, name->server), name->namespace_name);
 	queue->position.context = queue_context;
 	queue->retrying = pairingheap_allocate(compare_due, NULL);
 	dlist_init(&queue->ready);
@@ -395,17 +396,14 @@ hash_activity(const Queue *queue, const OutboxRow *row, uint64 *result)
 	{
 		uint64		hash = queue->activity_seed;
 
-#define ADD(p, n) \
-	hash = hash_combine64(hash, DatumGetUInt64(hash_any_extended((const unsigned char *) (p), (n), 0)))
 		if (target.activity_id != NULL)
 		{
 			if (target.workflow_id != NULL)
-				ADD(target.workflow_id, strlen(target.workflow_id));
-			ADD(target.activity_id, strlen(target.activity_id));
+				hash = tc_hash_string(hash, target.workflow_id);
+			hash = tc_hash_string(hash, target.activity_id);
 		}
 		else
-			ADD(target.task_token, target.task_token_len);
-#undef ADD
+			hash = tc_hash_bytes(hash, target.task_token, target.task_token_len);
 		*result = hash;
 	}
 	MemoryContextSwitchTo(old);

@@ -81,9 +81,9 @@ typedef struct Request
 /* The requests of one role for one namespace of one server */
 struct Queue
 {
+	int64		number;
 	QueueName	name;
 	uint64		activity_seed;	/* of the hashes of its activities */
-	uint32		hash;			/* as in the wake bitmap */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read */
@@ -143,7 +143,7 @@ extern dlist_head *tc_active_queues(void);
 /* Has a queue been activated since this was asked last? */
 extern bool tc_queues_activated(void);
 
-extern Queue *tc_queue_create(const QueueName *name);
+extern Queue *tc_queue_create(int64 number, const QueueName *name);
 
 /*
  * Take a row into memory, as one that may be sent as soon as those before it

@@ -45,9 +45,13 @@
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
 
-/* All known queues, sorted by name */
+/* All known queues of this database */
 static Queue **queues;
 static int	nqueues;
+
+/* The numbers of these and of queues whose requests are held, sorted */
+static int64 *known;
+static int	nknown;
 
 /* What was visible when this worker started may have been sent by another one */
 static ReadSnapshot *start_snapshot;
@@ -101,6 +105,7 @@ tc_reading_init(void)
 	old = MemoryContextSwitchTo(reading_context);
 	start_snapshot = tc_snapshot_take();
 	queues = palloc(sizeof(Queue *));
+	known = palloc(sizeof(int64));
 	MemoryContextSwitchTo(old);
 
 	tc_channels_init(channel_changed);
@@ -118,25 +123,23 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 	memcpy(unknown, bits, sizeof(unknown));
 	for (int i = 0; i < nqueues; i++)
 	{
-		uint32		bit = queues[i]->hash % TC_WAKE_BITS;
-		uint32		mask = UINT32_C(1) << (bit % 32);
+		Queue	   *queue = queues[i];
 
-		if (bits[bit / 32] & mask)
+		if (!tc_wake_bit_is_set(bits, queue->number))
+			continue;
+		/* known already, and of no use: further ones would be in vain */
+		if (queue->unread && !wants_rows(queue))
 		{
-			/* known already, and of no use: further ones would be in vain */
-			if (queues[i]->unread && !wants_rows(queues[i]))
-			{
-				muted[bit / 32] |= mask;
-				some_muted = true;
-			}
-			else
-				listening[bit / 32] |= mask;
-			queues[i]->unread = true;
-			tc_queue_activate(queues[i]);
-			unknown[bit / 32] &= ~mask;
-			unanswered[bit / 32] |= mask;
-			some_unanswered = true;
+			tc_wake_bit_set(muted, queue->number);
+			some_muted = true;
 		}
+		else
+			tc_wake_bit_set(listening, queue->number);
+		queue->unread = true;
+		tc_queue_activate(queue);
+		tc_wake_bit_clear(unknown, queue->number);
+		tc_wake_bit_set(unanswered, queue->number);
+		some_unanswered = true;
 	}
 	for (int i = 0; i < TC_WAKE_WORDS; i++)
 	{
@@ -246,16 +249,13 @@ look_behind_wakes(void)
 	some_unanswered = false;
 	for (int i = 0; i < nqueues; i++)
 	{
-		uint32		bit = queues[i]->hash % TC_WAKE_BITS;
-		uint32		mask = UINT32_C(1) << (bit % 32);
-
-		if (!(unanswered[bit / 32] & mask))
+		if (!tc_wake_bit_is_set(unanswered, queues[i]->number))
 			continue;
 		if (queues[i]->unread)
 			some_unanswered = true;
 		else
 		{
-			unanswered[bit / 32] &= ~mask;
+			tc_wake_bit_clear(unanswered, queues[i]->number);
 			find_queues = true;
 		}
 	}
@@ -363,42 +363,40 @@ reading_failed(void)
 static void
 discover_queues(void)
 {
-	QueueName  *known = palloc(sizeof(QueueName) * Max(nqueues, 1));
-	QueueName  *found;
 	int			nfound;
+	FoundQueue *found = tc_outbox_find_queues(known, nknown, &nfound);
 
-	for (int i = 0; i < nqueues; i++)
-		known[i] = queues[i]->name;
-	found = tc_outbox_find_queues(known, nqueues, &nfound);
-	if (nfound > 0)
+	find_queues = false;
+	if (nfound == 0)
+		return;
+	queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));
+	known = repalloc(known, (nknown + nfound) * sizeof(int64));
+	for (int i = 0; i < nfound; i++)
 	{
-		queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));
-		for (int i = 0; i < nfound; i++)
-		{
-			Queue	   *queue = tc_queue_create(&found[i]);
-			int			at = nqueues;
+		int			at = nknown++;
 
-			while (at > 0 && tc_queue_name_cmp(&queues[at - 1]->name, &queue->name) > 0)
-			{
-				queues[at] = queues[at - 1];
-				at--;
-			}
-			queues[at] = queue;
-			nqueues++;
+		while (at > 0 && known[at - 1] > found[i].number)
+		{
+			known[at] = known[at - 1];
+			at--;
+		}
+		known[at] = found[i].number;
+		if (found[i].made_here)
+		{
+			Queue	   *queue = tc_queue_create(found[i].number, &found[i].name);
+
+			queues[nqueues++] = queue;
 			tc_flow_init(queue);
 			queue->unread = true;
 			tc_queue_activate(queue);
 		}
 	}
-	find_queues = false;
-	if (nfound > 0)
-		tc_outbox_report_held();
+	tc_outbox_report_held();
 }
 
 /*
- * Is there a row to be read?  Those that are held are no reason to look at
- * options, or to say what is wrong with them: copies of a database need no
- * server.
+ * Is there a row to be read?  If not there is no reason to look at options, or
+ * to say what is wrong with them.
  */
 static bool
 has_rows(Queue *queue)
@@ -406,7 +404,7 @@ has_rows(Queue *queue)
 	uint64		xid;
 	bool		new_batch = queue->position.goal == NULL;
 
-	if (tc_outbox_read(&queue->name, &queue->position, consume_nothing, &xid))
+	if (tc_outbox_read(queue->number, &queue->position, consume_nothing, &xid))
 	{
 		queue->unread = !new_batch;
 		return false;
@@ -456,7 +454,7 @@ read_queue(Queue *queue)
 	 * The wakes taken so far are answered by a batch that begins now.  Behind
 	 * one that began before may be what was committed since.
 	 */
-	if (tc_outbox_read(&queue->name, &queue->position, consume_row, &reader))
+	if (tc_outbox_read(queue->number, &queue->position, consume_row, &reader))
 		queue->unread = !new_batch;
 }
 
@@ -470,8 +468,7 @@ consume_row(void *arg, const OutboxRow *row)
 	bool		malformed;
 
 	rows_were_read = true;
-	unanswered[queue->hash % TC_WAKE_BITS / 32] &=
-		~(UINT32_C(1) << (queue->hash % TC_WAKE_BITS % 32));
+	tc_wake_bit_clear(unanswered, queue->number);
 	request = tc_queue_add(queue, row, maybe_sent, &malformed);
 	if (malformed)
 	{
@@ -553,7 +550,7 @@ record_queue_error(Queue *queue)
 {
 	int64		wait = queue->error_until - tc_monotonic_ms();
 
-	tc_outbox_set_queue_error(&queue->name, queue->error_code,
+	tc_outbox_set_queue_error(queue->number, queue->error_code,
 							  tc_utf8_to_server(queue->error_message,
 												strlen(queue->error_message),
 												sizeof(queue->error_message)),

@@ -47,6 +47,7 @@ static MemoryContext recording_context; /* of error messages */
 typedef struct Batch
 {
 	int			count;
+	bool		summarize;		/* the index of what was recorded */
 	Outcome    *outcomes;
 	Request   **requests;
 } Batch;
@@ -55,6 +56,7 @@ static void timer_due(void *arg);
 static void set_timer(void);
 static void fill_batch(Batch *batch);
 static void record_batch(void *arg);
+static void summarize(void *arg);
 static void settle_batch(const Batch *batch);
 static void put_aside(Request *request, int64 until);
 static void take_back(void);
@@ -155,6 +157,8 @@ tc_recording_turn(bool now)
 	if (tc_run_transaction(record_batch, &batch))
 	{
 		settle_batch(&batch);
+		if (batch.summarize)
+			(void) tc_run_transaction(summarize, NULL);
 		batch_limit = Min(BATCH, batch_limit * 2);
 		first_at = time;
 	}
@@ -234,7 +238,13 @@ record_batch(void *arg)
 			batch->outcomes[i].error_message =
 				tc_utf8_to_server(message, strlen(message), SIZE_MAX);
 	}
-	tc_outbox_record(batch->outcomes, batch->count);
+	batch->summarize = tc_outbox_record(batch->outcomes, batch->count);
+}
+
+static void
+summarize(void *arg)
+{
+	tc_delivery_summarize();
 }
 
 /* After the commit: what is recorded is forgotten, if it is finished. */

@@ -33,47 +33,48 @@
  */
 #define RETRY_REJECTED(condition) \
 	"WITH gone AS (" \
-	" DELETE FROM temporal.rejected r" \
-	"  WHERE pg_has_role($1, r.requested_by, 'USAGE') AND " condition \
-	" RETURNING r.*)" \
-	" INSERT INTO temporal.outbox (id, xid, requested_at, system_identifier, database," \
-	"     requested_by, method, maybe_sent, server, namespace, request, former_identities)" \
-	" SELECT g.id, pg_current_xact_id(), now(), s.system_identifier, d.oid," \
-	"     g.requested_by, g.method, NOT temporal.made_here(g.system_identifier, g.database)," \
-	"     g.server, g.namespace, g.request," \
+	" DELETE FROM temporal.rejected r USING temporal.queue q" \
+	"  WHERE q.number = r.queue AND pg_has_role($1, q.requested_by, 'USAGE') AND " condition \
+	" RETURNING r.*, q.server, q.namespace, q.requested_by, q.system_identifier, q.database)" \
+	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request," \
+	"     former_identities)" \
+	" SELECT g.id, pg_current_xact_id(), now()," \
+	"     temporal.queue_number(g.server, g.namespace, g.requested_by), g.method," \
+	"     NOT temporal.made_here(g.system_identifier, g.database), g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid)" \
-	"   FROM gone g, pg_control_system() s, pg_database d" \
-	"  WHERE d.datname = current_database()"
+	"   FROM gone g"
 
 /* Who may no longer use a server may not retry there either. */
 static const char retry_one[] =
-RETRY_REJECTED("r.id = $2 AND has_server_privilege(r.requested_by, r.server, 'USAGE')");
+RETRY_REJECTED("r.id = $2 AND has_server_privilege(q.requested_by, q.server, 'USAGE')");
 static const char retry_many[] =
-RETRY_REJECTED("($2 IS NULL OR r.server = $2) AND ($3 IS NULL OR r.error_code = $3)"
-			   " AND r.server IN (SELECT f.srvname FROM pg_foreign_server f"
-			   "  WHERE has_server_privilege(r.requested_by, f.oid, 'USAGE'))");
+RETRY_REJECTED("($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)"
+			   " AND q.server IN (SELECT f.srvname FROM pg_foreign_server f"
+			   "  WHERE has_server_privilege(q.requested_by, f.oid, 'USAGE'))");
 
 static const char find_waiting[] =
-"SELECT FROM temporal.outbox o WHERE o.id = $2 AND pg_has_role($1, o.requested_by, 'USAGE')";
+"SELECT FROM temporal.outbox o JOIN temporal.queue q ON q.number = o.queue"
+" WHERE o.id = $2 AND pg_has_role($1, q.requested_by, 'USAGE')";
 
 /* The bytes of a damaged request cannot be looked at. */
 static const char discard_waiting[] =
 "WITH gone AS ("
-" DELETE FROM temporal.outbox o"
-"  WHERE o.id = $2 AND pg_has_role($1, o.requested_by, 'USAGE')"
+" DELETE FROM temporal.outbox o USING temporal.queue q"
+"  WHERE o.id = $2 AND q.number = o.queue AND pg_has_role($1, q.requested_by, 'USAGE')"
 " RETURNING o.*)"
-" INSERT INTO temporal.delivery (id, requested_at, finished_at, requested_by, attempts, method, segment,"
-"     confirmed, server, namespace, workflow_id, run_id, activity_id, error_code, error_message)"
-" SELECT g.id, g.requested_at, clock_timestamp(), g.requested_by, COALESCE(g.attempts, 0), g.method,"
+" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment,"
+"     confirmed, workflow_id, run_id, activity_id, error_code, error_message)"
+" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method,"
 "     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1),"
-"     false, g.server, g.namespace, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED',"
+"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED',"
 "     CASE WHEN g.maybe_sent OR g.attempts > 0 THEN 'it was discarded after it may have been sent'"
 "          ELSE 'it was discarded' END"
 "   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method,"
 "     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t";
 
 static const char discard_rejected[] =
-"DELETE FROM temporal.rejected r WHERE r.id = $2 AND pg_has_role($1, r.requested_by, 'USAGE')";
+"DELETE FROM temporal.rejected r USING temporal.queue q"
+" WHERE r.id = $2 AND q.number = r.queue AND pg_has_role($1, q.requested_by, 'USAGE')";
 
 static uint64 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls);
 static uint64 run_for_request(const char *query, int64 id);

@@ -14,10 +14,7 @@
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
-
-/* Wake bitmap: a bit for queue hash % TC_WAKE_BITS */
-#define TC_WAKE_BITS 1024
-#define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
+#include "wake_bits.h"
 
 /* Requests that one worker can have in flight at once */
 #define TC_MAX_IN_FLIGHT 16384

@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "outbox.h"
 #include "server.h"
 #include "shared_state.h"
 #include "storage/ipc.h"
@@ -104,11 +105,10 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 		int64		left;
 
 		CHECK_FOR_INTERRUPTS();
-		if (read_request(id, &row))
-			break;
-
 		if (looks++ == 0)
 		{
+			if (read_request(id, &row))
+				break;
 			if (made_in_this_transaction(id))
 				ereport(ERROR,
 						(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -117,13 +117,23 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 						 errhint("Call wait_for_request() in another transaction, after COMMIT.")));
 			tc_warn_if_not_preloaded();
 		}
+		else if (!tc_outbox_has(id))
+		{
+			pfree(DatumGetPointer(row));
+			if (read_request(id, &row))
+				break;
+		}
 
 		left = cv != NULL ? RECHECK_MS : RECHECK_UNSIGNALLED_MS;
 		if (timeout >= 0)
 			left = Min(left, start + timeout - tc_monotonic_ms());
 		if (left <= 0)
+		{
+			/* as it is now */
+			pfree(DatumGetPointer(row));
+			(void) read_request(id, &row);
 			break;
-		pfree(DatumGetPointer(row));
+		}
 		if (cv == NULL)
 			pause_ms(left, wait_event);
 		else if (!ConditionVariableTimedSleep(cv, left, wait_event) &&

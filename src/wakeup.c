@@ -51,14 +51,12 @@ static void release_callback(ResourceReleasePhase phase, bool isCommit,
 static void end_transaction(void);
 
 void
-tc_wake_at_commit(uint32 queue_hash)
+tc_wake_at_commit(int64 queue)
 {
-	uint32		bit = queue_hash % TC_WAKE_BITS;
-
 	if (!tc_preloaded())
 		return;
 	register_callbacks();
-	wake_bits[bit / 32] |= UINT32_C(1) << (bit % 32);
+	tc_wake_bit_set(wake_bits, queue);
 	wake_some = true;
 }
 

@@ -8,8 +8,8 @@
 #ifndef TC_WAKEUP_H
 #define TC_WAKEUP_H
 
-/* At COMMIT of this transaction, wake the worker for the queue of that hash. */
-extern void tc_wake_at_commit(uint32 queue_hash);
+/* At COMMIT of this transaction, wake the worker for the queue of that number. */
+extern void tc_wake_at_commit(int64 queue);
 
 /* The same for all queues: options have changed, the extension is new or gone. */
 extern void tc_wake_all_at_commit(void);

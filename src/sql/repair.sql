@@ -16,6 +16,14 @@ COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8) IS
     'internal: former identities of a request that gets a new one';
 REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8) FROM PUBLIC;
 
+CREATE FUNCTION temporal.queue_number(server text, namespace text, requested_by oid)
+RETURNS bigint
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_queue_number_sql';
+COMMENT ON FUNCTION temporal.queue_number(text, text, oid) IS
+    'internal: number of the queue of those names of this database, which is made if there is none';
+REVOKE ALL ON FUNCTION temporal.queue_number(text, text, oid) FROM PUBLIC;
+
 CREATE FUNCTION temporal.adopt()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -31,18 +39,22 @@ SELECT setval('temporal.request_id', m.id + 10000)
 
 SELECT temporal.wake_worker();
 
-WITH adopted AS (
+WITH held AS MATERIALIZED (
+    SELECT q.number, q.system_identifier, q.database,
+           temporal.queue_number(q.server, q.namespace, q.requested_by) AS own_number
+      FROM temporal.queue q
+     WHERE NOT temporal.made_here(q.system_identifier, q.database)
+       AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)),
+adopted AS (
     UPDATE temporal.outbox o
        SET former_identities =
-               temporal.add_identity(o.former_identities, o.id, o.system_identifier, o.database, o.xid),
-           system_identifier = s.system_identifier,
-           database = d.oid,
+               temporal.add_identity(o.former_identities, o.id, h.system_identifier, h.database, o.xid),
+           queue = h.own_number,
            xid = pg_current_xact_id(),
            maybe_sent = true,
            next_attempt_at = NULL
-      FROM pg_control_system() s, pg_database d
-     WHERE d.datname = current_database()
-       AND NOT temporal.made_here(o.system_identifier, o.database)
+      FROM held h
+     WHERE o.queue = h.number
     RETURNING o.id)
 SELECT count(*) FROM adopted
 $$;

@@ -11,10 +11,10 @@ RETURNS boolean
 LANGUAGE sql STABLE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT EXISTS (SELECT FROM temporal.outbox o
+SELECT EXISTS (SELECT FROM temporal.outbox o JOIN temporal.queue q ON q.number = o.queue
                 WHERE o.id = $1
                   AND o.xid = pg_catalog.pg_current_xact_id_if_assigned()
-                  AND temporal.made_here(o.system_identifier, o.database))
+                  AND temporal.made_here(q.system_identifier, q.database))
 $$;
 COMMENT ON FUNCTION temporal.made_in_this_transaction(bigint) IS
     'internal: was the request made in the current transaction?';

@@ -8,21 +8,48 @@ COMMENT ON SEQUENCE temporal.request_id IS 'ids of requests';
 REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
 
 /*
- * A queue is the requests of one role for one namespace of one server.  The
- * index on it is the worker's reading order; see the internals document for
- * how batches are read by difference of snapshots.
+ * A queue is the requests of one role for one namespace of one server that
+ * were made in one database.  Its number is drawn at random, so that the
+ * numbers of different databases and clusters are different: a row of the
+ * outbox that is copied elsewhere can never stand in a queue of that place.
+ * Nothing keeps two transactions that begin at once from making two queues of
+ * the same names; they are merely read apart.
+ */
+CREATE TABLE temporal.queue (
+    number bigint NOT NULL,
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL,
+    requested_by regrole NOT NULL,
+    server text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    CONSTRAINT queue_pkey PRIMARY KEY (number)
+);
+
+CREATE INDEX queue_name_idx ON temporal.queue (server, namespace, requested_by);
+
+COMMENT ON TABLE temporal.queue IS 'whose requests, for which server and namespace, stand in the outbox under a number';
+COMMENT ON COLUMN temporal.queue.number IS 'as in the column "queue" of other tables';
+COMMENT ON COLUMN temporal.queue.system_identifier IS 'cluster in which the requests were made; elsewhere they are held';
+COMMENT ON COLUMN temporal.queue.database IS 'database in which the requests were made; elsewhere they are held';
+COMMENT ON COLUMN temporal.queue.requested_by IS 'role for which they are sent';
+COMMENT ON COLUMN temporal.queue.server IS 'foreign server';
+COMMENT ON COLUMN temporal.queue.namespace IS 'Temporal namespace';
+
+/* Dumped: without it the requests of a dump would belong to nobody. */
+SELECT pg_catalog.pg_extension_config_dump('temporal.queue', '');
+
+/*
+ * The index on queue, xid and id is the worker's reading order; see the
+ * internals document for how batches are read by difference of snapshots.
+ * Columns that a new request leaves empty come last: they are not stored.
  */
 CREATE TABLE temporal.outbox (
     id bigint NOT NULL,
     xid xid8 NOT NULL,
     requested_at timestamptz NOT NULL,
-    system_identifier bigint NOT NULL,
-    database oid NOT NULL,
-    requested_by regrole NOT NULL,
+    queue bigint NOT NULL,
     method smallint NOT NULL,
     maybe_sent boolean NOT NULL,
-    server text COLLATE "C" NOT NULL,
-    namespace text COLLATE "C" NOT NULL,
     request bytea NOT NULL,
     attempts integer,
     next_attempt_at timestamptz,
@@ -32,19 +59,15 @@ CREATE TABLE temporal.outbox (
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
-CREATE INDEX outbox_queue_idx ON temporal.outbox (server, namespace, requested_by, xid, id);
+CREATE INDEX outbox_queue_idx ON temporal.outbox (queue, xid, id);
 
 COMMENT ON TABLE temporal.outbox IS 'requests that are not finished yet';
 COMMENT ON COLUMN temporal.outbox.id IS 'the request''s id, as the verbs return it';
 COMMENT ON COLUMN temporal.outbox.xid IS 'top-level transaction that made the request';
 COMMENT ON COLUMN temporal.outbox.requested_at IS 'when the request was made';
-COMMENT ON COLUMN temporal.outbox.system_identifier IS 'cluster in which the request was made; elsewhere it is held';
-COMMENT ON COLUMN temporal.outbox.database IS 'database in which the request was made; elsewhere it is held';
-COMMENT ON COLUMN temporal.outbox.requested_by IS 'role for which it is sent';
+COMMENT ON COLUMN temporal.outbox.queue IS 'number of its queue';
 COMMENT ON COLUMN temporal.outbox.method IS 'which of Temporal''s methods is called';
 COMMENT ON COLUMN temporal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
-COMMENT ON COLUMN temporal.outbox.server IS 'foreign server';
-COMMENT ON COLUMN temporal.outbox.namespace IS 'Temporal namespace';
 COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without the identity';
 COMMENT ON COLUMN temporal.outbox.attempts IS 'attempts that went wrong';
 COMMENT ON COLUMN temporal.outbox.next_attempt_at IS 'when it is tried again';
@@ -70,27 +93,27 @@ COMMENT ON COLUMN temporal.rejected.finished_at IS 'when that was known';
 SELECT pg_catalog.pg_extension_config_dump('temporal.rejected', '');
 
 /*
- * Outcomes of the other requests, without payloads.  Four segments that are
- * filled in turn; the oldest one is truncated when its turn comes, so that
+ * Outcomes of the other requests, without payloads; columns that are mostly
+ * empty come last and then are not stored.  Four segments that are filled in
+ * turn; the oldest one is truncated when its turn comes, so that
  * outcomes older than temporal_complete.retention go without a DELETE.
  */
 CREATE TABLE temporal.delivery (
     id bigint NOT NULL,
     requested_at timestamptz NOT NULL,
     finished_at timestamptz NOT NULL,
-    requested_by regrole NOT NULL,
+    queue bigint NOT NULL,
     attempts integer NOT NULL,
     method smallint NOT NULL,
     segment smallint NOT NULL,
     confirmed boolean NOT NULL,
+    activity_id text,
+    workflow_id text,
+    run_uuid uuid,
+    run_id text,
     cancel_requested boolean,
     activity_paused boolean,
     activity_reset boolean,
-    server text COLLATE "C" NOT NULL,
-    namespace text COLLATE "C" NOT NULL,
-    workflow_id text,
-    run_id text,
-    activity_id text,
     error_code text,
     error_message text
 ) PARTITION BY LIST (segment);
@@ -99,7 +122,12 @@ CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0
 CREATE TABLE temporal.delivery_1 PARTITION OF temporal.delivery FOR VALUES IN (1);
 CREATE TABLE temporal.delivery_2 PARTITION OF temporal.delivery FOR VALUES IN (2);
 CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3);
-CREATE INDEX delivery_id_idx ON temporal.delivery (id);
+/*
+ * Ids are recorded nearly in their order, so where one can be is known of a
+ * range of pages: that takes no WAL for a row.  The worker summarizes pages
+ * when they are full (see delivery.c), hence no autosummarize.
+ */
+CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
 
 COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, or may have been';
 COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
@@ -107,7 +135,10 @@ COMMENT ON TABLE temporal.delivery_1 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_2 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_3 IS 'a segment of temporal.delivery';
 COMMENT ON COLUMN temporal.delivery.id IS 'the request''s id';
+COMMENT ON COLUMN temporal.delivery.queue IS 'number of its queue';
 COMMENT ON COLUMN temporal.delivery.segment IS 'which partition it stands in';
+COMMENT ON COLUMN temporal.delivery.run_uuid IS 'run of the workflow or standalone activity, as Temporal writes runs';
+COMMENT ON COLUMN temporal.delivery.run_id IS 'the same, if it was given in another way of writing';
 COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it';
 COMMENT ON COLUMN temporal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
 COMMENT ON COLUMN temporal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
@@ -125,17 +156,15 @@ COMMENT ON TABLE temporal.delivery_segment IS 'the segment of temporal.delivery 
 
 /* One row a queue that cannot send at all, so that requests need not be touched for it. */
 CREATE TABLE temporal.queue_error (
-    server text COLLATE "C" NOT NULL,
-    namespace text COLLATE "C" NOT NULL,
-    requested_by regrole NOT NULL,
+    queue bigint NOT NULL,
     error_code text NOT NULL,
     error_message text NOT NULL,
     since timestamptz NOT NULL,
     next_attempt_at timestamptz NOT NULL,
-    PRIMARY KEY (server, namespace, requested_by)
+    PRIMARY KEY (queue)
 );
-COMMENT ON TABLE temporal.queue_error IS 'why all requests of a role to a namespace of a server wait';
+COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
 
-REVOKE ALL ON TABLE temporal.outbox, temporal.rejected, temporal.delivery,
+REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
     temporal.delivery_segment, temporal.queue_error FROM PUBLIC;

@@ -34,12 +34,12 @@ GRANT EXECUTE ON FUNCTION temporal.request_target(smallint, bytea),
  * whoever has it) sees all.  No payload, no token is shown.
  */
 CREATE VIEW temporal.request WITH (security_barrier) AS
-SELECT o.id, o.server, o.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
-       o.requested_by, o.requested_at,
-       CASE WHEN NOT temporal.made_here(o.system_identifier, o.database) THEN 'held'
+SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
+       q.requested_by, o.requested_at,
+       CASE WHEN temporal.made_here(q.system_identifier, q.database) IS NOT TRUE THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
-            WHEN o.attempts > 0 OR e.server IS NOT NULL THEN 'retrying'
+            WHEN o.attempts > 0 OR e.queue IS NOT NULL THEN 'retrying'
             ELSE 'queued'
        END AS state,
        COALESCE(o.attempts, 0) AS attempts,
@@ -51,26 +51,31 @@ SELECT o.id, o.server, o.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS activity_paused,
        NULL::boolean AS activity_reset
   FROM temporal.outbox o
-       LEFT JOIN temporal.queue_error e USING (server, namespace, requested_by)
+       /* a subscriber may get a request sooner than its queue */
+       LEFT JOIN temporal.queue q ON q.number = o.queue
+       LEFT JOIN temporal.queue_error e ON e.queue = o.queue
        /* bytes that cannot be read must not stand in the way of other requests */
        CROSS JOIN LATERAL temporal.request_target(o.method,
            CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END) t
- WHERE pg_catalog.pg_has_role(o.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+ WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
-SELECT r.id, r.server, r.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
-       r.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
+SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
+       q.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
        NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL
   FROM temporal.rejected r
+       LEFT JOIN temporal.queue q ON q.number = r.queue
        CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
- WHERE pg_catalog.pg_has_role(r.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+ WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
-SELECT d.id, d.server, d.namespace, temporal.method_verb(d.method), d.workflow_id, d.run_id, d.activity_id,
-       d.requested_by, d.requested_at,
+SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_id,
+       COALESCE(d.run_uuid::text, d.run_id), d.activity_id,
+       q.requested_by, d.requested_at,
        CASE WHEN d.confirmed THEN 'delivered' ELSE 'unconfirmed' END, d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset
   FROM temporal.delivery d
- WHERE pg_catalog.pg_has_role(d.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+       LEFT JOIN temporal.queue q ON q.number = d.queue
+ WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
 COMMENT ON COLUMN temporal.request.id IS 'what the verb returned';

@@ -102,7 +102,7 @@ ok_sent(make('good', 'locked'), 'the other role is not affected');
 # refused so often that its requests are no longer tried one by one
 my $heartbeats = q(SELECT temporal.heartbeat_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i);
 my ($first) = split(/\n/, $node->safe_psql('postgres', "SET ROLE bad; $heartbeats"));
-ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error WHERE requested_by::text = 'bad')),
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error JOIN temporal.queue ON number = queue WHERE requested_by::text = 'bad')),
 	'a role is refused again and again');
 my @shared = split(/\n/, $node->safe_psql('postgres',
 	q(SET ROLE good; SELECT temporal.complete_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i)));
@@ -170,13 +170,10 @@ ok_sent($left_behind, 'the request of a role that is gone is sent');
 
 # Rows that are no requests
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.outbox (id, xid, requested_at, system_identifier, database, requested_by,
-                             method, maybe_sent, server, namespace, request)
-SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(), s.system_identifier, d.oid, 'good'::regrole,
-       m.method, false, 'temporal', 'default', m.request
-  FROM pg_control_system() s, pg_database d,
-       (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request)
- WHERE d.datname = current_database();
+INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request)
+SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(),
+       temporal.queue_number('temporal', 'default', 'good'::regrole), m.method, false, m.request
+  FROM (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request);
 EOS
 ok_sent(make('good', 'temporal'), 'a request behind poisoned ones');
 await_finished($node, q(server = 'temporal' AND namespace = 'default'));

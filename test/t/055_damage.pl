@@ -86,14 +86,14 @@ my $offset = -s $node->logfile;
 my $culprit = $node->safe_psql('postgres', 'SELECT last_value + 1 FROM temporal.request_id');
 $node->safe_psql('postgres', <<"EOS");
 CREATE UNIQUE INDEX obstacle ON temporal.delivery_0 (id);
-INSERT INTO temporal.delivery (id, requested_at, finished_at, requested_by, attempts, method, segment, confirmed, server, namespace)
-VALUES ($culprit, now(), now(), 'postgres'::regrole, 1, 1, 0, true, 'none', 'none');
+INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+VALUES ($culprit, now(), now(), 0, 1, 1, 0, true);
 EOS
 is($node->safe_psql('postgres', <<'EOS'), 100, 'requests are made in one transaction');
 SELECT count(temporal.complete_activity_by_id('w', 'b' || i)) FROM generate_series(1, 100) i;
 EOS
 await_finished($node, "id <> $culprit");
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.delivery WHERE id >= $culprit AND server <> 'none'"),
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.delivery WHERE id >= $culprit AND queue <> 0"),
 	99, 'all other outcomes are recorded');
 is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.outbox WHERE id = $culprit"), 1, 'the request is still there');
 ok_delivered(make('temporal'), 'what comes later is recorded');
@@ -104,8 +104,8 @@ is($errors, 1, 'the log says so once');
 $offset = -s $node->logfile;
 $node->safe_psql('postgres', 'DROP INDEX temporal.obstacle; TRUNCATE temporal.delivery_0');
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.delivery (id, requested_at, finished_at, requested_by, attempts, method, segment, confirmed, server, namespace)
-VALUES (0, now(), now(), 'postgres'::regrole, 1, 1, 0, true, 'none', 'none');
+INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+VALUES (0, now(), now(), 0, 1, 1, 0, true);
 CREATE UNIQUE INDEX no_more ON temporal.delivery_0 (segment);
 EOS
 my $first = $node->safe_psql('postgres',

@@ -1,0 +1,238 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox_queue.c
+ *	  The queues of the outbox: numbers in place of names.
+ *
+ * A request stands in the queue of its role, server and namespace, and of the
+ * database in which it was made.  temporal.queue says what a number means.  A
+ * row of it is made by the first transaction that needs it, as part of that
+ * transaction, so nobody waits for it, and it is rolled back with it.
+ *
+ * Two transactions that begin at once may both make one.  Sessions agree on
+ * the smallest number soon: what a session has found it looks up again from
+ * time to time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "outbox.h"
+
+/* Columns of temporal.queue */
+enum
+{
+	QUEUE_NUMBER = 1,
+	QUEUE_SYSTEM_IDENTIFIER,
+	QUEUE_DATABASE,
+	QUEUE_REQUESTED_BY,
+	QUEUE_SERVER,
+	QUEUE_NAMESPACE,
+	QUEUE_NATTS = QUEUE_NAMESPACE
+};
+
+/*
+ * Numbers of committed rows that this session found, of the table found_in;
+ * forgotten all at once.
+ */
+#define FOUND_NUMBERS 8
+#define FOUND_FOR_MS 60000
+
+static struct
+{
+	QueueName	name;
+	int64		number;
+}			found_numbers[FOUND_NUMBERS];
+static int	nfound_numbers = 0;
+static Oid	found_in = InvalidOid;
+static TimestampTz found_since = 0; /* start of a transaction */
+static MemoryContext found_context = NULL;
+
+static int64 find_number(Oid relid, const QueueName *name, bool *committed);
+static int64 make_number(Oid relid, const QueueName *name);
+static void forget_numbers(void);
+static void remember_number(const QueueName *name, int64 number);
+static bool made_here(int64 system_identifier, Oid database);
+
+PG_FUNCTION_INFO_V1(tc_queue_number_sql);
+PG_FUNCTION_INFO_V1(tc_made_here);
+
+/* SQL: queue_number(server text, namespace text, requested_by oid) returns bigint */
+Datum
+tc_queue_number_sql(PG_FUNCTION_ARGS)
+{
+	QueueName	name = {
+		.server = text_to_cstring(PG_GETARG_TEXT_PP(0)),
+		.namespace_name = text_to_cstring(PG_GETARG_TEXT_PP(1)),
+		.role = PG_GETARG_OID(2),
+	};
+
+	PG_RETURN_INT64(tc_queue_number(&name));
+}
+
+/*
+ * SQL: was a request of a queue of that origin made in this database of this
+ * cluster?  Copies elsewhere (restored dumps, cloned databases, logical
+ * replication) must not be sent.
+ */
+Datum
+tc_made_here(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
+}
+
+static bool
+made_here(int64 system_identifier, Oid database)
+{
+	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
+}
+
+int64
+tc_queue_number(const QueueName *name)
+{
+	Oid			relid = tc_required_relation_oid("queue");
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int64		number;
+	bool		committed;
+
+	/* of an extension that was dropped and made anew nothing is known */
+	if (relid != found_in || nfound_numbers == FOUND_NUMBERS ||
+		now - found_since > FOUND_FOR_MS * INT64CONST(1000))
+	{
+		forget_numbers();
+		found_in = relid;
+		found_since = now;
+	}
+	for (int i = 0; i < nfound_numbers; i++)
+		if (found_numbers[i].name.role == name->role &&
+			strcmp(found_numbers[i].name.server, name->server) == 0 &&
+			strcmp(found_numbers[i].name.namespace_name, name->namespace_name) == 0)
+			return found_numbers[i].number;
+
+	number = find_number(relid, name, &committed);
+	if (number == 0)
+		number = make_number(relid, name);
+	else if (committed)
+		remember_number(name, number);
+	return number;
+}
+
+/*
+ * The smallest number that is committed, or else the one that the current
+ * transaction has made; 0 if there is none.
+ */
+static int64
+find_number(Oid relid, const QueueName *name, bool *committed)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	index = index_open(tc_required_relation_oid("queue_name_idx"), AccessShareLock);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		result = 0;
+
+	ScanKeyEntryInitialize(&keys[0], 0, QUEUE_SERVER, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name->server));
+	ScanKeyEntryInitialize(&keys[1], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name->namespace_name));
+	ScanKeyEntryInitialize(&keys[2], 0, QUEUE_REQUESTED_BY, BTEqualStrategyNumber, InvalidOid,
+						   InvalidOid, F_OIDEQ, ObjectIdGetDatum(name->role));
+
+	/* also what the current command has made, and whatever others have committed */
+	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, lengthof(keys), keys);
+	*committed = false;
+	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		int64		number;
+		bool		is_committed;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+			continue;
+		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+		is_committed =
+			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+		if (result == 0 || (is_committed && !*committed) ||
+			(is_committed == *committed && number < result))
+		{
+			result = number;
+			*committed = is_committed;
+		}
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static int64
+make_number(Oid relid, const QueueName *name)
+{
+	Relation	rel = table_open(relid, RowExclusiveLock);
+	Datum		values[QUEUE_NATTS];
+	bool		nulls[QUEUE_NATTS] = {false};
+	HeapTuple	tuple;
+	uint64		number;
+
+	/* from 1 on, below what stands for no bound when queues are looked for */
+	do
+	{
+		if (!pg_strong_random(&number, sizeof(number)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random number")));
+		number &= PG_INT64_MAX;
+	} while (number == 0 || number == PG_INT64_MAX);
+
+	values[QUEUE_NUMBER - 1] = Int64GetDatum((int64) number);
+	values[QUEUE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[QUEUE_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
+	values[QUEUE_REQUESTED_BY - 1] = ObjectIdGetDatum(name->role);
+	values[QUEUE_SERVER - 1] = CStringGetTextDatum(name->server);
+	values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(name->namespace_name);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, RowExclusiveLock);
+	return (int64) number;
+}
+
+static void
+forget_numbers(void)
+{
+	if (found_context == NULL)
+		found_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete queue numbers",
+											  ALLOCSET_SMALL_SIZES);
+	nfound_numbers = 0;
+	MemoryContextReset(found_context);
+}
+
+static void
+remember_number(const QueueName *name, int64 number)
+{
+	QueueName  *copy = &found_numbers[nfound_numbers].name;
+
+	copy->server = MemoryContextStrdup(found_context, name->server);
+	copy->namespace_name = MemoryContextStrdup(found_context, name->namespace_name);
+	copy->role = name->role;
+	found_numbers[nfound_numbers++].number = number;
+}

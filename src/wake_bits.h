@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake_bits.h
+ *	  Bitmap of the queues that a wake is for.
+ *
+ * A queue's place follows from its number, which is random.  Several queues
+ * may share one: a bit that is set means that one of them may have rows.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_WAKE_BITS_H
+#define TC_WAKE_BITS_H
+
+#define TC_WAKE_BITS 1024
+#define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
+
+static inline int
+tc_wake_word(int64 queue)
+{
+	return (uint64) queue % TC_WAKE_BITS / 32;
+}
+
+static inline uint32
+tc_wake_mask(int64 queue)
+{
+	return UINT32_C(1) << ((uint64) queue % 32);
+}
+
+static inline bool
+tc_wake_bit_is_set(const uint32 *bits, int64 queue)
+{
+	return (bits[tc_wake_word(queue)] & tc_wake_mask(queue)) != 0;
+}
+
+static inline void
+tc_wake_bit_set(uint32 *bits, int64 queue)
+{
+	bits[tc_wake_word(queue)] |= tc_wake_mask(queue);
+}
+
+static inline void
+tc_wake_bit_clear(uint32 *bits, int64 queue)
+{
+	bits[tc_wake_word(queue)] &= ~tc_wake_mask(queue);
+}
+
+#endif							/* TC_WAKE_BITS_H */
