@@ -2,7 +2,7 @@
 -- What is sent, field by field, and how large it may be.
 --
 -- temporal.outbox holds requests as they go to Temporal, in protobuf, but for
--- the identity, which the worker adds.  Only a superuser can look at it.
+-- namespace and identity, which the worker adds.  Only a superuser can look at it.
 --
 SET client_encoding = 'UTF8';
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete;

@@ -80,11 +80,12 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 	tc_request_check(method, args);
 	tc_server_for_caller(ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE),
 						 &name.server, &name.namespace_name);
+	(void) tc_namespace_to_utf8(name.namespace_name);	/* can it be sent? */
 
 	xid = GetTopFullTransactionId();
 	queue = tc_queue_number(&name);
 	id = tc_outbox_next_id();
-	request = tc_request_encode(method, args, name.namespace_name, xid, id, &len);
+	request = tc_request_encode(method, args, xid, id, &len);
 	tc_outbox_insert(id, xid, queue, method, request, len);
 	tc_wake_at_commit(queue);
 	tc_warn_if_not_preloaded();

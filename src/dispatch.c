@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "common/string.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -328,8 +327,7 @@ send_request(Request *request)
 	tc_worker_set_in_flight(request->place, request->id);
 
 	call.path = tc_method_path(request->method);
-	call.namespace_name = pg_is_ascii(queue->name.namespace_name) ?
-		queue->name.namespace_name : NULL;
+	call.namespace_name = queue->namespace_utf8;
 	call.message = request->bytes;
 	call.message_len = request->len;
 	call.timeout_ms = queue->channel->config->request_timeout_ms;

@@ -272,7 +272,7 @@ ask(Proof *proof)
 	in_flight++;
 	call.message = proof->message;
 	call.path = paths[proof->stage];
-	call.namespace_name = proof->target.namespace_name;
+	call.namespace_name = proof->queue->namespace_utf8;
 	call.timeout_ms = channel->config->request_timeout_ms;
 	call.done = call_done;
 	call.arg = proof;
@@ -285,6 +285,7 @@ static uint8 *
 encode_question(Proof *proof, size_t *len)
 {
 	char	   *empty = "";
+	char	   *namespace_utf8 = unconstify(char *, proof->queue->namespace_utf8);
 	Temporal__WorkflowExecution execution = TEMPORAL__WORKFLOW_EXECUTION__INIT;
 	Temporal__GetWorkflowExecutionHistoryReverseRequest history =
 		TEMPORAL__GET_WORKFLOW_EXECUTION_HISTORY_REVERSE_REQUEST__INIT;
@@ -301,7 +302,7 @@ encode_question(Proof *proof, size_t *len)
 	switch (proof->stage)
 	{
 		case READ_HISTORY:
-			history.namespace_ = target->namespace_name;
+			history.namespace_ = namespace_utf8;
 			history.execution = &execution;
 			history.maximum_page_size = proof->page_size;
 			history.next_page_token.data = proof->page_token;
@@ -309,12 +310,12 @@ encode_question(Proof *proof, size_t *len)
 			message = &history.base;
 			break;
 		case DESCRIBE_WORKFLOW:
-			workflow.namespace_ = target->namespace_name;
+			workflow.namespace_ = namespace_utf8;
 			workflow.execution = &execution;
 			message = &workflow.base;
 			break;
 		default:
-			activity.namespace_ = target->namespace_name;
+			activity.namespace_ = namespace_utf8;
 			activity.activity_id = target->activity_id ? target->activity_id : empty;
 			activity.run_id = execution.run_id;
 			activity.include_outcome = true;

@@ -411,15 +411,20 @@ hash_activity(const Queue *queue, const OutboxRow *row, uint64 *result)
 	return ok;
 }
 
-/* The request's own copy of its bytes, with the identity appended. */
+/* The request's own copy of its bytes, with namespace and identity appended. */
 static void
 load_bytes(Request *request, const OutboxRow *row)
 {
-	request->bytes = MemoryContextAlloc(queue_context, row->len + TC_IDENTITY_FIELD_MAX);
-	memcpy(request->bytes, row->request, row->len);
-	request->len = row->len +
-		tc_identity_field(row->method, FullTransactionIdFromU64(row->xid), row->id,
-						  request->bytes + row->len);
+	const char *namespace_utf8 = request->queue->namespace_utf8;
+	uint8	   *bytes = MemoryContextAlloc(queue_context, row->len + strlen(namespace_utf8) +
+										   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
+	size_t		len = row->len;
+
+	memcpy(bytes, row->request, len);
+	len += tc_namespace_field(row->method, namespace_utf8, bytes + len);
+	len += tc_identity_field(row->method, FullTransactionIdFromU64(row->xid), row->id, bytes + len);
+	request->bytes = bytes;
+	request->len = len;
 	request->queue->nloaded++;
 	request->queue->loaded_bytes += request->len;
 	loaded_bytes += request->len;

@@ -83,6 +83,7 @@ struct Queue
 {
 	int64		number;
 	QueueName	name;
+	const char *namespace_utf8; /* set before rows are read */
 	uint64		activity_seed;	/* of the hashes of its activities */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
 	ReadPosition position;

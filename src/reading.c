@@ -425,8 +425,12 @@ static void
 use_options(Queue *queue)
 {
 	char	   *error;
-	PooledChannel *channel = tc_channels_get(&queue->name, &error);
+	PooledChannel *channel;
 
+	if (queue->namespace_utf8 == NULL)
+		queue->namespace_utf8 =
+			MemoryContextStrdup(reading_context, tc_namespace_to_utf8(queue->name.namespace_name));
+	channel = tc_channels_get(&queue->name, &error);
 	if (queue->channel != NULL)
 		tc_channels_release(queue->channel);
 	queue->channel = channel;

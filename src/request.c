@@ -29,7 +29,7 @@
  */
 #define MAX_BLOB_BYTES (2 * 1024 * 1024)
 #define MAX_ID_BYTES 1000
-#define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 1024)
+#define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 2048)
 
 /* Largest number of seconds in a protobuf Duration: 10,000 years */
 #define MAX_DURATION_SECONDS INT64CONST(315576000000)
@@ -200,6 +200,22 @@ text_to_utf8(const char *name, const text *value)
 	return to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
 }
 
+const char *
+tc_namespace_to_utf8(const char *namespace_name)
+{
+	const char *utf8 = to_utf8("namespace", unconstify(char *, namespace_name),
+							   strlen(namespace_name));
+
+	if (strlen(utf8) > TC_NAMESPACE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("namespace is too long"),
+				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
+						   strlen(utf8), TC_NAMESPACE_MAX),
+				 errhint("Check that the namespace was not mixed up with another value.")));
+	return utf8;
+}
+
 static char *
 id_to_utf8(const char *name, const text *value)
 {
@@ -347,35 +363,22 @@ build_failure(const RequestArgs *args, FullTransactionId xid, int64 id, FailureM
 /* Whom it is about is said in the same way by all messages of a form. */
 #define SET_TOKEN_FORM(m) \
 	((m).task_token.data = (uint8 *) VARDATA_ANY(args->task_token), \
-	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token), \
-	 (m).namespace_ = namespace_utf8)
+	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token))
 #define SET_ID_FORM(m) \
-	((m).namespace_ = namespace_utf8, \
-	 (m).workflow_id = id_to_utf8("workflow_id", args->workflow_id), \
+	((m).workflow_id = id_to_utf8("workflow_id", args->workflow_id), \
 	 (m).run_id = id_to_utf8("run_id", args->run_id), \
 	 (m).activity_id = id_to_utf8("activity_id", args->activity_id))
 
 uint8 *
 tc_request_encode(RequestMethod method, const RequestArgs *args,
-				  const char *namespace_name,
 				  FullTransactionId xid, int64 id, size_t *len)
 {
-	char	   *namespace_utf8 = to_utf8("namespace", unconstify(char *, namespace_name),
-										 strlen(namespace_name));
 	Temporal__Payloads *value = NULL;
 	Temporal__Payloads *heartbeat_details = NULL;
 	Temporal__Failure *failure = NULL;
 	OnePayload	value_buf;
 	OnePayload	heartbeat_buf;
 	FailureMessage failure_buf;
-
-	if (strlen(namespace_utf8) > MAX_ID_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("namespace is too long"),
-				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
-						   strlen(namespace_utf8), MAX_ID_BYTES),
-				 errhint("Check that the namespace was not mixed up with another value.")));
 
 	if (method_is_fail(method))
 	{
@@ -486,7 +489,6 @@ tc_probe_request_encode(const char *namespace_name, size_t *len)
 	Temporal__RecordActivityTaskHeartbeatByIdRequest m =
 		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
 
-	m.namespace_ = to_utf8("namespace", unconstify(char *, namespace_name),
-						   strlen(namespace_name));
+	m.namespace_ = unconstify(char *, tc_namespace_to_utf8(namespace_name));
 	return pack(&m.base, len);
 }

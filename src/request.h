@@ -35,7 +35,6 @@ typedef enum RequestMethod
  */
 typedef struct RequestTarget
 {
-	char	   *namespace_name;
 	char	   *workflow_id;	/* NULL for a standalone activity */
 	char	   *run_id;
 	char	   *activity_id;
@@ -73,13 +72,19 @@ typedef struct RequestArgs
 extern void tc_request_check(RequestMethod method, const RequestArgs *args);
 
 /*
- * Encode a request whose arguments have been checked, without the identity.
- * namespace_name is in the database's encoding.  Raises an error where a text
- * cannot be UTF-8 or something exceeds Temporal's limits.  The length goes to
- * *len.  palloc'd.
+ * A namespace, given in the database's encoding, in UTF-8: the string itself,
+ * or palloc'd.  Raises an error where it cannot be UTF-8 or exceeds Temporal's
+ * limit, TC_NAMESPACE_MAX bytes.
+ */
+#define TC_NAMESPACE_MAX 1000
+extern const char *tc_namespace_to_utf8(const char *namespace_name);
+
+/*
+ * Encode a request whose arguments have been checked, without namespace and
+ * identity.  Raises an error where a text cannot be UTF-8 or something exceeds
+ * Temporal's limits.  The length goes to *len.  palloc'd.
  */
 extern uint8 *tc_request_encode(RequestMethod method, const RequestArgs *args,
-								const char *namespace_name,
 								FullTransactionId xid, int64 id, size_t *len);
 
 /* "/temporal.api.workflowservice.v1.WorkflowService/..." of a method. */
@@ -119,9 +124,16 @@ extern bool tc_request_may_be_retried(RequestMethod method, const uint8 *request
  * order).  Returns the length; buf has room for TC_IDENTITY_FIELD_MAX bytes.
  */
 #define TC_IDENTITY_MAX 256
-#define TC_IDENTITY_FIELD_MAX (TC_IDENTITY_MAX + 3)
+#define TC_IDENTITY_FIELD_MAX (TC_IDENTITY_MAX + TC_FIELD_OVERHEAD)
 extern size_t tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id,
 								uint8 *buf);
+
+/*
+ * The same for the namespace.  buf has room for TC_FIELD_OVERHEAD bytes more
+ * than it has.
+ */
+#define TC_FIELD_OVERHEAD 3
+extern size_t tc_namespace_field(RequestMethod method, const char *namespace_utf8, uint8 *buf);
 
 /* The identity itself, zero-terminated, in a buffer of TC_IDENTITY_MAX bytes. */
 extern void tc_request_identity(FullTransactionId xid, int64 id, char *buf);

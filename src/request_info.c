@@ -172,20 +172,35 @@ tc_request_identity(FullTransactionId xid, int64 id, char *buf)
 	buf[build_identity(xid, id, buf)] = '\0';
 }
 
-size_t
-tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *buf)
+/* A field of at most 16,383 bytes; returns its length with tag and length. */
+static size_t
+put_field(int number, const char *string, size_t len, uint8 *buf)
 {
-	int			number = tc_method_by_id(method) ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY;
 	uint8	   *next = buf;
-	char		identity[TC_IDENTITY_MAX];
-	size_t		len = build_identity(xid, id, identity);
 
 	*next++ = (uint8) (number << 3 | PROTO_BYTES);
 	if (len > 0x7F)
 		*next++ = (uint8) (len | 0x80);
 	*next++ = (uint8) (len > 0x7F ? len >> 7 : len);
-	memcpy(next, identity, len);
+	memcpy(next, string, len);
 	return next + len - buf;
+}
+
+size_t
+tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *buf)
+{
+	char		identity[TC_IDENTITY_MAX];
+	size_t		len = build_identity(xid, id, identity);
+
+	return put_field(tc_method_by_id(method) ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY,
+					 identity, len, buf);
+}
+
+size_t
+tc_namespace_field(RequestMethod method, const char *namespace_utf8, uint8 *buf)
+{
+	return put_field(tc_method_by_id(method) ? ID_FORM_NAMESPACE : TOKEN_FORM_NAMESPACE,
+					 namespace_utf8, strlen(namespace_utf8), buf);
 }
 
 /* Is it "postgresql:<anything>/<suffix>"? */
@@ -246,7 +261,6 @@ tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 	bool		by_id = tc_method_by_id(method);
 	ProtoReader reader;
 	ProtoField	field;
-	ProtoSpan	namespace_name = {NULL, 0};
 	ProtoSpan	token = {NULL, 0};
 	TaskToken	ids;
 	char	   *next;
@@ -262,9 +276,6 @@ tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 		{
 			switch (field.number)
 			{
-				case ID_FORM_NAMESPACE:
-					namespace_name = field.span;
-					break;
 				case ID_FORM_WORKFLOW_ID:
 					ids.workflow_id = field.span;
 					break;
@@ -278,8 +289,6 @@ tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 		}
 		else if (field.number == TOKEN_FORM_TASK_TOKEN)
 			token = field.span;
-		else if (field.number == TOKEN_FORM_NAMESPACE)
-			namespace_name = field.span;
 	}
 	if (reader.malformed)
 		return false;
@@ -288,9 +297,7 @@ tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
 		memset(&ids, 0, sizeof(ids));
 
 	/* one allocation for all strings: this is done for each request sent */
-	next = palloc(namespace_name.len + ids.workflow_id.len +
-				  ids.run_id.len + ids.activity_id.len + 4);
-	target->namespace_name = copy_span(namespace_name, &next);
+	next = palloc(ids.workflow_id.len + ids.run_id.len + ids.activity_id.len + 3);
 	target->workflow_id = copy_span(ids.workflow_id, &next);
 	target->run_id = copy_span(ids.run_id, &next);
 	target->activity_id = copy_span(ids.activity_id, &next);

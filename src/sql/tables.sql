@@ -68,7 +68,7 @@ COMMENT ON COLUMN temporal.outbox.requested_at IS 'when the request was made';
 COMMENT ON COLUMN temporal.outbox.queue IS 'number of its queue';
 COMMENT ON COLUMN temporal.outbox.method IS 'which of Temporal''s methods is called';
 COMMENT ON COLUMN temporal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
-COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without the identity';
+COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without namespace and identity';
 COMMENT ON COLUMN temporal.outbox.attempts IS 'attempts that went wrong';
 COMMENT ON COLUMN temporal.outbox.next_attempt_at IS 'when it is tried again';
 COMMENT ON COLUMN temporal.outbox.error_code IS 'gRPC status, or our word, of the last attempt that went wrong';

@@ -13,7 +13,7 @@ use Test::More;
 
 # Nothing here may depend on the safety poll.
 my $node = new_cluster('main', settings => 'temporal_complete.safety_poll_interval = 1h');
-my $temporal = start_temporal('main', arguments => [ '-namespace', 'default', '-namespace', 'second' ]);
+my $temporal = start_temporal('main', arguments => [ '-namespace', 'default', '-namespace', 'second', '-namespace', 'größe' ]);
 my $locked = start_temporal('locked', arguments => [ '-api-key', 'good-key' ]);
 my $stub_port = PostgreSQL::Test::Cluster::get_free_port();
 start_stub($stub_port);
@@ -167,6 +167,17 @@ ok_waits($left_behind, 'CONNECTION_FAILED', 'nobody listens: the request waits')
 $node->safe_psql('postgres', 'DROP ROLE third');
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
 ok_sent($left_behind, 'the request of a role that is gone is sent');
+
+# A namespace whose name is converted: the server knows it
+$node->safe_psql('postgres', q(CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'));
+$node->safe_psql('latin1', "CREATE EXTENSION temporal_complete; CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete"
+	  . " OPTIONS (address '@{[$temporal->address]}')");
+is($node->safe_psql('latin1', <<"EOS"), 'größe rejected NOT_FOUND', 'a namespace that is not ASCII');
+SET client_encoding = 'UTF8';
+SELECT temporal.complete_activity_by_id('none', 'a', namespace => 'größe') AS id \\gset
+SELECT namespace || ' ' || state || ' ' || error_code
+  FROM temporal.wait_for_request(:id, '$PostgreSQL::Test::Utils::timeout_default s');
+EOS
 
 # Rows that are no requests
 $node->safe_psql('postgres', <<'EOS');
