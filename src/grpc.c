@@ -9,8 +9,7 @@
  * nothing of nghttp2 or libcurl on the stack, so they can start calls or
  * destroy the channel.
  *
- * Success is HTTP 200 and grpc-status 0 and a message; whatever is missing is
- * never taken for success.  Nothing here retries.
+ * What an answer says is judged by grpc_answer.c.  Nothing here retries.
  *
  * Source: grpc/grpc doc/PROTOCOL-HTTP2.md.
  *
@@ -20,7 +19,7 @@
 
 #include "channel_support.h"
 #include "event_loop.h"
-#include "grpc.h"
+#include "grpc_answer.h"
 #include "grpc_headers.h"
 #include "grpc_reply.h"
 #include "http2.h"
@@ -44,15 +43,6 @@
 /* Lists of calls by timeout; more timeouts than this share lists */
 #define DEADLINE_LISTS 8
 
-/* A gRPC message has a prefix: a flag for compression, and its length. */
-#define PREFIX_SIZE 5
-
-/* Replies of most calls fit into this, prefix included */
-#define SMALL_REPLY 128
-
-#define MAX_MESSAGE 4096
-#define MAX_DETAIL_TYPE 128
-
 /* A session, and what the channel knows of it */
 typedef struct Link
 {
@@ -72,20 +62,9 @@ typedef struct Rpc
 	Link	   *link;
 	Call		call;
 	int64		deadline;
-	uint8		prefix[PREFIX_SIZE];
-
-	/* The answer */
-	int			http_status;
-	bool		is_grpc;
-	int			grpc_status;	/* -1 = none yet */
-	uint8	   *reply;			/* with prefix */
-	size_t		reply_len;
-	size_t		reply_size;
-	const char *reply_problem;	/* why it is not taken, or NULL */
-	uint8		small[SMALL_REPLY];
-	char	   *message;		/* malloc'd, or NULL */
-	char		detail_type[MAX_DETAIL_TYPE];
-	CallFate	fate;
+	uint8		prefix[GRPC_PREFIX_SIZE];
+	GrpcAnswer	answer;
+	CallFate	fate;			/* once finished */
 } Rpc;
 
 typedef struct DeadlineList
@@ -105,7 +84,7 @@ struct Channel
 	dlist_head	links;			/* all of them */
 	dlist_head	finished;		/* calls whose callbacks are to be run */
 	Rpc		   *unused;			/* chained by link, for reuse */
-	size_t		reply_bytes;	/* held for replies, but for small ones */
+	size_t		reply_bytes;	/* held by the answers of all calls */
 
 	DeadlineList deadlines[DEADLINE_LISTS];
 	LoopTimer	deadline_timer;
@@ -132,7 +111,6 @@ static void watch_deadline(Channel *channel, Rpc *rpc);
 static void set_deadline_timer(Channel *channel);
 static Rpc *new_rpc(Channel *channel);
 static void recycle_rpc(Channel *channel, Rpc *rpc);
-static void set_message(Rpc *rpc, const char *fmt,...) pg_attribute_printf(2, 3);
 static void finish(Channel *channel, Rpc *rpc, CallFate fate);
 static void run_finished(Channel *channel);
 static void rpc_header(Http2Stream *stream, const char *name, size_t name_len,
@@ -140,7 +118,6 @@ static void rpc_header(Http2Stream *stream, const char *name, size_t name_len,
 static bool rpc_data(Http2Stream *stream, const uint8 *data, size_t len);
 static void rpc_over(Http2Stream *stream, Http2End end, uint32 error_code,
 					 const ChannelError *why);
-static void judge_answer(Rpc *rpc);
 
 static const Http2Events http2_events = {rpc_header, rpc_data, rpc_over, link_changed};
 
@@ -223,7 +200,7 @@ tc_channel_call(Channel *channel, const Call *call)
 	rpc->prefix[3] = (uint8) (len >> 8);
 	rpc->prefix[4] = (uint8) len;
 	rpc->stream.body[0].data = rpc->prefix;
-	rpc->stream.body[0].len = PREFIX_SIZE;
+	rpc->stream.body[0].len = GRPC_PREFIX_SIZE;
 	rpc->stream.body[1].data = call->message;
 	rpc->stream.body[1].len = call->message_len;
 	rpc->stream.body[2].data = call->suffix;
@@ -233,7 +210,7 @@ tc_channel_call(Channel *channel, const Call *call)
 	watch_deadline(channel, rpc);
 	if (!tc_http2_submit(link->session, &rpc->stream, headers, nheaders))
 	{
-		set_message(rpc, "call could not be started");
+		tc_grpc_answer_say(&rpc->answer, "call could not be started");
 		finish(channel, rpc, CALL_NOT_PROCESSED);
 		tc_timer_set(&channel->later, 0, on_later, channel);
 	}
@@ -553,8 +530,8 @@ on_deadline(void *arg)
 			if (rpc->deadline > now)
 				break;
 			never = tc_http2_cancel(rpc->link->session, &rpc->stream);
-			set_message(rpc, never ? "the request could not be sent within %d ms"
-						: "no answer within %d ms", rpc->call.timeout_ms);
+			tc_grpc_answer_say(&rpc->answer, never ? "the request could not be sent within %d ms"
+							   : "no answer within %d ms", rpc->call.timeout_ms);
 			finish(channel, rpc, never ? CALL_NOT_PROCESSED : CALL_AMBIGUOUS);
 		}
 	}
@@ -588,45 +565,16 @@ new_rpc(Channel *channel)
 		rpc = malloc(sizeof(Rpc));
 	if (rpc == NULL)
 		return NULL;
-	rpc->http_status = 0;
-	rpc->is_grpc = false;
-	rpc->grpc_status = -1;
-	rpc->reply = rpc->small;
-	rpc->reply_len = 0;
-	rpc->reply_size = SMALL_REPLY;
-	rpc->reply_problem = NULL;
-	rpc->message = NULL;
-	rpc->detail_type[0] = '\0';
+	tc_grpc_answer_init(&rpc->answer);
 	return rpc;
 }
 
 static void
 recycle_rpc(Channel *channel, Rpc *rpc)
 {
-	if (rpc->reply != rpc->small)
-	{
-		channel->reply_bytes -= rpc->reply_size;
-		free(rpc->reply);
-	}
-	free(rpc->message);
+	tc_grpc_answer_free(&rpc->answer, &channel->reply_bytes);
 	rpc->link = (Link *) channel->unused;
 	channel->unused = rpc;
-}
-
-/*
- * Set the message of a call's result; without memory there is none.
- */
-static void
-set_message(Rpc *rpc, const char *fmt,...)
-{
-	char		buf[512];
-	va_list		args;
-
-	va_start(args, fmt);
-	vsnprintf(buf, sizeof(buf), fmt, args);
-	va_end(args);
-	free(rpc->message);
-	rpc->message = strdup(buf);
 }
 
 /*
@@ -648,98 +596,25 @@ run_finished(Channel *channel)
 		Rpc		   *rpc = dlist_container(Rpc, node, dlist_pop_head_node(&channel->finished));
 		CallResult	result;
 
-		result.fate = rpc->fate;
-		result.grpc_status = rpc->fate == CALL_ANSWERED ? rpc->grpc_status : 0;
-		result.message = rpc->message ? rpc->message : "";
-		result.detail_type = rpc->detail_type;
-		result.reply = rpc->reply + PREFIX_SIZE;	/* not NULL, even if it is empty */
-		result.reply_len = rpc->reply_len > PREFIX_SIZE ? rpc->reply_len - PREFIX_SIZE : 0;
+		tc_grpc_answer_result(&rpc->answer, rpc->fate, &result);
 		rpc->call.done(rpc->call.arg, &result);
 		recycle_rpc(channel, rpc);
 	}
 }
 
-/*
- * A header or trailer of an answer.
- */
 static void
 rpc_header(Http2Stream *stream, const char *name, size_t name_len, const char *value,
 		   size_t value_len)
 {
-	Rpc		   *rpc = (Rpc *) stream;
-
-#define IS(header) (name_len == sizeof(header) - 1 && memcmp(name, header, sizeof(header) - 1) == 0)
-
-	if (IS("grpc-status"))
-	{
-		/* Of several, an OK is the last to be believed. */
-		if (rpc->grpc_status <= GRPC_STATUS_OK)
-			rpc->grpc_status = tc_grpc_status(value, value_len);
-	}
-	else if (IS(":status"))
-	{
-		rpc->grpc_status = -1;	/* what an interim answer said */
-		rpc->http_status = 0;
-		for (size_t i = 0; i < value_len && i < 3; i++)
-			rpc->http_status = rpc->http_status * 10 + (value[i] - '0');
-	}
-	else if (IS("content-type"))
-		rpc->is_grpc = tc_grpc_content_type(value, value_len);
-	else if (IS("grpc-message") && value_len > 0)
-	{
-		size_t		size = Min(value_len, MAX_MESSAGE) + 1;
-
-		free(rpc->message);
-		rpc->message = malloc(size);
-		if (rpc->message != NULL)
-			tc_grpc_message(value, value_len, rpc->message, size);
-	}
-	else if (IS("grpc-status-details-bin"))
-		tc_grpc_detail_type(value, value_len, rpc->detail_type, sizeof(rpc->detail_type));
-#undef IS
+	tc_grpc_answer_header(&((Rpc *) stream)->answer, name, name_len, value, value_len);
 }
 
-/*
- * A piece of an answer's body; false = enough of it.
- */
 static bool
 rpc_data(Http2Stream *stream, const uint8 *data, size_t len)
 {
 	Rpc		   *rpc = (Rpc *) stream;
-	Channel    *channel = rpc->link->channel;
-	size_t		needed = rpc->reply_len + len;
 
-	/* A status comes with the end: what came before the message was none. */
-	rpc->grpc_status = -1;
-
-	/* The page of a proxy is of no interest. */
-	if (!rpc->is_grpc)
-		return true;
-
-	if (needed > rpc->reply_size)
-	{
-		bool		is_small = rpc->reply == rpc->small;
-		size_t		held = is_small ? 0 : rpc->reply_size;
-		size_t		size = Min(Max(needed, 2 * rpc->reply_size), TC_MAX_REPLY + PREFIX_SIZE);
-		uint8	   *grown = NULL;
-
-		if (needed > TC_MAX_REPLY + PREFIX_SIZE)
-			rpc->reply_problem = "the reply is too large";
-		else if (channel->reply_bytes - held + size > TC_MAX_REPLIES)
-			rpc->reply_problem = "the replies to all calls in flight are too large";
-		else if ((grown = realloc(is_small ? NULL : rpc->reply, size)) == NULL)
-			rpc->reply_problem = "out of memory for the reply";
-		if (grown == NULL)
-			return false;
-		if (is_small)
-			memcpy(grown, rpc->small, rpc->reply_len);
-		channel->reply_bytes += size - held;
-		rpc->reply = grown;
-		rpc->reply_size = size;
-	}
-	memcpy(rpc->reply + rpc->reply_len, data, len);
-	rpc->reply_len = needed;
-	return true;
+	return tc_grpc_answer_data(&rpc->answer, data, len, &rpc->link->channel->reply_bytes);
 }
 
 static void
@@ -753,72 +628,28 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code, const ChannelErro
 	{
 		case HTTP2_ANSWERED:
 			rpc->link->answered = true;
-			judge_answer(rpc);
-			fate = rpc->fate;
+			fate = tc_grpc_answer_judge(&rpc->answer);
 			break;
 		case HTTP2_NOT_PROCESSED:
 			if (why != NULL)
-				set_message(rpc, "not processed: %s", why->message);
+				tc_grpc_answer_say(&rpc->answer, "not processed: %s", why->message);
 			else
-				set_message(rpc, "the request was not processed by the server");
+				tc_grpc_answer_say(&rpc->answer, "the request was not processed by the server");
 			fate = CALL_NOT_PROCESSED;
 			break;
 		case HTTP2_RESET:
-			if (rpc->reply_problem != NULL)
-				set_message(rpc, "%s", rpc->reply_problem);
+			if (rpc->answer.reply_problem != NULL)
+				tc_grpc_answer_say(&rpc->answer, "%s", rpc->answer.reply_problem);
 			else
-				set_message(rpc, "the call was reset: %s", nghttp2_http2_strerror(error_code));
+				tc_grpc_answer_say(&rpc->answer, "the call was reset: %s",
+								   nghttp2_http2_strerror(error_code));
 			break;
 		case HTTP2_CONNECTION_LOST:
 			if (why != NULL)
-				set_message(rpc, "no answer: %s", why->message);
+				tc_grpc_answer_say(&rpc->answer, "no answer: %s", why->message);
 			else
-				set_message(rpc, "no answer before the connection was closed");
+				tc_grpc_answer_say(&rpc->answer, "no answer before the connection was closed");
 			break;
 	}
 	finish(channel, rpc, fate);
-}
-
-/*
- * The whole answer is there: what does it say?
- */
-static void
-judge_answer(Rpc *rpc)
-{
-	uint32		len;
-
-	rpc->fate = CALL_ANSWERED;
-	if (rpc->http_status != 200 || !rpc->is_grpc)
-	{
-		if (rpc->grpc_status > 0)
-			return;
-		rpc->grpc_status = tc_grpc_status_of_http(rpc->http_status);
-		set_message(rpc, rpc->http_status == 200 ? "the answer is not a gRPC message (HTTP %d)"
-					: "HTTP status %d without a gRPC status", rpc->http_status);
-		rpc->reply_len = 0;
-		return;
-	}
-	if (rpc->grpc_status > 0)
-	{
-		rpc->reply_len = 0;
-		return;
-	}
-	if (rpc->grpc_status < 0)
-	{
-		rpc->fate = CALL_AMBIGUOUS;
-		rpc->reply_len = 0;
-		set_message(rpc, "the answer has no gRPC status");
-		return;
-	}
-
-	/* Exactly one message, not compressed, for we do not offer to take it so */
-	len = rpc->reply_len < PREFIX_SIZE ? 0 :
-		(uint32) rpc->reply[1] << 24 | (uint32) rpc->reply[2] << 16 |
-		(uint32) rpc->reply[3] << 8 | rpc->reply[4];
-	if (rpc->reply_len < PREFIX_SIZE || rpc->reply[0] != 0 || len != rpc->reply_len - PREFIX_SIZE)
-	{
-		rpc->fate = CALL_AMBIGUOUS;
-		rpc->reply_len = 0;
-		set_message(rpc, "the answer is OK, but holds no single gRPC message");
-	}
 }

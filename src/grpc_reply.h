@@ -19,6 +19,9 @@
 #define GRPC_STATUS_UNAVAILABLE 14
 #define GRPC_STATUS_UNAUTHENTICATED 16
 
+/* Each message has a prefix: a flag for compression, and its length. */
+#define GRPC_PREFIX_SIZE 5
+
 /* Room for the header grpc-timeout */
 #define GRPC_TIMEOUT_SIZE 12
 

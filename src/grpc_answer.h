@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * grpc_answer.h
+ *	  The answer to a gRPC call: gathered as it comes in, then judged.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_GRPC_ANSWER_H
+#define TC_GRPC_ANSWER_H
+
+#include "transport.h"
+
+/* Largest reply that is taken; one that is larger is given up. */
+#define TC_MAX_REPLY (8 * 1024 * 1024)
+
+/*
+ * Memory for the replies of all calls in flight on a channel, but for the
+ * small ones.  With thousands of calls, a server could fill any memory with
+ * replies that are within the limit each.
+ */
+#define TC_MAX_REPLIES (64 * 1024 * 1024)
+
+/* Replies of most calls fit into this, prefix included */
+#define GRPC_SMALL_REPLY 128
+
+#define GRPC_MAX_DETAIL_TYPE 128
+
+/* Embedded in its owner; private to grpc_answer.c, but for reply_problem. */
+typedef struct GrpcAnswer
+{
+	int			http_status;
+	bool		is_grpc;
+	int			grpc_status;	/* -1 = none yet */
+	uint8	   *reply;			/* with prefix */
+	size_t		reply_len;
+	size_t		reply_size;
+	const char *reply_problem;	/* why it is not taken, or NULL */
+	uint8		small[GRPC_SMALL_REPLY];
+	char	   *message;		/* malloc'd, or NULL */
+	char		detail_type[GRPC_MAX_DETAIL_TYPE];
+} GrpcAnswer;
+
+extern void tc_grpc_answer_init(GrpcAnswer *answer);
+
+/* *held is the memory for the replies of a channel, but for the small ones. */
+extern void tc_grpc_answer_free(GrpcAnswer *answer, size_t *held);
+
+/* A header or trailer. */
+extern void tc_grpc_answer_header(GrpcAnswer *answer, const char *name, size_t name_len,
+								  const char *value, size_t value_len);
+
+/* A piece of the body; false = enough of it, reply_problem says why. */
+extern bool tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t len, size_t *held);
+
+/* The whole answer is there: what does it say? */
+extern CallFate tc_grpc_answer_judge(GrpcAnswer *answer);
+
+/* Set the message to our words; without memory there is none. */
+extern void tc_grpc_answer_say(GrpcAnswer *answer, const char *fmt,...) pg_attribute_printf(2, 3);
+
+/* The result of a call with that fate; valid as long as the answer. */
+extern void tc_grpc_answer_result(const GrpcAnswer *answer, CallFate fate, CallResult *result);
+
+#endif							/* TC_GRPC_ANSWER_H */
