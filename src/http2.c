@@ -98,6 +98,7 @@ static void on_keepalive(void *arg);
 static void tell(Http2Session *session);
 static void tell_later(Http2Session *session);
 static void read_input(Http2Session *session);
+static void feed_nghttp2(Http2Session *session, const uint8 *data, size_t len);
 static bool is_http2(Http2Session *session, const uint8 *data, size_t len);
 static void fill_output(Http2Session *session);
 static bool send_output(Http2Session *session);
@@ -278,24 +279,6 @@ tc_http2_flush(Http2Session *session)
 		tell_later(session);
 }
 
-void
-tc_http2_feed(Http2Session *session, const uint8 *data, size_t len)
-{
-	ssize_t		n;
-
-	if (session->first_bytes)
-	{
-		session->first_bytes = false;
-		if (!is_http2(session, data, len))
-			return;
-	}
-	n = nghttp2_session_mem_recv(session->ng, data, len);
-	if (n < 0)
-		lose_by_fault(session, (int) n);
-	else
-		check_finished(session);
-}
-
 /*
  * Make nghttp2's session, and queue our SETTINGS.
  */
@@ -459,7 +442,7 @@ read_input(Http2Session *session)
 		if (n < 0)
 			lose_connection(session);
 		else if (n > 0)
-			tc_http2_feed(session, input, n);
+			feed_nghttp2(session, input, n);
 		if (n == 0 && session->broken)
 			lose_connection(session);
 		if (n <= 0 || session->lost)
@@ -471,6 +454,24 @@ read_input(Http2Session *session)
 	}
 	session->read_more = true;
 	tell_later(session);
+}
+
+static void
+feed_nghttp2(Http2Session *session, const uint8 *data, size_t len)
+{
+	ssize_t		n;
+
+	if (session->first_bytes)
+	{
+		session->first_bytes = false;
+		if (!is_http2(session, data, len))
+			return;
+	}
+	n = nghttp2_session_mem_recv(session->ng, data, len);
+	if (n < 0)
+		lose_by_fault(session, (int) n);
+	else
+		check_finished(session);
 }
 
 /*

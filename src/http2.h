@@ -109,7 +109,4 @@ extern bool tc_http2_cancel(Http2Session *session, Http2Stream *stream);
 /* Send what is to be sent, as far as possible; the rest follows by itself. */
 extern void tc_http2_flush(Http2Session *session);
 
-/* Bytes from the server; called by the session itself, and by tests. */
-extern void tc_http2_feed(Http2Session *session, const uint8 *data, size_t len);
-
 #endif							/* TC_HTTP2_H */
