@@ -180,7 +180,7 @@ tc_channel_call(Channel *channel, const Call *call)
 	const nghttp2_nv *headers;
 	int			nheaders;
 	char		timeout[GRPC_TIMEOUT_SIZE];
-	uint32		len = (uint32) (call->message_len + call->suffix_len);
+	uint32		len = (uint32) call->message_len;
 
 	if (channel->state == CHANNEL_READY)
 		rpc = new_rpc(channel);
@@ -203,8 +203,6 @@ tc_channel_call(Channel *channel, const Call *call)
 	rpc->stream.body[0].len = GRPC_PREFIX_SIZE;
 	rpc->stream.body[1].data = call->message;
 	rpc->stream.body[1].len = call->message_len;
-	rpc->stream.body[2].data = call->suffix;
-	rpc->stream.body[2].len = call->suffix_len;
 
 	nheaders = tc_grpc_headers_of_call(link->headers, call, timeout, &headers);
 	watch_deadline(channel, rpc);

@@ -30,7 +30,7 @@ typedef struct Http2Piece
 	size_t		len;
 } Http2Piece;
 
-#define HTTP2_PIECES 3
+#define HTTP2_PIECES 2
 
 /*
  * A request.  Embedded in its owner, who fills in the pieces and keeps them

@@ -49,10 +49,8 @@ typedef struct Call
 	const char *path;			/* :path, for instance
 								 * /temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo */
 	const char *namespace_name; /* for the header temporal-namespace, or NULL */
-	const uint8 *message;		/* encoded request ... */
+	const uint8 *message;		/* encoded request */
 	size_t		message_len;
-	const uint8 *suffix;		/* ... and bytes appended to it, or NULL */
-	size_t		suffix_len;
 	int			timeout_ms;		/* grpc-timeout, and our own deadline */
 	CallDone	done;
 	void	   *arg;

@@ -560,8 +560,6 @@ make_call(void)
 		.namespace_name = size & 1 ? "default" : NULL,
 		.message = message,
 		.message_len = (size >> 1) * (size & 0x40 ? 1000 : 1),
-		.suffix = message,
-		.suffix_len = size & 7,
 		.timeout_ms = 1 + 100 * (next_byte() % 12),
 		.done = call_done,
 	};
