@@ -13,9 +13,16 @@ from .process import Stub, cpu_seconds, wait_for
 RESULT = '{"approved": true, "by": "somebody", "amount": 12345.67, "note": "as long as people write notes"}'
 
 # The encoded task token of an activity of a workflow, as long as real ones
-TASK_TOKEN = bytes.fromhex(
-    "0a24" + b"32049b68-7872-4094-8e63-d0dd59896a83".hex() + "120d" + b"order-1234567".hex() +
-    "1a24" + b"0190a3c2-7c1e-7b52-9d4f-1f6a2b3c4d5e".hex() + "2005" + "2801" + "3201" + b"5".hex())
+_BEFORE = "0a24" + b"32049b68-7872-4094-8e63-d0dd59896a83".hex() + "120d"
+_AFTER = "1a24" + b"0190a3c2-7c1e-7b52-9d4f-1f6a2b3c4d5e".hex() + "2005" + "2801" + "3201" + b"5".hex()
+TASK_TOKEN = bytes.fromhex(_BEFORE + b"order-1234567".hex() + _AFTER)
+
+# The arguments of a completion; in a script of pgbench, of a different activity each time: what is about one is
+# sent one after the other
+ARGUMENTS = rf"'\x{TASK_TOKEN.hex()}', '{RESULT}'"
+SCRIPT_ARGUMENTS = (rf"'\x{_BEFORE}'::bytea || convert_to('order-' || (:i)::text, 'UTF8') || '\x{_AFTER}'::bytea, "
+                    f"'{RESULT}'")
+SCRIPT_BEGIN = r"\set i random(1000000, 9999999)"
 
 
 class Bench:

@@ -7,7 +7,7 @@ import os
 import subprocess
 
 from harness.process import cpu_seconds
-from harness.bench import RESULT, TASK_TOKEN
+from harness.bench import ARGUMENTS, SCRIPT_ARGUMENTS, SCRIPT_BEGIN
 
 TABLES = f"""
 CREATE TABLE plain_outbox (
@@ -34,14 +34,12 @@ END $$;
 CREATE TRIGGER done AFTER INSERT ON work_plain FOR EACH ROW EXECUTE FUNCTION work_plain();
 """
 
-ROW = rf"'\x{TASK_TOKEN.hex()}', '{RESULT}'"
-
 
 def pgbench(bench, table, clients, transactions):
     """CPU microseconds of PostgreSQL, all its processes, for a transaction that inserts a row into the table."""
     script = os.path.join(bench.work, f"{table}.sql")
     with open(script, "w", encoding="utf-8") as file:
-        file.write(f"INSERT INTO {table} VALUES ({ROW});\n")
+        file.write(f"INSERT INTO {table} VALUES ({ARGUMENTS});\n")
     cpu = bench.cluster.cpu_seconds()
     subprocess.run([bench.cluster.program("pgbench"), "-n", "-f", script, "-M", "prepared", "-c", str(clients),
                     "-j", "1", "-t", str(transactions // clients)],
@@ -69,8 +67,8 @@ def measure(bench):
     count = bench.pick(20_000, 100_000)
     ours, plain = [], []
     for _ in range(rounds + 1):
-        ours.append(loop(session, f"PERFORM temporal.complete_activity({ROW})", count))
-        plain.append(loop(session, f"INSERT INTO plain_outbox (task_token, result) VALUES ({ROW})", count))
+        ours.append(loop(session, f"PERFORM temporal.complete_activity({ARGUMENTS})", count))
+        plain.append(loop(session, f"INSERT INTO plain_outbox (task_token, result) VALUES ({ARGUMENTS})", count))
         clear(session)
     bench.add("enqueue", f"CPU, in a loop of PL/pgSQL, {count:,} in one transaction", "us", ours, plain, "INSERT")
 
@@ -97,14 +95,14 @@ def measure_wal(bench):
     """WAL of a completion from its request to its outcome, each in a transaction of its own, nothing else running."""
     session = bench.sql
     cluster = bench.cluster
-    transactions = bench.pick(5_000, 20_000)
+    transactions = 20_000
     cluster.reload(session, autovacuum="off", full_page_writes="off")
     ours, plain, ours_request = [], [], []
     for _ in range(bench.pick(1, 3)):
         clear(session)
         session.run("TRUNCATE temporal.delivery")
         begin = session.value("SELECT pg_current_wal_insert_lsn()")
-        call = script(bench, "ours", f"SELECT temporal.complete_activity({ROW});")
+        call = script(bench, "ours", f"SELECT temporal.complete_activity({SCRIPT_ARGUMENTS});")
         run_script(bench, call, transactions)
         ours_request.append(float(session.value(f"SELECT pg_current_wal_insert_lsn() - '{begin}'")) / transactions)
         begin = session.value("SELECT pg_current_wal_insert_lsn()")
@@ -114,7 +112,7 @@ def measure_wal(bench):
         session.run("ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:9')")
 
         begin = session.value("SELECT pg_current_wal_insert_lsn()")
-        run_script(bench, script(bench, "plain", f"INSERT INTO plain_outbox (task_token, result) VALUES ({ROW});"),
+        run_script(bench, script(bench, "plain", f"INSERT INTO plain_outbox (task_token, result) VALUES ({SCRIPT_ARGUMENTS});"),
                    transactions)
         # a relay that deletes what it has sent, a thousand rows at once
         session.run("""DO $$ BEGIN
@@ -131,10 +129,11 @@ def measure_wal(bench):
     bench.add("enqueue", "of that: the request", "bytes", ours_request)
 
 
-def script(bench, name, text):
+def script(bench, name, statement):
+    """A script of pgbench that makes one request, for an activity of its own."""
     path = os.path.join(bench.work, f"{name}.sql")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        file.write(f"{SCRIPT_BEGIN}\n{statement}\n")
     return path
 
 

@@ -4,7 +4,8 @@ import subprocess
 import time
 
 from harness.process import cpu_seconds, status, wait_for
-from sections.enqueue import ROW, script
+from harness.bench import SCRIPT_ARGUMENTS
+from sections.enqueue import script
 
 
 def backlogs(bench):
@@ -28,7 +29,7 @@ def traffic(bench, seconds, rate, backlog):
     worker = bench.cluster.worker(bench.sql)
     answered = bench.stub.counts()["answered"]
     cpu = cpu_seconds(worker)
-    path = script(bench, "traffic", f"SELECT temporal.complete_activity({ROW});")
+    path = script(bench, "traffic", f"SELECT temporal.complete_activity({SCRIPT_ARGUMENTS});")
     subprocess.run([bench.cluster.program("pgbench"), "-n", "-f", path, "-M", "prepared", "-c", "4", "-j", "1", "-R",
                     str(rate), "-T", str(seconds)], env=bench.cluster.environment(), capture_output=True, check=True)
     bench.await_empty(bench.sql)
@@ -39,8 +40,8 @@ def traffic(bench, seconds, rate, backlog):
 
 def snapshot(bench):
     """The same traffic while somebody holds a snapshot from before it, so that nothing can be vacuumed."""
-    seconds = bench.pick(5, 20, 600)
-    rounds = bench.pick(1, 2, 1)
+    seconds = bench.pick(5, 10, 600)
+    rounds = bench.pick(1, 4, 1)
     backlog = bench.pick(50_000, 200_000)
     free, held = [], []
     for _ in range(rounds):

@@ -45,6 +45,9 @@ def backlog(bench):
     count = bench.pick(200_000, 1_000_000)
     session = bench.sql
     session.run("ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:9')")
+    # a worker of which nothing else was asked
+    former = bench.cluster.worker(session)
+    session.run(f"SELECT pg_terminate_backend({former}, 60000)")
     worker = bench.cluster.worker(session)
     session.run("BEGIN")
     bench.enqueue(session, count)
