@@ -37,11 +37,20 @@
 /* As in the install script */
 #define PAGES_PER_RANGE 16
 
-/* So many ranges are summarized at once: with others' indexes thousands may be missing */
+/* So many ranges are summarized at once: a new worker begins with the first one */
 #define SUMMARIZED_AT_ONCE 64
 
 /* Come back after that long when a segment could not be summarized */
 #define SUMMARY_RETRY_MS 1000
+
+/* The segment as the worker knows it; -1 before the first look */
+static int	filled_segment = -1;
+
+/* Ranges of pages of the segment that is being filled */
+static Oid	growing_segment = InvalidOid;
+static BlockNumber full_ranges = 0;
+static BlockNumber summarized_ranges = 0;
+static int64 summarize_not_before = 0;	/* monotonic ms */
 
 static void
 current_segment(int *segment, TimestampTz *since)
@@ -59,9 +68,6 @@ current_segment(int *segment, TimestampTz *since)
 	*segment = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	*since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 }
-
-/* The segment as the worker knows it; -1 before the first look */
-static int	filled_segment = -1;
 
 int
 tc_delivery_segment(void)
@@ -124,12 +130,6 @@ tc_delivery_rotate(void)
 	filled_segment = segment;
 	return due;
 }
-
-/* Ranges of pages of the segment that is being filled */
-static Oid	growing_segment = InvalidOid;
-static BlockNumber full_ranges = 0;
-static BlockNumber summarized_ranges = 0;
-static int64 summarize_not_before = 0;	/* monotonic ms */
 
 bool
 tc_delivery_has_grown(Relation segment)

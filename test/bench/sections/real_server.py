@@ -13,12 +13,12 @@ def begin(bench):
 
 def measure(bench):
     begin(bench)
-    count = bench.pick(200, 700)
+    count = bench.pick(200, 500)
     by = {"ours": [], "sdk": [], "river": []}
     cpu = {"ours": [], "river": []}
     peers = ["ours", "sdk", "river"]
     complete_by_extension(bench, bench.temporal.start_activities(50), 50)   # connects
-    for turn in range(3):
+    for turn in range(bench.pick(3, 6)):
         prefixes = {peer: bench.temporal.start_activities(count) for peer in peers}
         # Temporal slows down as its database grows: everybody is first in turn
         for peer in peers[turn % 3:] + peers[:turn % 3]:
