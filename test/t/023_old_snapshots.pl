@@ -21,6 +21,10 @@ start_stub($port);
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
 	  . " OPTIONS (address '127.0.0.1:$port')");
 
+# The worker knows the queue: what follows is read by difference of snapshots
+$node->safe_psql('postgres', q(SELECT temporal.complete_activity_by_id('first', 'first')));
+await_finished($node);
+
 # One with a snapshot only, one with a transaction id, which has made a request,
 # one that was prepared
 my $reader = $node->background_psql('postgres');
