@@ -118,6 +118,12 @@ extern bool tc_outbox_read(int64 queue, ReadPosition *position,
  */
 extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
+/*
+ * Names of the queue of a number, palloc'd; false if it is not known, or not
+ * of this database.
+ */
+extern bool tc_queue_find(int64 number, QueueName *name);
+
 /* A queue that has rows */
 typedef struct FoundQueue
 {

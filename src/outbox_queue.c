@@ -184,6 +184,39 @@ find_number(Oid relid, const QueueName *name, bool *committed)
 	return result;
 }
 
+bool
+tc_queue_find(int64 number, QueueName *name)
+{
+	Relation	rel = table_open(tc_required_relation_oid("queue"), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&key, QUEUE_NUMBER, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
+	scan = systable_beginscan(rel, tc_required_relation_oid("queue_pkey"), true,
+							  GetActiveSnapshot(), 1, &key);
+	tuple = systable_getnext(scan);
+	if (tuple != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		found = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+						  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
+		if (found)
+		{
+			name->server = TextDatumGetCString(values[QUEUE_SERVER - 1]);
+			name->namespace_name = TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);
+			name->role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 static int64
 make_number(Oid relid, const QueueName *name)
 {

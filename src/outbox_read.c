@@ -56,6 +56,7 @@ static bool read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xi
 static bool read_range(OutboxScan *scan, ReadPosition *position,
 					   RowConsumer consumer, void *arg);
 static bytea *fetch_request(Datum value, char **problem);
+static int64 first_queue_between(OutboxScan *scan, int64 lower, int64 upper);
 
 static int
 uint64_cmp(const void *a, const void *b)
@@ -377,66 +378,56 @@ fetch_request(Datum value, char **problem)
 /*
  * Between each two known queues, which are sorted, look for the first row
  * that belongs to neither.  Only the gaps are searched, so dead rows of known
- * queues cost nothing.
+ * queues cost nothing; that takes the index, whatever a planner might think.
  */
 FoundQueue *
 tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 {
-	static SPIPlanPtr plan = NULL;
-	static Oid	argtypes[] = {INT8OID, INT8OID};
-	MemoryContext result_context = CurrentMemoryContext;
 	FoundQueue *result = palloc(sizeof(FoundQueue));
+	OutboxScan	scan;
 	int			n = 0;
 
-	SPI_connect();
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT o.queue, temporal.made_here(q.system_identifier, q.database) IS TRUE,"
-						   " q.server, q.namespace, q.requested_by"
-						   " FROM (SELECT queue FROM temporal.outbox"
-						   "   WHERE queue OPERATOR(pg_catalog.>) $1 AND queue OPERATOR(pg_catalog.<) $2"
-						   "   ORDER BY queue LIMIT 1) o"
-						   " LEFT JOIN temporal.queue q ON q.number OPERATOR(pg_catalog.=) o.queue",
-						   lengthof(argtypes), argtypes);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the search for queues");
-	}
+	scan_open(&scan, "outbox_queue_idx");
 	for (int gap = 0; gap <= nknown; gap++)
 	{
-		int64		lower = gap > 0 ? known[gap - 1] : 0;
-		int64		upper = gap < nknown ? known[gap] : PG_INT64_MAX;
+		int64		number = gap > 0 ? known[gap - 1] : 0;
+		int64		end = gap < nknown ? known[gap] : PG_INT64_MAX;
 
-		for (;;)
+		while ((number = first_queue_between(&scan, number, end)) != 0)
 		{
-			Datum		args[] = {Int64GetDatum(lower), Int64GetDatum(upper)};
-			Datum		values[5];
-			bool		nulls[5];
-			FoundQueue *found;
-			MemoryContext old;
-
-			if (SPI_execute_plan(plan, args, NULL, true, 1) != SPI_OK_SELECT)
-				elog(ERROR, "could not search for queues");
-			if (SPI_processed == 0)
-				break;
-
-			old = MemoryContextSwitchTo(result_context);
 			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
-			found = &result[n++];
-			heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
-			lower = found->number = DatumGetInt64(values[0]);
-			found->made_here = DatumGetBool(values[1]);
-			if (found->made_here)
-			{
-				found->name.server = TextDatumGetCString(values[2]);
-				found->name.namespace_name = TextDatumGetCString(values[3]);
-				found->name.role = DatumGetObjectId(values[4]);
-			}
-			MemoryContextSwitchTo(old);
-			SPI_freetuptable(SPI_tuptable);
+			result[n].number = number;
+			result[n].made_here = tc_queue_find(number, &result[n].name);
+			n++;
 		}
 	}
-	SPI_finish();
+	scan_close(&scan);
 	*count = n;
+	return result;
+}
+
+/* The smallest number between these two that has a row; 0 if there is none. */
+static int64
+first_queue_between(OutboxScan *scan, int64 lower, int64 upper)
+{
+	ScanKeyData keys[2];
+	SysScanDesc desc;
+	HeapTuple	tuple;
+	int64		result = 0;
+
+	ScanKeyInit(&keys[0], OUTBOX_QUEUE, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(lower));
+	ScanKeyInit(&keys[1], OUTBOX_QUEUE, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(upper));
+	desc = systable_beginscan_ordered(scan->rel, scan->index, GetActiveSnapshot(),
+									  lengthof(keys), keys);
+	tuple = systable_getnext_ordered(desc, ForwardScanDirection);
+	if (tuple != NULL)
+	{
+		bool		isnull;
+
+		result = DatumGetInt64(heap_getattr(tuple, OUTBOX_QUEUE, RelationGetDescr(scan->rel),
+											&isnull));
+	}
+	systable_endscan_ordered(desc);
 	return result;
 }
 
