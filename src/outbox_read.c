@@ -5,10 +5,11 @@
  *
  * A batch of a queue is what one snapshot sees and the one before did not.
  * Rows carry the top-level xid of the transaction that made them, so a batch
- * is a few ranges of the index (queue, xid, id): one for each transaction that was running when the former snapshot was
- * taken, and one from its xmax to the xmax of the new one.  Each row is read
- * once, no row is claimed or locked, and dead rows behind the position are
- * not looked at again however long somebody's snapshot keeps them.
+ * is a few ranges of the index (queue, xid, id): one for each transaction that
+ * was running when the former snapshot was taken, and one from its xmax to the
+ * xmax of the new one.  Each row is read once, no row is claimed or locked,
+ * and dead rows behind the position are not looked at again however long
+ * somebody's snapshot keeps them.
  *
  * A batch is read in pieces, each in a transaction of its own: snapshots are
  * kept as values, never held open.  Nothing here writes.
