@@ -93,12 +93,12 @@ cmp_ok($read, '<', 8 * $total, 'the number of rows read does not grow with the n
 
 # What was made before all these, and is committed now
 $writer->query_safe('COMMIT');
-is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($early)"),
+is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($early, '$PostgreSQL::Test::Utils::timeout_default s')"),
 	'delivered|1', 'a request of the transaction that stayed open is delivered when it commits');
 await_finished($node, "workflow_id = 'subtransactions'");
 is(states($node, "workflow_id = 'subtransactions'"), 'delivered|100', 'and those of its subtransactions that stood');
 $node->safe_psql('postgres', q(COMMIT PREPARED 'early'));
-is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($prepared)"),
+is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($prepared, '$PostgreSQL::Test::Utils::timeout_default s')"),
 	'delivered|1', 'so is one of the prepared transaction');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
 is($reader->query_safe('SELECT count(*) FROM temporal.outbox'), '0', 'the old snapshot is still held');
