@@ -12,18 +12,14 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
@@ -109,22 +105,4 @@ tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 	tuple->t_len -= surplus;
 	HeapTupleHeaderSetNatts(header, natts);
 	header->t_infomask &= ~HEAP_HASNULL;
-}
-
-bool
-tc_outbox_has(int64 id)
-{
-	Relation	rel = table_open(tc_required_relation_oid("outbox"), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyData key;
-	SysScanDesc scan;
-	bool		found;
-
-	ScanKeyInit(&key, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	scan = systable_beginscan(rel, tc_required_relation_oid("outbox_pkey"), true, snapshot, 1, &key);
-	found = systable_getnext(scan) != NULL;
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-	return found;
 }

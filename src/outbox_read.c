@@ -22,8 +22,6 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -239,6 +237,24 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	(void) scan_run(&scan, NULL, consumer, arg, &found);
 	scan_close(&scan);
+	return found;
+}
+
+bool
+tc_outbox_has(int64 id)
+{
+	Relation	rel = table_open(tc_required_relation_oid("outbox"), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	scan = systable_beginscan(rel, tc_required_relation_oid("outbox_pkey"), true, snapshot, 1, &key);
+	found = systable_getnext(scan) != NULL;
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
 	return found;
 }
 
