@@ -28,6 +28,7 @@
 #include "queue.h"
 #include "reading.h"
 #include "recording.h"
+#include "worker_slots.h"
 
 /* A stream that was refused so often, unprocessed, counts as a failure */
 #define REFUSALS_MAX 3
@@ -35,7 +36,7 @@
 /* Requests whose call is over */
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 
-/* Places of shared_state.h that no request in flight has */
+/* Places of worker_slots.h that no request in flight has */
 static int *free_places;
 static int	nfree_places;
 

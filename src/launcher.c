@@ -26,15 +26,16 @@
 #include "compat.h"
 #include "event_loop.h"
 #include "launcher.h"
+#include "launcher_state.h"
 #include "lib/ilist.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "shared_state.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "temporal_complete.h"
 #include "utils/snapmgr.h"
+#include "worker_slots.h"
 
 /* Workers that may be starting, or looking for the extension, at once */
 #define MAX_STARTING 4
@@ -142,6 +143,7 @@ tc_launcher_main(Datum arg)
 
 	wait_event = tc_wait_event_new("TemporalCompleteLauncherMain");
 	tc_launcher_attach();
+	tc_slots_release_starting();
 
 	for (;;)
 	{

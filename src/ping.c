@@ -19,9 +19,9 @@
 
 #include "outcome.h"
 #include "ping.h"
+#include "ping_mailbox.h"
 #include "request.h"
 #include "server.h"
-#include "shared_state.h"
 #include "transaction.h"
 
 #define SYSTEM_INFO_PATH "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"

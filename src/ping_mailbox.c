@@ -17,9 +17,9 @@
 #include "miscadmin.h"
 #include "ping_mailbox.h"
 #include "port/atomics.h"
-#include "shared_state.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "worker_slots.h"
 
 #define MAX_MAILBOXES 32
 
@@ -117,28 +117,21 @@ tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply)
 		ConditionVariableBroadcast(&mailbox->cv);
 }
 
-bool
+void
 tc_worker_return_pings(void)
 {
-	bool		waiting = false;
-
 	SpinLockAcquire(&mailboxes->mutex);
 	for (int i = 0; i < MAX_MAILBOXES; i++)
 	{
 		Mailbox    *mailbox = &mailboxes->boxes[i];
 
-		if (mailbox->database != MyDatabaseId)
-			continue;
-		if (mailbox->state == MAILBOX_TAKEN)
+		if (mailbox->state == MAILBOX_TAKEN && mailbox->database == MyDatabaseId)
 		{
 			mailbox->state = MAILBOX_POSTED;
 			pg_atomic_fetch_add_u32(&mailboxes->posted, 1);
 		}
-		if (mailbox->state == MAILBOX_POSTED)
-			waiting = true;
 	}
 	SpinLockRelease(&mailboxes->mutex);
-	return waiting;
 }
 
 /*---- for backends ----*/

@@ -31,7 +31,7 @@ typedef struct PingReply
 	char		error_message[512];
 } PingReply;
 
-/* For tc_shared_state_startup() only. */
+/* For _PG_init's hooks; the second one is called with AddinShmemInitLock held. */
 extern Size tc_ping_mailboxes_size(void);
 extern void tc_ping_mailboxes_startup(void);
 
@@ -44,11 +44,10 @@ extern bool tc_worker_take_ping(PingRequest *ping);
 extern void tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply);
 
 /*
- * For shared_state.c, when a worker leaves: pings that it has taken wait for
- * the next one.  Returns whether there are such, or any that it has not
- * taken.
+ * Let pings that were taken and not answered wait for the next worker.  Call
+ * it before the slot is given up: the next one has pings of its own.
  */
-extern bool tc_worker_return_pings(void);
+extern void tc_worker_return_pings(void);
 
 /*---- for backends ----*/
 

@@ -28,6 +28,7 @@
 #include "reading.h"
 #include "recording.h"
 #include "transaction.h"
+#include "worker_slots.h"
 
 /* Rows read from a queue in one turn; and before it is known whether its channel can be connected */
 #define READ_CHUNK 1024

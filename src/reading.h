@@ -9,7 +9,7 @@
 #define TC_READING_H
 
 #include "queue.h"
-#include "shared_state.h"
+#include "wake_bits.h"
 
 /* Needs a transaction with an active snapshot. */
 extern void tc_reading_init(void);

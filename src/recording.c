@@ -19,8 +19,8 @@
 
 #include "event_loop.h"
 #include "recording.h"
-#include "shared_state.h"
 #include "transaction.h"
+#include "worker_slots.h"
 
 /* A batch is recorded when it is so large, or its first request so old */
 #define BATCH 1024

@@ -23,8 +23,8 @@
 #include "utils/syscache.h"
 
 #include "outbox.h"
-#include "shared_state.h"
 #include "wakeup.h"
+#include "worker_slots.h"
 
 /*
  * Rejected requests move back to the outbox as if they were made now; what

@@ -16,13 +16,16 @@
 #include "compat.h"
 #include "fmgr.h"
 #include "launcher.h"
+#include "launcher_state.h"
 #include "miscadmin.h"
-#include "shared_state.h"
+#include "ping_mailbox.h"
 #include "storage/ipc.h"
+#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "temporal_complete.h"
 #include "utility_hook.h"
 #include "utils/guc.h"
+#include "worker_slots.h"
 
 TC_MODULE_MAGIC("0.1.0");
 
@@ -130,13 +133,21 @@ request_shmem(void)
 	if (prev_shmem_request)
 		prev_shmem_request();
 #endif
-	RequestAddinShmemSpace(tc_shared_state_size());
+	RequestAddinShmemSpace(tc_launcher_state_size());
+	RequestAddinShmemSpace(tc_worker_slots_size());
+	RequestAddinShmemSpace(tc_ping_mailboxes_size());
 }
 
+/* Called by the postmaster at its start and after a crash of one of its processes. */
 static void
 start_shmem(void)
 {
 	if (prev_shmem_startup)
 		prev_shmem_startup();
-	tc_shared_state_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	tc_launcher_state_startup();
+	tc_worker_slots_startup();
+	tc_ping_mailboxes_startup();
+	LWLockRelease(AddinShmemInitLock);
 }

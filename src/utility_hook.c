@@ -28,11 +28,11 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "nodes/parsenodes.h"
-#include "shared_state.h"
 #include "tcop/utility.h"
 #include "utility_hook.h"
 #include "utils/syscache.h"
 #include "wakeup.h"
+#include "worker_slots.h"
 
 /* How long a statement waits for a worker to leave, before it finds out itself */
 #define EVICT_TIMEOUT_MS 5000

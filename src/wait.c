@@ -22,15 +22,17 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "launcher_state.h"
 #include "outbox.h"
+#include "ping_mailbox.h"
 #include "server.h"
-#include "shared_state.h"
 #include "storage/ipc.h"
 #include "temporal_complete.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "wakeup.h"
+#include "worker_slots.h"
 
 /* How often to look again although nobody signalled */
 #define RECHECK_MS 10000

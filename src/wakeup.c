@@ -22,10 +22,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "launcher_state.h"
 #include "miscadmin.h"
-#include "shared_state.h"
 #include "utils/resowner.h"
 #include "wakeup.h"
+#include "worker_slots.h"
 
 /* CREATE DATABASE bars its template, the others a single database */
 #define MAX_BARS 8

@@ -30,11 +30,12 @@
 #include "event_loop.h"
 #include "outbox.h"
 #include "ping.h"
+#include "ping_mailbox.h"
 #include "reading.h"
-#include "shared_state.h"
 #include "temporal_complete.h"
 #include "transaction.h"
 #include "worker.h"
+#include "worker_slots.h"
 
 /* How long a worker that has to leave waits for answers */
 #define LEAVE_WAIT_MS 500
@@ -61,6 +62,7 @@ static void poll_if_due(void);
 static void rotate_if_due(void);
 static void leave_if_idle(void);
 static void leave(WorkerExit reason);
+static void give_up(int code, Datum arg);
 
 void
 tc_worker_main(Datum arg)
@@ -71,6 +73,7 @@ tc_worker_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	before_shmem_exit(give_up, (Datum) 0);
 	tc_worker_attach();
 
 	/* outcomes that a crash takes back are found again, see the internals document */
@@ -111,8 +114,8 @@ tc_worker_main(Datum arg)
 		more = tc_dispatch_turn();
 		if (tc_extension_is_gone())
 			leave(WORKER_EXIT_NO_EXTENSION);
-		if (tc_worker_asked_to_leave())
-			leave(tc_dispatch_is_idle() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
+		if (tc_worker_asked_to_leave(tc_ping_is_busy()))
+			leave(tc_dispatch_is_idle() && !tc_ping_is_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
 		leave_if_idle();
 		/* nobody should wait for statistics while this process sleeps */
 		if (!more && tc_dispatch_in_flight() == 0)
@@ -232,6 +235,17 @@ leave(WorkerExit reason)
 			(void) tc_dispatch_turn();
 		}
 	}
+	tc_worker_return_pings();
 	if (tc_worker_detach(reason))
 		proc_exit(0);
+}
+
+/* The process ends without having left: pings go first, see ping_mailbox.h. */
+static void
+give_up(int code, Datum arg)
+{
+	if (!tc_worker_has_slot())
+		return;
+	tc_worker_return_pings();
+	(void) tc_worker_detach(WORKER_EXIT_CRASHED);
 }

@@ -1,19 +1,15 @@
 /*-------------------------------------------------------------------------
  *
- * shared_state.h
- *	  Shared memory of the extension: who works for which database, what
- *	  it is to look at, and what it has in flight.
+ * worker_slots.h
+ *	  Shared memory of the workers: who works for which database, what it is
+ *	  to look at, and what it has in flight.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef TC_SHARED_STATE_H
-#define TC_SHARED_STATE_H
+#ifndef TC_WORKER_SLOTS_H
+#define TC_WORKER_SLOTS_H
 
-#include "ping_mailbox.h"
-#include "port/atomics.h"
 #include "storage/condition_variable.h"
-#include "storage/latch.h"
-#include "storage/spin.h"
 #include "wake_bits.h"
 
 /* Requests that one worker can have in flight at once */
@@ -22,9 +18,9 @@
 /* In shared memory?  False if the library was not preloaded. */
 extern bool tc_preloaded(void);
 
-/* For _PG_init and its hooks. */
-extern Size tc_shared_state_size(void);
-extern void tc_shared_state_startup(void);
+/* For _PG_init's hooks; the second one is called with AddinShmemInitLock held. */
+extern Size tc_worker_slots_size(void);
+extern void tc_worker_slots_startup(void);
 
 /*---- for the worker ----*/
 
@@ -40,10 +36,13 @@ typedef enum WorkerExit
 /*
  * Take the slot that the launcher reserved for a worker of this database.
  * Exits the process if there is none (another worker has it), or if the
- * worker was asked to leave before it began.  From now on the end of the
- * process, however it comes, gives up the slot.
+ * worker was asked to leave before it began.  However the process ends, it
+ * must call tc_worker_detach() before it leaves shared memory.
  */
 extern void tc_worker_attach(void);
+
+/* From tc_worker_attach() until tc_worker_detach() */
+extern bool tc_worker_has_slot(void);
 
 /*
  * Fetch and clear what was woken: bits of queue hashes, and *all if every
@@ -63,17 +62,18 @@ extern void tc_worker_hear_wakes(void);
 
 /*
  * Give up the slot; exit the process then.  False, and the slot is kept, if
- * a wake or a ping came in the meantime and the reason is WORKER_EXIT_IDLE.
+ * a wake came in the meantime and the reason is WORKER_EXIT_IDLE.
  */
 extern bool tc_worker_detach(WorkerExit reason);
 
 /*
  * Must this worker leave now?  Yes at once for DROP DATABASE and the like;
- * when another database waits for a slot, only once nothing is in flight
- * any more, or after some seconds.  Leave with WORKER_EXIT_IDLE if there is
- * nothing left to do in this database, else with WORKER_EXIT_ASKED.
+ * when another database waits for a slot, only once nothing is in flight any
+ * more and it is not busy with anything else, or after some seconds.  Leave
+ * with WORKER_EXIT_IDLE if there is nothing left to do in this database, else
+ * with WORKER_EXIT_ASKED.
  */
-extern bool tc_worker_asked_to_leave(void);
+extern bool tc_worker_asked_to_leave(bool busy);
 
 /* Is it going to be asked soon?  Then nothing new should be sent. */
 extern bool tc_worker_leaving_soon(void);
@@ -93,22 +93,8 @@ extern void tc_worker_outcomes_recorded(void);
  */
 extern void tc_wake_worker(Oid database, const uint32 *bits, bool all);
 
-/* Have the launcher start a worker in a database, if it can.  Cannot fail either. */
-extern void tc_want_worker(Oid database);
-
-/* The same, after something about the database has changed. */
-extern void tc_look_again(Oid database);
-
 /* Does a worker run, or start, in this database? */
 extern bool tc_has_worker(Oid database);
-
-/*
- * Keep workers out of a database until tc_unbar_database(), which cannot
- * fail and also tells the launcher to look at the database again.  False if
- * too many databases are barred already.
- */
-extern bool tc_bar_database(Oid database);
-extern void tc_unbar_database(Oid database);
 
 /*
  * Ask the worker of a database to leave at once, and wait until its process
@@ -121,9 +107,6 @@ extern int64 *tc_in_flight_ids(int *count);
 
 /* Broadcast after outcomes of this database were recorded; NULL if not preloaded. */
 extern ConditionVariable *tc_outcomes_cv(void);
-
-/* Does the launcher find no slot for some worker? */
-extern bool tc_launcher_starved(void);
 
 /*---- for the launcher ----*/
 
@@ -155,21 +138,6 @@ typedef struct SlotView
 	int			in_flight;
 } SlotView;
 
-extern void tc_launcher_attach(void);
-extern void tc_launcher_set_starved(bool starved);
-
-/*
- * Get the list of the databases that were asked for and not served yet;
- * *look_at_all if there were more than it holds, *look_again if databases
- * have changed (both are cleared).  Returns how many.
- */
-#define TC_MAX_WANTED 256
-extern int	tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all,
-							   bool *look_again);
-
-/* The worker of a database has a slot, or the database is gone. */
-extern void tc_launcher_served(Oid database);
-
 extern int	tc_slot_count(void);
 extern void tc_slot_view(int slot, SlotView *view);
 
@@ -180,6 +148,8 @@ extern int	tc_slot_reserve(Oid database);
 
 /* Free a slot that is STARTING or EXITED.  False if it is not, or no longer. */
 extern bool tc_slot_release(int slot, SlotState state);
+/* Free all that are STARTING: the launcher that reserved them is gone. */
+extern void tc_slots_release_starting(void);
 extern void tc_slot_ask_to_leave(int slot, LeaveRequest leave);
 
-#endif							/* TC_SHARED_STATE_H */
+#endif							/* TC_WORKER_SLOTS_H */

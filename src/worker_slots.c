@@ -1,25 +1,23 @@
 /*-------------------------------------------------------------------------
  *
- * shared_state.c
- *	  Shared memory of the extension: who works for which database, what
- *	  it is to look at, and what it has in flight.
+ * worker_slots.c
+ *	  Shared memory of the workers: who works for which database, what it is
+ *	  to look at, and what it has in flight.
  *
- * Only spinlocks and atomics here, because much of it is called while a
+ * Only spinlocks and atomics here, because tc_wake_worker() is called while a
  * transaction commits, where nothing may fail: no LWLock, no palloc, no
- * ereport in anything that tc_wake_worker(), tc_want_worker() or
- * tc_unbar_database() call.
+ * ereport in what it calls.
  *
  * A slot goes FREE -> STARTING -> RUNNING -> EXITED -> FREE.  The launcher
  * takes the first and the last step, the worker those between, so that a
- * database never has two workers.  No wake is lost on the way:
- * a wake marks the slot of a worker that starts or runs, and whoever finds
- * no such slot puts the database on the launcher's list; a worker gives its
- * slot up under the same spinlock, and the launcher starts another one if a
- * mark was left there.
+ * database never has two workers.  No wake is lost on the way: a wake marks
+ * the slot of a worker that starts or runs, and whoever finds no such slot
+ * tells the launcher; a worker gives its slot up under the same spinlock, and
+ * the launcher starts another one if a mark was left there.
  *
  * A crash of any process that is attached to shared memory makes the
- * postmaster initialize all of this anew, so nothing here outlives a process
- * that was killed.
+ * postmaster initialize it anew, so nothing here outlives a process that was
+ * killed.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,13 +26,15 @@
 #include "common/hashfn.h"
 #include "compat.h"
 #include "event_loop.h"
+#include "launcher_state.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
-#include "shared_state.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
+#include "worker_slots.h"
 
-#define MAX_BARRED 32
 #define OUTCOME_CVS 16
 
 /* A worker that others wait for may go on with what is in flight for so long */
@@ -61,34 +61,21 @@ typedef struct WorkerSlot
 	pg_atomic_uint64 in_flight_ids[TC_MAX_IN_FLIGHT];
 } WorkerSlot;
 
-typedef struct SharedState
+typedef struct WorkerSlots
 {
-	slock_t		mutex;			/* protects all up to barred */
-	Latch	   *launcher_latch; /* NULL while there is none */
-	bool		starved;
-	bool		look_at_all;	/* wanted[] is full */
-	bool		look_again;		/* databases have changed */
-	int			nwanted;		/* entries stay until the launcher has served them */
-	Oid			wanted[TC_MAX_WANTED];
-	int			nbarred;
-	Oid			barred[MAX_BARRED]; /* an entry for each bar */
-
 	ConditionVariable worker_gone;
 	ConditionVariableMinimallyPadded outcomes[OUTCOME_CVS];
 	int			nslots;
 	WorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
-} SharedState;
+} WorkerSlots;
 
-static SharedState *shared = NULL;
+static WorkerSlots *shared = NULL;
 
 /* In a worker: its slot */
 static WorkerSlot *my_slot = NULL;
 static uint32 my_in_flight = 0;
 
-static Size slots_size(void);
-static void worker_exit_callback(int code, Datum arg);
-static void launcher_exit_callback(int code, Datum arg);
-static bool leave_slot(WorkerExit reason, bool unless_woken);
+static WorkerSlot *lock_slot_of(Oid database);
 
 bool
 tc_preloaded(void)
@@ -96,52 +83,38 @@ tc_preloaded(void)
 	return shared != NULL;
 }
 
-static Size
-slots_size(void)
+Size
+tc_worker_slots_size(void)
 {
-	return MAXALIGN(add_size(offsetof(SharedState, slots),
+	return MAXALIGN(add_size(offsetof(WorkerSlots, slots),
 							 mul_size(max_worker_processes, sizeof(WorkerSlot))));
 }
 
-Size
-tc_shared_state_size(void)
-{
-	return add_size(slots_size(), tc_ping_mailboxes_size());
-}
-
-/*
- * Create the shared memory, or find it.  Called by the postmaster at its
- * start and after a crash of one of its processes.
- */
 void
-tc_shared_state_startup(void)
+tc_worker_slots_startup(void)
 {
 	bool		found;
 
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("temporal_complete", slots_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, offsetof(SharedState, slots));
-		SpinLockInit(&shared->mutex);
-		ConditionVariableInit(&shared->worker_gone);
-		for (int i = 0; i < OUTCOME_CVS; i++)
-			ConditionVariableInit(&shared->outcomes[i].cv);
-		shared->nslots = max_worker_processes;
-		for (int i = 0; i < shared->nslots; i++)
-		{
-			WorkerSlot *slot = &shared->slots[i];
+	shared = ShmemInitStruct("temporal_complete workers", tc_worker_slots_size(), &found);
+	if (found)
+		return;
 
-			memset(slot, 0, offsetof(WorkerSlot, in_flight));
-			SpinLockInit(&slot->mutex);
-			pg_atomic_init_u32(&slot->in_flight, 0);
-			pg_atomic_init_u32(&slot->in_flight_end, 0);
-			for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
-				pg_atomic_init_u64(&slot->in_flight_ids[j], 0);
-		}
+	memset(shared, 0, offsetof(WorkerSlots, slots));
+	ConditionVariableInit(&shared->worker_gone);
+	for (int i = 0; i < OUTCOME_CVS; i++)
+		ConditionVariableInit(&shared->outcomes[i].cv);
+	shared->nslots = max_worker_processes;
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		WorkerSlot *slot = &shared->slots[i];
+
+		memset(slot, 0, offsetof(WorkerSlot, in_flight));
+		SpinLockInit(&slot->mutex);
+		pg_atomic_init_u32(&slot->in_flight, 0);
+		pg_atomic_init_u32(&slot->in_flight_end, 0);
+		for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
+			pg_atomic_init_u64(&slot->in_flight_ids[j], 0);
 	}
-	tc_ping_mailboxes_startup();
-	LWLockRelease(AddinShmemInitLock);
 }
 
 /*
@@ -202,7 +175,6 @@ tc_worker_attach(void)
 	if (my_slot == NULL)
 		proc_exit(0);
 
-	before_shmem_exit(worker_exit_callback, (Datum) 0);
 	if (leave)
 	{
 		tc_worker_detach(WORKER_EXIT_ASKED);
@@ -254,27 +226,19 @@ tc_worker_hear_wakes(void)
 }
 
 bool
-tc_worker_detach(WorkerExit reason)
+tc_worker_has_slot(void)
 {
-	return leave_slot(reason, reason == WORKER_EXIT_IDLE);
+	return my_slot != NULL;
 }
 
-/*
- * Give up the slot and tell everybody.  With unless_woken, return false
- * instead if there is something to do after all.
- */
-static bool
-leave_slot(WorkerExit reason, bool unless_woken)
+bool
+tc_worker_detach(WorkerExit reason)
 {
 	WorkerSlot *slot = my_slot;
-	bool		pending;
 	int			end;
 
 	if (slot == NULL)
 		return true;
-
-	/* A ping that waits keeps an idle worker here; others leave it to the next one. */
-	pending = tc_worker_return_pings() && reason != WORKER_EXIT_NO_EXTENSION;
 
 	end = pg_atomic_read_u32(&slot->in_flight_end);
 	for (int i = 0; i < end; i++)
@@ -285,9 +249,7 @@ leave_slot(WorkerExit reason, bool unless_woken)
 
 	/* Once the slot is given up it is another's: touch it no more. */
 	SpinLockAcquire(&slot->mutex);
-	if (pending)
-		slot->pending = true;
-	if (unless_woken && slot->pending && slot->leave != LEAVE_AT_ONCE)
+	if (reason == WORKER_EXIT_IDLE && slot->pending && slot->leave != LEAVE_AT_ONCE)
 	{
 		SpinLockRelease(&slot->mutex);
 		return false;
@@ -298,21 +260,15 @@ leave_slot(WorkerExit reason, bool unless_woken)
 	SpinLockRelease(&slot->mutex);
 	my_slot = NULL;
 
-	/* Pings and outcomes may be waited for. */
+	/* They may be waited for. */
 	ConditionVariableBroadcast(tc_outcomes_cv());
 	ConditionVariableBroadcast(&shared->worker_gone);
 	tc_want_worker(InvalidOid);
 	return true;
 }
 
-static void
-worker_exit_callback(int code, Datum arg)
-{
-	leave_slot(WORKER_EXIT_CRASHED, false);
-}
-
 bool
-tc_worker_asked_to_leave(void)
+tc_worker_asked_to_leave(bool busy)
 {
 	LeaveRequest leave;
 	int64		since;
@@ -325,7 +281,7 @@ tc_worker_asked_to_leave(void)
 	SpinLockRelease(&my_slot->mutex);
 
 	if (leave == LEAVE_FOR_OTHERS)
-		return my_in_flight == 0 || tc_monotonic_ms() - since > LEAVE_GRACE_MS;
+		return (my_in_flight == 0 && !busy) || tc_monotonic_ms() - since > LEAVE_GRACE_MS;
 	return leave == LEAVE_AT_ONCE;
 }
 
@@ -411,51 +367,6 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 		SetLatch(latch);
 }
 
-/*
- * InvalidOid: only wake the launcher, something has changed.  A database
- * that is on the list already will be served, maybe not soon; the launcher is
- * not woken for each transaction that commits there meanwhile.
- */
-void
-tc_want_worker(Oid database)
-{
-	Latch	   *latch;
-
-	SpinLockAcquire(&shared->mutex);
-	latch = shared->launcher_latch;
-	if (OidIsValid(database))
-	{
-		for (int i = 0; i < shared->nwanted && latch != NULL; i++)
-		{
-			if (shared->wanted[i] == database)
-				latch = NULL;
-		}
-		if (latch != NULL)
-		{
-			if (shared->nwanted < TC_MAX_WANTED)
-				shared->wanted[shared->nwanted++] = database;
-			else if (!shared->look_at_all)
-				shared->look_at_all = true;
-			else
-				latch = NULL;
-		}
-	}
-	SpinLockRelease(&shared->mutex);
-
-	if (latch != NULL)
-		SetLatch(latch);
-}
-
-void
-tc_look_again(Oid database)
-{
-	tc_want_worker(database);
-	SpinLockAcquire(&shared->mutex);
-	shared->look_again = true;
-	SpinLockRelease(&shared->mutex);
-	tc_want_worker(InvalidOid);
-}
-
 bool
 tc_has_worker(Oid database)
 {
@@ -464,37 +375,6 @@ tc_has_worker(Oid database)
 	if (slot != NULL)
 		SpinLockRelease(&slot->mutex);
 	return slot != NULL;
-}
-
-bool
-tc_bar_database(Oid database)
-{
-	bool		barred = false;
-
-	SpinLockAcquire(&shared->mutex);
-	if (shared->nbarred < MAX_BARRED)
-	{
-		shared->barred[shared->nbarred++] = database;
-		barred = true;
-	}
-	SpinLockRelease(&shared->mutex);
-	return barred;
-}
-
-void
-tc_unbar_database(Oid database)
-{
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < shared->nbarred; i++)
-	{
-		if (shared->barred[i] == database)
-		{
-			shared->barred[i] = shared->barred[--shared->nbarred];
-			break;
-		}
-	}
-	SpinLockRelease(&shared->mutex);
-	tc_look_again(database);
 }
 
 void
@@ -571,85 +451,17 @@ tc_outcomes_cv(void)
 	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
 }
 
-bool
-tc_launcher_starved(void)
-{
-	return *(volatile bool *) &shared->starved;
-}
-
 /*---- for the launcher ----*/
 
 /*
- * Become the launcher.  Slots that an earlier launcher reserved are freed:
- * a worker that comes for one of them finds none and exits, and this
- * launcher, which looks at all databases, starts another.
+ * A worker that comes for such a slot finds none and exits, and the launcher,
+ * which begins by looking at all databases, starts another.
  */
 void
-tc_launcher_attach(void)
+tc_slots_release_starting(void)
 {
-	before_shmem_exit(launcher_exit_callback, (Datum) 0);
-	SpinLockAcquire(&shared->mutex);
-	shared->launcher_latch = MyLatch;
-	shared->nwanted = 0;
-	shared->look_at_all = true;
-	SpinLockRelease(&shared->mutex);
-
 	for (int i = 0; i < shared->nslots; i++)
-	{
-		SlotView	view;
-
-		tc_slot_view(i, &view);
-		if (view.state == SLOT_STARTING)
-			tc_slot_release(i, SLOT_STARTING);
-	}
-}
-
-static void
-launcher_exit_callback(int code, Datum arg)
-{
-	SpinLockAcquire(&shared->mutex);
-	shared->launcher_latch = NULL;
-	shared->starved = false;
-	SpinLockRelease(&shared->mutex);
-}
-
-void
-tc_launcher_set_starved(bool starved)
-{
-	SpinLockAcquire(&shared->mutex);
-	shared->starved = starved;
-	SpinLockRelease(&shared->mutex);
-}
-
-int
-tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all, bool *look_again)
-{
-	int			n;
-
-	SpinLockAcquire(&shared->mutex);
-	n = shared->nwanted;
-	memcpy(wanted, shared->wanted, sizeof(Oid) * n);
-	*look_at_all = shared->look_at_all;
-	shared->look_at_all = false;
-	*look_again = shared->look_again;
-	shared->look_again = false;
-	SpinLockRelease(&shared->mutex);
-	return n;
-}
-
-void
-tc_launcher_served(Oid database)
-{
-	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < shared->nwanted; i++)
-	{
-		if (shared->wanted[i] == database)
-		{
-			shared->wanted[i] = shared->wanted[--shared->nwanted];
-			break;
-		}
-	}
-	SpinLockRelease(&shared->mutex);
+		tc_slot_release(i, SLOT_STARTING);
 }
 
 int
@@ -681,7 +493,6 @@ tc_slot_reserve(Oid database)
 	{
 		WorkerSlot *slot = &shared->slots[i];
 		bool		reserved = false;
-		bool		barred = false;
 
 		SpinLockAcquire(&slot->mutex);
 		if (slot->state == SLOT_FREE)
@@ -707,14 +518,7 @@ tc_slot_reserve(Oid database)
 		 * Look at the bars only now: who bars a database looks at the slots
 		 * afterwards, so one of the two sees the other.
 		 */
-		SpinLockAcquire(&shared->mutex);
-		for (int j = 0; j < shared->nbarred; j++)
-		{
-			if (shared->barred[j] == database)
-				barred = true;
-		}
-		SpinLockRelease(&shared->mutex);
-		if (barred)
+		if (tc_database_is_barred(database))
 		{
 			tc_slot_release(i, SLOT_STARTING);
 			return TC_SLOT_BARRED;

@@ -1,0 +1,219 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher_state.c
+ *	  Shared memory of the launcher: which databases want a worker, and which
+ *	  must not have one.
+ *
+ * What is told here may be told while a transaction commits, where nothing
+ * may fail: no LWLock, no palloc, no ereport in tc_want_worker(),
+ * tc_look_again() and tc_unbar_database(), only a spinlock and a latch.
+ *
+ * A crash of any process that is attached to shared memory makes the
+ * postmaster initialize it anew, so nothing here outlives a process that was
+ * killed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "launcher_state.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+
+#define MAX_BARRED 32
+
+typedef struct LauncherState
+{
+	slock_t		mutex;			/* protects all of it */
+	Latch	   *latch;			/* NULL while there is no launcher */
+	bool		starved;
+	bool		look_at_all;	/* wanted[] is full */
+	bool		look_again;		/* databases have changed */
+	int			nwanted;		/* entries stay until the launcher has served them */
+	Oid			wanted[TC_MAX_WANTED];
+	int			nbarred;
+	Oid			barred[MAX_BARRED]; /* an entry for each bar */
+} LauncherState;
+
+static LauncherState *shared = NULL;
+
+static void launcher_exit_callback(int code, Datum arg);
+
+Size
+tc_launcher_state_size(void)
+{
+	return MAXALIGN(sizeof(LauncherState));
+}
+
+void
+tc_launcher_state_startup(void)
+{
+	bool		found;
+
+	shared = ShmemInitStruct("temporal_complete launcher", sizeof(LauncherState), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(LauncherState));
+		SpinLockInit(&shared->mutex);
+	}
+}
+
+/*---- for everybody ----*/
+
+/*
+ * InvalidOid: only wake the launcher, something has changed.  A database
+ * that is on the list already will be served, maybe not soon; the launcher is
+ * not woken for each transaction that commits there meanwhile.
+ */
+void
+tc_want_worker(Oid database)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&shared->mutex);
+	latch = shared->latch;
+	if (OidIsValid(database))
+	{
+		for (int i = 0; i < shared->nwanted && latch != NULL; i++)
+		{
+			if (shared->wanted[i] == database)
+				latch = NULL;
+		}
+		if (latch != NULL)
+		{
+			if (shared->nwanted < TC_MAX_WANTED)
+				shared->wanted[shared->nwanted++] = database;
+			else if (!shared->look_at_all)
+				shared->look_at_all = true;
+			else
+				latch = NULL;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+void
+tc_look_again(Oid database)
+{
+	tc_want_worker(database);
+	SpinLockAcquire(&shared->mutex);
+	shared->look_again = true;
+	SpinLockRelease(&shared->mutex);
+	tc_want_worker(InvalidOid);
+}
+
+bool
+tc_bar_database(Oid database)
+{
+	bool		barred = false;
+
+	SpinLockAcquire(&shared->mutex);
+	if (shared->nbarred < MAX_BARRED)
+	{
+		shared->barred[shared->nbarred++] = database;
+		barred = true;
+	}
+	SpinLockRelease(&shared->mutex);
+	return barred;
+}
+
+void
+tc_unbar_database(Oid database)
+{
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < shared->nbarred; i++)
+	{
+		if (shared->barred[i] == database)
+		{
+			shared->barred[i] = shared->barred[--shared->nbarred];
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+	tc_look_again(database);
+}
+
+bool
+tc_database_is_barred(Oid database)
+{
+	bool		barred = false;
+
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < shared->nbarred && !barred; i++)
+		barred = shared->barred[i] == database;
+	SpinLockRelease(&shared->mutex);
+	return barred;
+}
+
+bool
+tc_launcher_starved(void)
+{
+	return *(volatile bool *) &shared->starved;
+}
+
+/*---- for the launcher ----*/
+
+void
+tc_launcher_attach(void)
+{
+	before_shmem_exit(launcher_exit_callback, (Datum) 0);
+	SpinLockAcquire(&shared->mutex);
+	shared->latch = MyLatch;
+	shared->nwanted = 0;
+	shared->look_at_all = true;
+	SpinLockRelease(&shared->mutex);
+}
+
+static void
+launcher_exit_callback(int code, Datum arg)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->latch = NULL;
+	shared->starved = false;
+	SpinLockRelease(&shared->mutex);
+}
+
+void
+tc_launcher_set_starved(bool starved)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->starved = starved;
+	SpinLockRelease(&shared->mutex);
+}
+
+int
+tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all, bool *look_again)
+{
+	int			n;
+
+	SpinLockAcquire(&shared->mutex);
+	n = shared->nwanted;
+	memcpy(wanted, shared->wanted, sizeof(Oid) * n);
+	*look_at_all = shared->look_at_all;
+	shared->look_at_all = false;
+	*look_again = shared->look_again;
+	shared->look_again = false;
+	SpinLockRelease(&shared->mutex);
+	return n;
+}
+
+void
+tc_launcher_served(Oid database)
+{
+	SpinLockAcquire(&shared->mutex);
+	for (int i = 0; i < shared->nwanted; i++)
+	{
+		if (shared->wanted[i] == database)
+		{
+			shared->wanted[i] = shared->wanted[--shared->nwanted];
+			break;
+		}
+	}
+	SpinLockRelease(&shared->mutex);
+}
