@@ -97,9 +97,11 @@ static bool was_refused_role(const Request *request);
 static void block(Request *request);
 static void join_chain(Activity *activity, Request *request);
 static void leave_chain(Request *request);
+static void link_after(Activity *activity, Request *before, Request *request);
+static void unlink_from(Activity *activity, Request *request);
 static void free_request(Request *request);
 static void unblock(Request *request, int64 due);
-static void drop_from_chain(uint64 hash);
+static void chain_was_cut(uint64 hash);
 
 void
 tc_queues_init(void)
@@ -209,10 +211,7 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 			block(activity->first);
 		else
 			activity->first = activity->last = NULL;
-		request->next = activity->first;
-		activity->first = request;
-		if (activity->last == NULL)
-			activity->last = request;
+		link_after(activity, NULL, request);
 		if (row->next_attempt_at > now)
 			tc_queue_retry_at(request, tc_monotonic_ms() +
 							  Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
@@ -282,14 +281,12 @@ tc_queue_yield(Request *request, int64 due)
 	Queue	   *seen[YIELD_QUEUES_MAX];
 	int			nseen = 0;
 	Request    *chosen = NULL;
-	Request    *before_chosen = NULL;
 
 	Assert(activity != NULL && activity->first == request && request->state == REQUEST_RETRYING);
 	seen[nseen++] = request->queue;
-	for (Request *before = request; before->next != NULL && nseen < YIELD_QUEUES_MAX;
-		 before = before->next)
+	for (Request *other = request->next; other != NULL && nseen < YIELD_QUEUES_MAX;
+		 other = other->next)
 	{
-		Request    *other = before->next;
 		bool		is_first = true;
 
 		for (int i = 0; i < nseen; i++)
@@ -298,41 +295,30 @@ tc_queue_yield(Request *request, int64 due)
 			continue;
 		seen[nseen++] = other->queue;
 		chosen = other;
-		before_chosen = before;
 		if (!was_refused_role(other))
 			break;
 	}
 	if (chosen == NULL)
 		return;
 
-	before_chosen->next = chosen->next;
-	if (chosen->next == NULL)
-		activity->last = before_chosen;
-	chosen->next = request;
-	activity->first = chosen;
+	unlink_from(activity, chosen);
+	link_after(activity, NULL, chosen);
 	block(request);
 	unblock(chosen, was_refused_role(chosen) ? due : 0);
 }
 
 /*
  * Wait behind the first one, without bytes: however many wait, they must not
- * take others' room.
+ * take others' room.  Ids come nearly in order, so its place is near the end.
  */
 static void
 join_chain(Activity *activity, Request *request)
 {
 	Request    *before = activity->last;
 
-	if (request->id < before->id)
-	{
-		before = activity->first;
-		while (before->next != NULL && before->next->id < request->id)
-			before = before->next;
-	}
-	request->next = before->next;
-	before->next = request;
-	if (request->next == NULL)
-		activity->last = request;
+	while (before != activity->first && before->id > request->id)
+		before = before->previous;
+	link_after(activity, before, request);
 	request->state = REQUEST_BLOCKED;
 	request->queue->nblocked++;
 }
@@ -552,12 +538,41 @@ leave_chain(Request *request)
 	Activity   *activity = activities_lookup(activities, request->activity);
 
 	Assert(activity != NULL && activity->first == request);
-	activity->first = request->next;
-	request->next = NULL;
+	unlink_from(activity, request);
 	if (activity->first == NULL)
 		activities_delete(activities, request->activity);
 	else
 		unblock(activity->first, 0);
+}
+
+/* Put a request into a chain: behind another one, or first of all. */
+static void
+link_after(Activity *activity, Request *before, Request *request)
+{
+	request->previous = before;
+	request->next = before != NULL ? before->next : activity->first;
+	if (request->next != NULL)
+		request->next->previous = request;
+	else
+		activity->last = request;
+	if (before != NULL)
+		before->next = request;
+	else
+		activity->first = request;
+}
+
+static void
+unlink_from(Activity *activity, Request *request)
+{
+	if (request->previous != NULL)
+		request->previous->next = request->next;
+	else
+		activity->first = request->next;
+	if (request->next != NULL)
+		request->next->previous = request->previous;
+	else
+		activity->last = request->previous;
+	request->next = request->previous = NULL;
 }
 
 /* It is the request's turn: its bytes are read as those of one that is due. */
@@ -642,18 +657,16 @@ tc_queue_unload(Queue *queue)
 		if (request->queue == queue && request->state == REQUEST_BLOCKED &&
 			!request->unrecorded && !was_refused_role(request))
 		{
-			request->state = REQUEST_DROPPED;
 			queue->nblocked--;
 			dropped[ndropped++] = request;
 		}
 	}
 	for (int d = 0; d < ndropped; d++)
-	{
-		first_xid = Min(first_xid, dropped[d]->xid);
-		drop_from_chain(dropped[d]->activity);
-	}
+		unlink_from(activities_lookup(activities, dropped[d]->activity), dropped[d]);
 	for (int d = 0; d < ndropped; d++)
 	{
+		chain_was_cut(dropped[d]->activity);
+		first_xid = Min(first_xid, dropped[d]->xid);
 		drop_bytes(dropped[d]);
 		requests_delete(requests_by_id, dropped[d]->id);
 		free_request(dropped[d]);
@@ -667,29 +680,16 @@ tc_queue_unload(Queue *queue)
 }
 
 /*
- * Take all dropped requests out of the chain of an activity.  Requests of
+ * Requests of a queue were taken out of the chain of an activity.  Those of
  * other queues stay, and the first of them may be sent.
  */
 static void
-drop_from_chain(uint64 hash)
+chain_was_cut(uint64 hash)
 {
 	Activity   *activity = activities_lookup(activities, hash);
-	Request   **link;
 
 	if (activity == NULL)
 		return;
-	activity->last = NULL;
-	link = &activity->first;
-	while (*link != NULL)
-	{
-		if ((*link)->state == REQUEST_DROPPED)
-			*link = (*link)->next;
-		else
-		{
-			activity->last = *link;
-			link = &(*link)->next;
-		}
-	}
 	if (activity->first == NULL)
 		activities_delete(activities, hash);
 	else if (activity->first->state == REQUEST_BLOCKED)

@@ -29,8 +29,7 @@ typedef enum RequestState
 	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
 	REQUEST_RETRYING,			/* waits for its next attempt, without its bytes */
 	REQUEST_CONFIRMING,			/* see proof.h; without its bytes */
-	REQUEST_FINISHED,			/* waits for its outcome to be recorded */
-	REQUEST_DROPPED				/* within tc_queue_unload() */
+	REQUEST_FINISHED			/* waits for its outcome to be recorded */
 } RequestState;
 
 /*
@@ -43,7 +42,8 @@ typedef struct Request
 	uint64		xid;
 	Queue	   *queue;
 	uint64		activity;		/* hash of namespace, workflow id, activity id */
-	struct Request *next;		/* next one for the same activity */
+	struct Request *next;		/* its neighbours in its activity's chain */
+	struct Request *previous;
 	ItemPointerData tid;
 	RequestMethod method;
 	RequestState state;
@@ -57,7 +57,7 @@ typedef struct Request
 	dlist_node	record_node;	/* in a list of recording.c */
 	pairingheap_node retry_node;
 	int64		due;			/* REQUEST_RETRYING: monotonic ms */
-	int			place;			/* REQUEST_IN_FLIGHT: see shared_state.h */
+	int			place;			/* REQUEST_IN_FLIGHT: see worker_slots.h */
 	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
 	uint8	   *bytes;			/* encoded request with its identity, or NULL */
 	size_t		len;
