@@ -37,11 +37,15 @@
 #define PROOFS_MAX 32
 #define QUEUE_PROOFS_MAX 8
 
-/* Events a page; fewer are asked for when a page is too large to be received */
+/*
+ * Size of a page, which Temporal counts in batches of events; less is asked
+ * for when a page could not be had, maybe for its size.  And how far a history
+ * is searched; Temporal's own bound is 51,200 events.
+ */
 #define PAGE_SIZE 200
-#define PAGES_MAX 500
+#define SEARCHED_MAX (500 * PAGE_SIZE)
 
-/* Ends of activities kept of a history; Temporal's own bound is 51,200 events */
+/* Ends of activities kept of a history */
 #define ENDS_MAX 65536
 
 /* Looks after which an activity that is neither pending nor closed is given up */
@@ -86,13 +90,14 @@ typedef struct Proof
 	int64		id;
 	ProofStage	stage;
 	int			looks;
-	int			failures;
+	int			failures;		/* calls in a row that were not answered */
+	bool		was_pending;	/* the activity, before this look at the history */
 	PooledChannel *channel;		/* during a call */
 	uint8	   *message;		/* of the call */
 
 	/* a look at the history */
 	int			page_size;
-	int			pages;
+	int			searched;
 	uint8	   *page_token;
 	size_t		page_token_len;
 	SeenEnd    *ends;
@@ -135,7 +140,9 @@ static bool note_event(void *arg, const ActivityEvent *event);
 static void evaluate_workflow(Proof *proof);
 static void evaluate_activity(Proof *proof);
 static void not_answered(Proof *proof);
+static void ask_again(Proof *proof, const char *words);
 static void look_again(Proof *proof, const char *words);
+static void put_off(Proof *proof, int times, const char *words);
 static void end_proof(Proof *proof, ProofVerdict verdict, const char *words);
 static bool is_ours(const Proof *proof, ProtoSpan identity);
 static int	attempt_asked_for(const Proof *proof);
@@ -190,6 +197,7 @@ tc_proof_begin(Request *request)
 
 	tc_queue_confirming(request);
 	begin_look(proof);
+	dlist_push_tail(&ready, &proof->node);
 }
 
 static void
@@ -197,13 +205,12 @@ begin_look(Proof *proof)
 {
 	MemoryContextReset(proof->look_context);
 	proof->stage = proof->target.workflow_id != NULL ? READ_HISTORY : DESCRIBE_ACTIVITY;
-	proof->pages = 0;
+	proof->searched = 0;
 	proof->page_token = NULL;
 	proof->page_token_len = 0;
 	proof->ends = NULL;
 	proof->nends = proof->max_ends = 0;
 	proof->ours = proof->reached_start = proof->has_end = false;
-	dlist_push_tail(&ready, &proof->node);
 }
 
 void
@@ -412,12 +419,12 @@ not_answered(Proof *proof)
 	}
 
 	/* a page with large payloads may not get through */
-	if (proof->stage == READ_HISTORY && proof->fate != CALL_NOT_PROCESSED && proof->page_size > 1)
+	if (proof->stage == READ_HISTORY && proof->fate != CALL_NOT_PROCESSED)
 		proof->page_size = Max(1, proof->page_size / 8);
 	snprintf(words, sizeof(words), "%s cannot be read at the moment: %s",
 			 proof->stage == READ_HISTORY ? "the workflow's history" : "the activity's state",
 			 proof->code);
-	look_again(proof, words);
+	ask_again(proof, words);
 }
 
 static bool
@@ -514,7 +521,10 @@ note_event(void *arg, const ActivityEvent *event)
 		return false;
 	}
 	if (proof->nends == ENDS_MAX)
+	{
+		proof->searched = SEARCHED_MAX;
 		return false;
+	}
 	if (proof->nends == proof->max_ends)
 	{
 		int			max = Max(16, proof->max_ends * 2);
@@ -569,13 +579,15 @@ evaluate_history(Proof *proof)
 		return;
 	}
 
+	proof->searched += proof->page_size;
+	proof->page_size = Min(PAGE_SIZE, proof->page_size * 2);
+	if (proof->searched >= SEARCHED_MAX && !proof->reached_start)
+	{
+		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is too long to be searched");
+		return;
+	}
 	if (!proof->reached_start && token.len > 0)
 	{
-		if (++proof->pages >= PAGES_MAX)
-		{
-			end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is too long to be searched");
-			return;
-		}
 		if (proof->page_token != NULL)
 			pfree(proof->page_token);
 		proof->page_token = MemoryContextAlloc(proof->look_context, token.len);
@@ -604,6 +616,18 @@ evaluate_workflow(Proof *proof)
 
 	if (workflow.has_pending_activity)
 	{
+		/*
+		 * Its end may have been written, and the activity scheduled anew by
+		 * the same id, after the history was read: read what there is now.
+		 */
+		if (!proof->was_pending)
+		{
+			proof->was_pending = true;
+			pfree(proof->reply);
+			begin_look(proof);
+			dlist_push_tail(&ready, &proof->node);
+			return;
+		}
 		if (!proof->may_be_retried)
 			end_proof(proof, PROOF_NOT_OURS, "the activity is on another attempt");
 		else if (is_ours(proof, workflow.last_failure_source))
@@ -669,18 +693,29 @@ evaluate_activity(Proof *proof)
 				  "the activity was ended by another request");
 }
 
+/* A page is asked for again, and then those after it: what was seen stays true. */
+static void
+ask_again(Proof *proof, const char *words)
+{
+	if (proof->stage != READ_HISTORY)
+		begin_look(proof);
+	put_off(proof, proof->failures++, words);
+}
+
 static void
 look_again(Proof *proof, const char *words)
 {
-	int			ms = Min(LOOK_DELAY_MAX_MS, LOOK_DELAY_MS << Min(proof->looks, 10));
-
-	proof->looks++;
-	if (proof->reply != NULL)
-		pfree(proof->reply);
-	proof->reply = NULL;
+	pfree(proof->reply);
+	proof->was_pending = false;
 	begin_look(proof);
-	dlist_delete(&proof->node);
-	delay(proof, ms);
+	put_off(proof, proof->looks++, words);
+}
+
+/* The next call comes after a delay that doubles with the times that it was put off. */
+static void
+put_off(Proof *proof, int times, const char *words)
+{
+	delay(proof, Min(LOOK_DELAY_MAX_MS, LOOK_DELAY_MS << Min(times, 10)));
 	proof_found(proof->request, PROOF_NOT_YET, words, proof->due);
 }
 

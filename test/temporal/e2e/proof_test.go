@@ -4,9 +4,13 @@ import (
 	"errors"
 	"testing"
 
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
 	"temporal_complete/test/temporal/internal/connect"
 	"temporal_complete/test/temporal/internal/fault"
 	"temporal_complete/test/temporal/internal/flows"
+	"temporal_complete/test/temporal/internal/tokens"
 )
 
 // TestFailureBeforeTermination loses the answer to a failure until the workflow has been terminated, while the activity
@@ -95,5 +99,88 @@ func TestFailureThatWasRetried(t *testing.T) {
 				t.Error(r)
 			}
 		})
+	}
+}
+
+// TestLongHistory loses the answer to a completion until the workflow's history has grown by 20,000 events. That it was
+// ours is found out although pages of the history often cannot be read, and nobody else waits meanwhile.
+func TestLongHistory(t *testing.T) {
+	t.Parallel()
+	s := startSecured(t, connect.Options{}, "-dynamic-config-value", "history.maximumSignalsPerExecution=20000")
+	createServer(t, "long", "address '"+s.Address+"'")
+	w := startActivityAt(t, s.client, "long", handles[0], flows.ActivityOptions{})
+	other := startActivityAt(t, s.client, "long", handles[0], flows.ActivityOptions{})
+	growing := startMany(t, s.client, 2)
+	pending, err := tokens.Read(t.Context(), db, growing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Pending = pending[0]
+
+	setFaults(t, s, loseAnswer, fault.Rule{Method: "RespondActivityTaskCompleted*", Identity: "postgresql:*", Mode: fault.FailBefore})
+	id, _ := w.request(t, "complete_activity", "")
+	grow(t, s.client, growing, 20_000)
+
+	// each page takes long
+	setFaults(t, s, fault.Rule{Method: historyMethod, Mode: fault.Delay, DelayMS: 1000})
+	eventually(t, "the search", func() error {
+		rules, err := s.Faults()
+		if err == nil && rules[0].Applied == 0 {
+			err = errors.New(look(t, id).String())
+		}
+		return err
+	})
+	if err := s.AddFault(loseAnswer); err != nil {
+		t.Fatal(err)
+	}
+	otherID, _ := other.request(t, "complete_activity", "")
+	awaitDelivered(t, otherID)
+	if r := look(t, id); r.finished() {
+		t.Errorf("the long search was over before another one: %s", r)
+	}
+
+	setFaults(t, s, fault.Rule{Method: historyMethod, Mode: fault.FailBefore, Probability: 0.2})
+	awaitDelivered(t, id)
+}
+
+// grow sends signals to a workflow until its history has that many events.
+func grow(t *testing.T, c client.Client, workflowID string, events int64) {
+	t.Helper()
+	var senders errgroup.Group
+	for range 16 {
+		senders.Go(func() error {
+			for {
+				for range 50 {
+					if err := c.SignalWorkflow(t.Context(), workflowID, "", "nothing", nil); err != nil {
+						return err
+					}
+				}
+				d, err := c.DescribeWorkflowExecution(t.Context(), workflowID, "")
+				if err != nil || d.WorkflowExecutionInfo.HistoryLength >= events {
+					return err
+				}
+			}
+		})
+	}
+	if err := senders.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const historyMethod = "GetWorkflowExecutionHistoryReverse"
+
+// loseAnswer has the first completion from PostgreSQL end ambiguously.
+var loseAnswer = fault.Rule{Method: "RespondActivityTaskCompleted*", Identity: "postgresql:*", Mode: fault.FailAfter, Count: 1}
+
+// setFaults replaces the rules of a server.
+func setFaults(t *testing.T, s secured, rules ...fault.Rule) {
+	t.Helper()
+	if err := s.ClearFaults(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if err := s.AddFault(r); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
