@@ -10,6 +10,7 @@
 #ifndef TC_COMPAT_H
 #define TC_COMPAT_H
 
+#include "access/genam.h"
 #include "access/transam.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -91,6 +92,17 @@ tc_server_aclcheck(Oid serverid, Oid role)
 	return object_aclcheck(ForeignServerRelationId, serverid, role, ACL_USAGE);
 #else
 	return pg_foreign_server_aclcheck(serverid, role, ACL_USAGE);
+#endif
+}
+
+/* Begin a scan of an index without order by operators. */
+static inline IndexScanDesc
+tc_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
 #endif
 }
 

@@ -119,12 +119,12 @@ extern bool tc_outbox_read(int64 queue, ReadPosition *position,
 extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
 /*
- * Names of the queue of a number, palloc'd; false if it is not known, or not
- * of this database.
+ * The queue of a number: was it made in this database of this cluster, and if
+ * so its names, palloc'd.  False if the active snapshot sees no such queue.
  */
-extern bool tc_queue_find(int64 number, QueueName *name);
+extern bool tc_queue_find(int64 number, QueueName *name, bool *is_from_here);
 
-/* A queue that has rows */
+/* A queue that has rows, or had some */
 typedef struct FoundQueue
 {
 	int64		number;
@@ -133,7 +133,7 @@ typedef struct FoundQueue
 } FoundQueue;
 
 /*
- * Queues that have rows, apart from those of the nknown given numbers, which
+ * Queues that may have rows, apart from those of the nknown given numbers, which
  * are sorted: a palloc'd array, sorted by number, its length in *count.
  */
 extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int *count);

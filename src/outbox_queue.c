@@ -185,7 +185,7 @@ find_number(Oid relid, const QueueName *name, bool *committed)
 }
 
 bool
-tc_queue_find(int64 number, QueueName *name)
+tc_queue_find(int64 number, QueueName *name, bool *is_from_here)
 {
 	Relation	rel = table_open(tc_required_relation_oid("queue"), AccessShareLock);
 	ScanKeyData key;
@@ -203,9 +203,10 @@ tc_queue_find(int64 number, QueueName *name)
 		bool		nulls[QUEUE_NATTS];
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		found = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-						  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
-		if (found)
+		found = true;
+		*is_from_here = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+								  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
+		if (*is_from_here)
 		{
 			name->server = TextDatumGetCString(values[QUEUE_SERVER - 1]);
 			name->namespace_name = TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);

@@ -19,6 +19,8 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/itup.h"
+#include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -393,9 +395,10 @@ fetch_request(Datum value, char **problem)
 }
 
 /*
- * Between each two known queues, which are sorted, look for the first row
- * that belongs to neither.  Only the gaps are searched, so dead rows of known
- * queues cost nothing; that takes the index, whatever a planner might think.
+ * Between each two known queues, which are sorted, look for the first entry
+ * of the index that belongs to neither.  Rows are not looked at, so dead ones
+ * cost nothing, and damaged ones stop nobody.  A number that is not visible in
+ * temporal.queue has no visible rows either, and is looked for again.
  */
 FoundQueue *
 tc_outbox_find_queues(const int64 *known, int nknown, int *count)
@@ -414,8 +417,8 @@ tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 		{
 			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
 			result[n].number = number;
-			result[n].made_here = tc_queue_find(number, &result[n].name);
-			n++;
+			if (tc_queue_find(number, &result[n].name, &result[n].made_here))
+				n++;
 		}
 	}
 	scan_close(&scan);
@@ -423,28 +426,27 @@ tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 	return result;
 }
 
-/* The smallest number between these two that has a row; 0 if there is none. */
+/* The smallest number between these two that has an entry; 0 if there is none. */
 static int64
 first_queue_between(OutboxScan *scan, int64 lower, int64 upper)
 {
+	const AttrNumber column = 1;	/* of the index */
 	ScanKeyData keys[2];
-	SysScanDesc desc;
-	HeapTuple	tuple;
+	IndexScanDesc desc;
 	int64		result = 0;
 
-	ScanKeyInit(&keys[0], OUTBOX_QUEUE, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(lower));
-	ScanKeyInit(&keys[1], OUTBOX_QUEUE, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(upper));
-	desc = systable_beginscan_ordered(scan->rel, scan->index, GetActiveSnapshot(),
-									  lengthof(keys), keys);
-	tuple = systable_getnext_ordered(desc, ForwardScanDirection);
-	if (tuple != NULL)
+	ScanKeyInit(&keys[0], column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(lower));
+	ScanKeyInit(&keys[1], column, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(upper));
+	desc = tc_index_beginscan(scan->rel, scan->index, GetActiveSnapshot(), lengthof(keys));
+	desc->xs_want_itup = true;
+	index_rescan(desc, keys, lengthof(keys), NULL, 0);
+	if (index_getnext_tid(desc, ForwardScanDirection) != NULL)
 	{
 		bool		isnull;
 
-		result = DatumGetInt64(heap_getattr(tuple, OUTBOX_QUEUE, RelationGetDescr(scan->rel),
-											&isnull));
+		result = DatumGetInt64(index_getattr(desc->xs_itup, column, desc->xs_itupdesc, &isnull));
 	}
-	systable_endscan_ordered(desc);
+	index_endscan(desc);
 	return result;
 }
 

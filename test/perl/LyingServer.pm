@@ -73,6 +73,7 @@ sub start_liar
 sub stop_liar
 {
 	my ($liar) = @_;
+	local $?;					# an END block's own
 
 	return unless defined $liar->{pid};
 	kill('KILL', -$liar->{pid});
@@ -192,14 +193,15 @@ sub has_frame
 	return length($unread{$socket}{bytes} // '') >= 9 || IO::Select->new($socket)->can_read(0);
 }
 
-# Read until a request is complete; its stream, undef if none comes any more.
+# Read until a request is complete; its stream, in a list with its last DATA, nothing if none comes any more.
 sub await_request
 {
 	my ($socket) = @_;
 
-	while (my ($type, $flags, $stream) = next_frame($socket))
+	while (my ($type, $flags, $stream, $payload) = next_frame($socket))
 	{
-		return $stream if $type == DATA && $flags & END_STREAM;
+		next unless $type == DATA && $flags & END_STREAM;
+		return wantarray ? ($stream, $payload) : $stream;
 	}
 	return;
 }

@@ -20,6 +20,7 @@ bgwriter_delay = 10s
 wal_buffers = 16MB
 EOC
 my $temporal = start_temporal('main');
+my $closed = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
 	  . " OPTIONS (address '" . $temporal->address . "')");
@@ -47,5 +48,60 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM own'), '<', 5,
 	'although commits are lost by these crashes');
 await_finished($node);
 is(states($node), 'delivered|5', 'and is delivered');
+
+# The same where the transaction that has read the request ends with an error,
+# because the rows of another queue, which is read after it, are on a page that
+# is damaged.
+my $disable = 'temporal_complete.enabled = off';
+$node->append_conf('postgresql.conf', $disable);
+$node->reload;
+await('the worker to leave', sub { worker_pid($node) eq '' });
+for (my $i = 0;; $i++)
+{
+	$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER damaged_$i FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '$closed');
+DELETE FROM temporal.outbox;
+SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'damaged_$i')) FROM generate_series(1, 200);
+EOS
+	last if $node->safe_psql('postgres', <<"EOS") eq 't';
+SELECT d.number > ALL (SELECT number FROM temporal.queue t WHERE t.server = 'temporal')
+  FROM temporal.queue d WHERE d.server = 'damaged_$i'
+EOS
+}
+my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal.outbox')");
+my $block = $node->safe_psql('postgres', 'SELECT min((ctid::text::point)[0]) FROM temporal.outbox') * 8192;
+cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('temporal.outbox')"), '>', $block + 8192, 'there are other pages');
+$node->stop;
+my $page = overwrite($file, $block, "\x7F" x 8192);
+$node->start;
+my $session = $node->background_psql('postgres');
+my $id = $session->query_safe(
+	"SELECT temporal.complete_activity(task_token, '\"durable\"') FROM pending_activity WHERE activity_id = '6'");
+my $offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+$node->reload;
+await('the request to arrive', sub { my %arrivals = $temporal->arrivals; $arrivals{$id} });
+$node->stop('immediate');
+eval { $session->quit };
+like(substr(slurp_file($node->logfile), $offset), qr/ERROR:  invalid page in block/, 'there was an error while it was read');
+overwrite($file, $block, $page);
+$node->start;
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $id"),
+	1, 'what has arrived at Temporal is known after an error and a crash');
+
+# Overwrite a part of a file; what was there before.
+sub overwrite
+{
+	my ($name, $position, $bytes) = @_;
+	my $before;
+
+	open(my $handle, '+<:raw', $name) or die "$name: $!";
+	seek($handle, $position, 0);
+	read($handle, $before, length($bytes)) == length($bytes) or die "$name: $!";
+	seek($handle, $position, 0);
+	print $handle ($bytes);
+	close($handle) or die "$name: $!";
+	return $before;
+}
 
 done_testing();
