@@ -58,6 +58,7 @@ static int	nknown;
 static ReadSnapshot *start_snapshot;
 
 static bool find_queues;		/* look for queues that are not known yet */
+static bool report_held;		/* there are new ones, maybe with requests that are held */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
 static bool some_muted;			/* wakes for queues that cannot be read now */
@@ -348,6 +349,12 @@ read_work(void *arg)
 			record_queue_error(queue);
 		current = NULL;
 	}
+	/* last, and once: it looks at any rows, which may be damaged */
+	if (report_held)
+	{
+		report_held = false;
+		tc_outbox_report_held();
+	}
 }
 
 /* After an error in read_work(): the queue that had it waits, the others go on. */
@@ -392,7 +399,7 @@ discover_queues(void)
 			tc_queue_activate(queue);
 		}
 	}
-	tc_outbox_report_held();
+	report_held = true;
 }
 
 /*
