@@ -79,12 +79,17 @@ $node->start;
 my $session = $node->background_psql('postgres');
 my $id = $session->query_safe(
 	"SELECT temporal.complete_activity(task_token, '\"durable\"') FROM pending_activity WHERE activity_id = '6'");
+# only the worker can make it durable now
+my $walwriter = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+kill('STOP', $walwriter) or die "could not stop the WAL writer: $!";
 my $offset = -s $node->logfile;
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $node->reload;
 await('the request to arrive', sub { my %arrivals = $temporal->arrivals; $arrivals{$id} });
-$node->stop('immediate');
+kill('KILL', $walwriter);
 eval { $session->quit };
+await('a restart', sub { substr(slurp_file($node->logfile), $offset) =~ /redo .*ready to accept connections/s });
+$node->stop;
 like(substr(slurp_file($node->logfile), $offset), qr/ERROR:  invalid page in block/, 'there was an error while it was read');
 overwrite($file, $block, $page);
 $node->start;
