@@ -1,7 +1,7 @@
 // Package ports finds TCP ports for servers of tests.
 //
-// They are taken from below the range that the kernel gives to outgoing connections: a server that is
-// stopped and started again finds its port still free.
+// They are taken from below the range that the kernel gives to outgoing connections. Those of servers that are stopped
+// and started again have a range of their own, so that nobody takes them meanwhile.
 package ports
 
 import (
@@ -9,22 +9,40 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 const (
-	lowest  = 20000
-	highest = 32000
+	lowest    = 20000
+	firstFree = 26000 // below it they are kept
+	highest   = 32000
 )
+
+var (
+	mu   sync.Mutex
+	kept = map[int]bool{}
+)
+
+// Keep returns n different ports of ip that nobody listens on, and that this process is not given again.
+func Keep(ip string, n int) ([]int, error) {
+	mu.Lock()
+	defer mu.Unlock()
+	return find(ip, n, lowest, firstFree, kept)
+}
 
 // Free returns n different ports of ip that nobody listens on.
 func Free(ip string, n int) ([]int, error) {
+	return find(ip, n, firstFree, highest, map[int]bool{})
+}
+
+// find returns n ports in [from, to) that are not taken, and takes them.
+func find(ip string, n, from, to int, taken map[int]bool) ([]int, error) {
 	found := make([]int, 0, n)
-	taken := map[int]bool{}
 	for range 1000 {
 		if len(found) == n {
 			return found, nil
 		}
-		port := lowest + rand.IntN(highest-lowest)
+		port := from + rand.IntN(to-from)
 		if taken[port] {
 			continue
 		}
@@ -36,5 +54,5 @@ func Free(ip string, n int) ([]int, error) {
 		l.Close()
 		found = append(found, port)
 	}
-	return nil, fmt.Errorf("no %d free ports on %s between %d and %d", n, ip, lowest, highest)
+	return nil, fmt.Errorf("no %d free ports on %s between %d and %d", n, ip, from, to)
 }

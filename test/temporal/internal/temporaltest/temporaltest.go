@@ -50,7 +50,7 @@ type Server struct {
 // New chooses addresses for a server and starts it; arguments are further flags of "temporal-test server".
 func New(program string, arguments ...string) (*Server, error) {
 	const ip = "127.0.0.1"
-	free, err := ports.Free(ip, 3)
+	free, err := ports.Keep(ip, 3)
 	if err != nil {
 		return nil, err
 	}
