@@ -190,18 +190,19 @@ process_answer(Request *request)
 				}
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
+				/* other roles need not wait for this one */
 				if (verdict == VERDICT_NEEDS_OPERATOR)
-				{
-					/* other roles need not wait for this one */
 					tc_queue_yield(request, tc_monotonic_ms() + delay);
-					if (tc_flow_is_paused(queue))
-						tc_queue_unload(queue);
-				}
 				break;
 			}
 	}
 	tc_channels_end_call(request->channel);
 	request->channel = NULL;
+
+	/* what waits for an operator, or behind such, must not keep others' room; it may be gone now */
+	if ((verdict == VERDICT_NEEDS_OPERATOR || verdict == VERDICT_SEND_AGAIN) &&
+		tc_flow_is_paused(queue))
+		tc_queue_unload(queue);
 }
 
 /*
