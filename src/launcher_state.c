@@ -40,6 +40,8 @@ typedef struct LauncherState
 
 static LauncherState *shared = NULL;
 
+static bool is_in(const Oid *list, int count, Oid database);
+static void remove_one(Oid *list, int *count, Oid database);
 static void launcher_exit_callback(int code, Datum arg);
 
 Size
@@ -75,22 +77,16 @@ tc_want_worker(Oid database)
 
 	SpinLockAcquire(&shared->mutex);
 	latch = shared->latch;
-	if (OidIsValid(database))
+	if (OidIsValid(database) && latch != NULL)
 	{
-		for (int i = 0; i < shared->nwanted && latch != NULL; i++)
-		{
-			if (shared->wanted[i] == database)
-				latch = NULL;
-		}
-		if (latch != NULL)
-		{
-			if (shared->nwanted < TC_MAX_WANTED)
-				shared->wanted[shared->nwanted++] = database;
-			else if (!shared->look_at_all)
-				shared->look_at_all = true;
-			else
-				latch = NULL;
-		}
+		if (is_in(shared->wanted, shared->nwanted, database))
+			latch = NULL;
+		else if (shared->nwanted < TC_MAX_WANTED)
+			shared->wanted[shared->nwanted++] = database;
+		else if (!shared->look_at_all)
+			shared->look_at_all = true;
+		else
+			latch = NULL;
 	}
 	SpinLockRelease(&shared->mutex);
 
@@ -127,14 +123,7 @@ void
 tc_unbar_database(Oid database)
 {
 	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < shared->nbarred; i++)
-	{
-		if (shared->barred[i] == database)
-		{
-			shared->barred[i] = shared->barred[--shared->nbarred];
-			break;
-		}
-	}
+	remove_one(shared->barred, &shared->nbarred, database);
 	SpinLockRelease(&shared->mutex);
 	tc_look_again(database);
 }
@@ -142,13 +131,35 @@ tc_unbar_database(Oid database)
 bool
 tc_database_is_barred(Oid database)
 {
-	bool		barred = false;
+	bool		barred;
 
 	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < shared->nbarred && !barred; i++)
-		barred = shared->barred[i] == database;
+	barred = is_in(shared->barred, shared->nbarred, database);
 	SpinLockRelease(&shared->mutex);
 	return barred;
+}
+
+/* Both are called with the spinlock held. */
+static bool
+is_in(const Oid *list, int count, Oid database)
+{
+	for (int i = 0; i < count; i++)
+		if (list[i] == database)
+			return true;
+	return false;
+}
+
+static void
+remove_one(Oid *list, int *count, Oid database)
+{
+	for (int i = 0; i < *count; i++)
+	{
+		if (list[i] == database)
+		{
+			list[i] = list[--*count];
+			break;
+		}
+	}
 }
 
 bool
@@ -207,13 +218,6 @@ void
 tc_launcher_served(Oid database)
 {
 	SpinLockAcquire(&shared->mutex);
-	for (int i = 0; i < shared->nwanted; i++)
-	{
-		if (shared->wanted[i] == database)
-		{
-			shared->wanted[i] = shared->wanted[--shared->nwanted];
-			break;
-		}
-	}
+	remove_one(shared->wanted, &shared->nwanted, database);
 	SpinLockRelease(&shared->mutex);
 }

@@ -133,8 +133,8 @@ typedef struct FoundQueue
 } FoundQueue;
 
 /*
- * Queues that may have rows, apart from those of the nknown given numbers, which
- * are sorted: a palloc'd array, sorted by number, its length in *count.
+ * Queues that may have rows, apart from those of the nknown given numbers,
+ * which are sorted: a palloc'd array, sorted by number, its length in *count.
  */
 extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int *count);
 

@@ -545,7 +545,10 @@ leave_chain(Request *request)
 		unblock(activity->first, 0);
 }
 
-/* Put a request into a chain: behind another one, or first of all. */
+/*
+ * Put a request into a chain: behind another one, or first of all.  A dlist
+ * would need a head that stays where it is, unlike elements of a hash table.
+ */
 static void
 link_after(Activity *activity, Request *before, Request *request)
 {

@@ -52,8 +52,7 @@ is(states($node), 'delivered|5', 'and is delivered');
 # The same where the transaction that has read the request ends with an error,
 # because the rows of another queue, which is read after it, are on a page that
 # is damaged.
-my $disable = 'temporal_complete.enabled = off';
-$node->append_conf('postgresql.conf', $disable);
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
 $node->reload;
 await('the worker to leave', sub { worker_pid($node) eq '' });
 # nothing is left on that page of requests that are gone

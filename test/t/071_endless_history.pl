@@ -1,6 +1,5 @@
 # A server that answers the search for a lost request's fate with a history
-# that never ends: the search does, with an honest "unconfirmed", and requests
-# whose fate is known are not kept waiting.
+# that never ends: the search does, with an honest "unconfirmed".
 
 use strict;
 use warnings FATAL => 'all';

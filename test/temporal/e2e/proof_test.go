@@ -20,12 +20,7 @@ func TestFailureBeforeTermination(t *testing.T) {
 	s := startSecured(t, connect.Options{})
 	createServer(t, "terminated", "address '"+s.Address+"'")
 	w := startActivityAt(t, s.client, "terminated", handles[0], flows.ActivityOptions{RetryInitialMS: 3600_000})
-	for _, r := range []fault.Rule{{Mode: fault.FailAfter, Count: 1}, {Mode: fault.FailBefore}} {
-		r.Method, r.Identity = "RespondActivityTaskFailed*", "postgresql:*"
-		if err := s.AddFault(r); err != nil {
-			t.Fatal(err)
-		}
-	}
+	failTries(t, s, "RespondActivityTaskFailed*", fault.FailAfter)
 	id, _ := w.request(t, "fail_activity", "message => 'try again'")
 	eventually(t, "second try", func() error {
 		if r := look(t, id); r.Attempts < 2 {
@@ -65,12 +60,7 @@ func TestFailureThatWasRetried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := startActivityAt(t, s.client, "late", c.handle, flows.ActivityOptions{RetryInitialMS: 1})
-			for _, r := range []fault.Rule{{Mode: c.mode, Count: 1}, {Mode: fault.FailBefore}} {
-				r.Method, r.Identity = "RespondActivityTaskFailed*", "postgresql:*"
-				if err := s.AddFault(r); err != nil {
-					t.Fatal(err)
-				}
-			}
+			failTries(t, s, "RespondActivityTaskFailed*", c.mode)
 			id, _ := w.request(t, "fail_activity", "message => 'try again'")
 			eventually(t, "second try", func() error {
 				if r := look(t, id); r.Attempts < 2 {
@@ -117,7 +107,7 @@ func TestLongHistory(t *testing.T) {
 	}
 	w.Pending = pending[0]
 
-	setFaults(t, s, loseAnswer, fault.Rule{Method: "RespondActivityTaskCompleted*", Identity: "postgresql:*", Mode: fault.FailBefore})
+	failTries(t, s, "RespondActivityTaskCompleted*", fault.FailAfter)
 	id, _ := w.request(t, "complete_activity", "")
 	grow(t, s.client, growing, 20_000)
 
@@ -130,7 +120,7 @@ func TestLongHistory(t *testing.T) {
 		}
 		return err
 	})
-	if err := s.AddFault(loseAnswer); err != nil {
+	if err := s.AddFault(fault.Rule{Method: "RespondActivityTaskCompleted*", Identity: fromPostgreSQL, Mode: fault.FailAfter, Count: 1}); err != nil {
 		t.Fatal(err)
 	}
 	otherID, _ := other.request(t, "complete_activity", "")
@@ -169,8 +159,15 @@ func grow(t *testing.T, c client.Client, workflowID string, events int64) {
 
 const historyMethod = "GetWorkflowExecutionHistoryReverse"
 
-// loseAnswer has the first completion from PostgreSQL end ambiguously.
-var loseAnswer = fault.Rule{Method: "RespondActivityTaskCompleted*", Identity: "postgresql:*", Mode: fault.FailAfter, Count: 1}
+// fromPostgreSQL matches the identities of requests.
+const fromPostgreSQL = "postgresql:*"
+
+// failTries disturbs the first try of a request in that mode; later ones have no effect and fail.
+func failTries(t *testing.T, s secured, method string, first fault.Mode) {
+	t.Helper()
+	setFaults(t, s, fault.Rule{Method: method, Identity: fromPostgreSQL, Mode: first, Count: 1},
+		fault.Rule{Method: method, Identity: fromPostgreSQL, Mode: fault.FailBefore})
+}
 
 // setFaults replaces the rules of a server.
 func setFaults(t *testing.T, s secured, rules ...fault.Rule) {
