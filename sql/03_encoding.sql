@@ -73,7 +73,7 @@ LANGUAGE sql AS $$
            pg_catalog.replace(p.value, 'postgresql:' || pg_catalog.current_database() || '/' || o.id || '@' ||
                (SELECT system_identifier FROM pg_catalog.pg_control_system()) || '/' ||
                (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) || '/' ||
-               o.xid, 'postgresql:<the identity>')
+               o.xid || '/' || (extract(epoch FROM o.requested_at) * 1000000)::bigint, 'postgresql:<the identity>')
       FROM (SELECT * FROM temporal.outbox ORDER BY id DESC LIMIT 1) o,
            proto_fields(request, CASE
                WHEN method IN (1, 5, 7) THEN '{2, 2.1, 2.1.1}'::text[]

@@ -67,9 +67,8 @@ static Datum
 record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
 {
 	QueueName	name = {.role = GetUserId()};
-	FullTransactionId xid;
+	RequestIdentity identity;
 	int64		queue;
-	int64		id;
 	uint8	   *request;
 	size_t		len;
 
@@ -82,15 +81,16 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 						 &name.server, &name.namespace_name);
 	(void) tc_namespace_to_utf8(name.namespace_name);	/* can it be sent? */
 
-	xid = GetTopFullTransactionId();
+	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	queue = tc_queue_number(&name);
-	id = tc_outbox_next_id();
-	request = tc_request_encode(method, args, xid, id, &len);
-	tc_outbox_insert(id, xid, queue, method, request, len);
+	identity.id = tc_outbox_next_id();
+	identity.requested_at = GetCurrentTimestamp();
+	request = tc_request_encode(method, args, &identity, &len);
+	tc_outbox_insert(&identity, queue, method, request, len);
 	tc_wake_at_commit(queue);
 	tc_warn_if_not_preloaded();
 
-	PG_RETURN_INT64(id);
+	PG_RETURN_INT64(identity.id);
 }
 
 /* complete_activity(task_token, result, server, namespace) */

@@ -53,7 +53,7 @@ tc_outbox_next_id(void)
 }
 
 void
-tc_outbox_insert(int64 id, FullTransactionId xid, int64 queue,
+tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 				 RequestMethod method, const uint8 *request, size_t len)
 {
 	Relation	rel = table_open(tc_required_relation_oid("outbox"), RowExclusiveLock);
@@ -67,9 +67,10 @@ tc_outbox_insert(int64 id, FullTransactionId xid, int64 queue,
 				 errmsg("extension temporal_complete is of another version than its library"),
 				 errhint("Run ALTER EXTENSION temporal_complete UPDATE.")));
 
-	values[OUTBOX_ID - 1] = Int64GetDatum(id);
-	values[OUTBOX_XID - 1] = FullTransactionIdGetDatum(xid);
-	values[OUTBOX_REQUESTED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[OUTBOX_ID - 1] = Int64GetDatum(identity->id);
+	values[OUTBOX_XID - 1] =
+		FullTransactionIdGetDatum(FullTransactionIdFromU64(identity->xid));
+	values[OUTBOX_REQUESTED_AT - 1] = TimestampTzGetDatum(identity->requested_at);
 	values[OUTBOX_QUEUE - 1] = Int64GetDatum(queue);
 	values[OUTBOX_METHOD - 1] = Int16GetDatum(method);
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(false);

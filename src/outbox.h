@@ -34,11 +34,11 @@ extern int64 tc_queue_number(const QueueName *name);
 
 /*
  * Take the id that the next request gets, then record the encoded request
- * under it.  xid is that of the top-level transaction; the row goes with the
- * subtransaction that made it.
+ * under it.  The xid of its identity is that of the top-level transaction; the
+ * row goes with the subtransaction that made it.
  */
 extern int64 tc_outbox_next_id(void);
-extern void tc_outbox_insert(int64 id, FullTransactionId xid, int64 queue,
+extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 							 RequestMethod method, const uint8 *request, size_t len);
 
 /*

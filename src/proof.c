@@ -86,8 +86,7 @@ typedef struct Proof
 	Queue	   *queue;
 	RequestTarget target;		/* whom it is about */
 	bool		may_be_retried; /* another attempt may have followed it */
-	FullTransactionId xid;
-	int64		id;
+	RequestIdentity identity;
 	ProofStage	stage;
 	int			looks;
 	int			failures;		/* calls in a row that were not answered */
@@ -185,8 +184,7 @@ tc_proof_begin(Request *request)
 												ALLOCSET_SMALL_SIZES);
 	proof->request = request;
 	proof->queue = request->queue;
-	proof->xid = FullTransactionIdFromU64(request->xid);
-	proof->id = request->id;
+	proof->identity = tc_identity_of(request);
 	proof->page_size = PAGE_SIZE;
 	if (!tc_request_decode(request->method, request->bytes, request->len, &proof->target))
 		elog(ERROR, "request cannot be decoded");
@@ -431,7 +429,7 @@ static bool
 is_ours(const Proof *proof, ProtoSpan identity)
 {
 	return identity.bytes != NULL &&
-		tc_identity_matches((const char *) identity.bytes, identity.len, proof->xid, proof->id,
+		tc_identity_matches((const char *) identity.bytes, identity.len, &proof->identity,
 							proof->request->former_identities);
 }
 

@@ -405,10 +405,11 @@ load_bytes(Request *request, const OutboxRow *row)
 	uint8	   *bytes = MemoryContextAlloc(queue_context, row->len + strlen(namespace_utf8) +
 										   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
 	size_t		len = row->len;
+	RequestIdentity identity = tc_identity_of(request);
 
 	memcpy(bytes, row->request, len);
 	len += tc_namespace_field(row->method, namespace_utf8, bytes + len);
-	len += tc_identity_field(row->method, FullTransactionIdFromU64(row->xid), row->id, bytes + len);
+	len += tc_identity_field(row->method, &identity, bytes + len);
 	request->bytes = bytes;
 	request->len = len;
 	request->queue->nloaded++;

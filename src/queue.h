@@ -78,6 +78,15 @@ typedef struct Request
 	TimestampTz next_attempt_at;
 } Request;
 
+/* What it is told apart by from all others */
+static inline RequestIdentity
+tc_identity_of(const Request *request)
+{
+	RequestIdentity identity = {request->id, request->xid, request->requested_at};
+
+	return identity;
+}
+
 /* The requests of one role for one namespace of one server */
 struct Queue
 {

@@ -41,7 +41,8 @@
 	" SELECT g.id, pg_current_xact_id(), now()," \
 	"     temporal.queue_number(g.server, g.namespace, g.requested_by), g.method," \
 	"     NOT temporal.made_here(g.system_identifier, g.database), g.request," \
-	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid)" \
+	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
+	"         g.requested_at)" \
 	"   FROM gone g"
 
 /* Who may no longer use a server may not retry there either. */

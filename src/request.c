@@ -332,7 +332,7 @@ typedef struct FailureMessage
  * retried it is the only thing that shows whose failure it was.
  */
 static Temporal__Failure *
-build_failure(const RequestArgs *args, FullTransactionId xid, int64 id, FailureMessage *buf)
+build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureMessage *buf)
 {
 	temporal__application_failure_info__init(&buf->info);
 	buf->info.type = text_to_utf8("type", args->type);
@@ -350,7 +350,7 @@ build_failure(const RequestArgs *args, FullTransactionId xid, int64 id, FailureM
 		buf->info.next_retry_delay = &buf->delay;
 	}
 
-	tc_request_identity(xid, id, buf->source);
+	tc_request_identity(identity, buf->source);
 
 	temporal__failure__init(&buf->failure);
 	buf->failure.message = text_to_utf8("message", args->message);
@@ -371,7 +371,7 @@ build_failure(const RequestArgs *args, FullTransactionId xid, int64 id, FailureM
 
 uint8 *
 tc_request_encode(RequestMethod method, const RequestArgs *args,
-				  FullTransactionId xid, int64 id, size_t *len)
+				  const RequestIdentity *identity, size_t *len)
 {
 	Temporal__Payloads *value = NULL;
 	Temporal__Payloads *heartbeat_details = NULL;
@@ -382,7 +382,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 	if (method_is_fail(method))
 	{
-		failure = build_failure(args, xid, id, &failure_buf);
+		failure = build_failure(args, identity, &failure_buf);
 		check_blob_size("failure", &failure->base,
 						"Temporal would put a failure of its own in its place.");
 		heartbeat_details = jsonb_to_payloads("heartbeat_details", args->heartbeat_details,

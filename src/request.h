@@ -9,7 +9,6 @@
 #ifndef TC_REQUEST_H
 #define TC_REQUEST_H
 
-#include "access/transam.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -80,12 +79,24 @@ extern void tc_request_check(RequestMethod method, const RequestArgs *args);
 extern const char *tc_namespace_to_utf8(const char *namespace_name);
 
 /*
+ * What a request is told apart by, from all others that were ever made: ids
+ * and transaction ids come again after recovery to an earlier point in time,
+ * but not at the same microsecond.
+ */
+typedef struct RequestIdentity
+{
+	int64		id;
+	uint64		xid;
+	TimestampTz requested_at;
+} RequestIdentity;
+
+/*
  * Encode a request whose arguments have been checked, without namespace and
  * identity.  Raises an error where a text cannot be UTF-8 or something exceeds
  * Temporal's limits.  The length goes to *len.  palloc'd.
  */
 extern uint8 *tc_request_encode(RequestMethod method, const RequestArgs *args,
-								FullTransactionId xid, int64 id, size_t *len);
+								const RequestIdentity *identity, size_t *len);
 
 /* "/temporal.api.workflowservice.v1.WorkflowService/..." of a method. */
 extern const char *tc_method_path(RequestMethod method);
@@ -114,8 +125,9 @@ extern bool tc_request_may_be_retried(RequestMethod method, const uint8 *request
 
 /*
  * The identity with which a request is sent, and which Temporal keeps in the
- * history: "postgresql:<dbname>/<id>@<system identifier>/<database oid>/<xid>".
- * Printable ASCII; other bytes of the database's name become '?'.
+ * history: "postgresql:<dbname>/<id>@<system identifier>/<database oid>/<xid>/
+ * <when it was made, in microseconds since 1970>".  Printable ASCII; other
+ * bytes of the database's name become '?'.
  *
  * The first call of a process needs a transaction, to look up the name.
  *
@@ -125,7 +137,7 @@ extern bool tc_request_may_be_retried(RequestMethod method, const uint8 *request
  */
 #define TC_IDENTITY_MAX 256
 #define TC_IDENTITY_FIELD_MAX (TC_IDENTITY_MAX + TC_FIELD_OVERHEAD)
-extern size_t tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id,
+extern size_t tc_identity_field(RequestMethod method, const RequestIdentity *identity,
 								uint8 *buf);
 
 /*
@@ -136,16 +148,16 @@ extern size_t tc_identity_field(RequestMethod method, FullTransactionId xid, int
 extern size_t tc_namespace_field(RequestMethod method, const char *namespace_utf8, uint8 *buf);
 
 /* The identity itself, zero-terminated, in a buffer of TC_IDENTITY_MAX bytes. */
-extern void tc_request_identity(FullTransactionId xid, int64 id, char *buf);
+extern void tc_request_identity(const RequestIdentity *identity, char *buf);
 
 /*
  * Is that the identity of that request, or one of its former ones?  The
  * database's name is not looked at: it may have changed since the request was
- * made or sent.  former holds "<id>@<system identifier>/<database>/<xid>",
- * with blanks between them; it may be NULL.
+ * made or sent.  former holds what comes behind the database's name, with
+ * blanks between them; it may be NULL.
  */
-extern bool tc_identity_matches(const char *identity, size_t len,
-								FullTransactionId xid, int64 id, const char *former);
+extern bool tc_identity_matches(const char *string, size_t len,
+								const RequestIdentity *identity, const char *former);
 
 /* Flags of a heartbeat's reply (by token and by ids alike); false if the bytes are no such reply. */
 typedef struct HeartbeatReply

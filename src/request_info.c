@@ -115,21 +115,25 @@ tc_method_by_id(RequestMethod method)
  */
 
 #define IDENTITY_PREFIX "postgresql:"
+#define UNIX_TO_POSTGRES_EPOCH_USECS \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
-StaticAssertDecl(sizeof(IDENTITY_PREFIX) + NAMEDATALEN + 20 + 1 + 20 + 1 + 10 + 1 + 20 < TC_IDENTITY_MAX,
+StaticAssertDecl(sizeof(IDENTITY_PREFIX) + NAMEDATALEN + 20 + 1 + 20 + 1 + 10 + 1 + 20 + 1 + 20 < TC_IDENTITY_MAX,
 				 "an identity may not fit its buffer");
 
-/* Append "<id>@<system identifier>/<database oid>/<xid>"; returns the end. */
+/* Append what comes behind the database's name; returns the end. */
 static char *
-append_identity_suffix(char *next, FullTransactionId xid, int64 id)
+append_identity_suffix(char *next, const RequestIdentity *identity)
 {
-	next += pg_lltoa(id, next);
+	next += pg_lltoa(identity->id, next);
 	*next++ = '@';
 	next += pg_ulltoa_n(GetSystemIdentifier(), next);
 	*next++ = '/';
 	next += pg_ultoa_n(MyDatabaseId, next);
 	*next++ = '/';
-	next += pg_ulltoa_n(U64FromFullTransactionId(xid), next);
+	next += pg_ulltoa_n(identity->xid, next);
+	*next++ = '/';
+	next += pg_lltoa(identity->requested_at + UNIX_TO_POSTGRES_EPOCH_USECS, next);
 	return next;
 }
 
@@ -157,19 +161,19 @@ identity_prefix(size_t *len)
 }
 
 static size_t
-build_identity(FullTransactionId xid, int64 id, char *buf)
+build_identity(const RequestIdentity *identity, char *buf)
 {
 	size_t		len;
 	const char *prefix = identity_prefix(&len);
 
 	memcpy(buf, prefix, len);
-	return append_identity_suffix(buf + len, xid, id) - buf;
+	return append_identity_suffix(buf + len, identity) - buf;
 }
 
 void
-tc_request_identity(FullTransactionId xid, int64 id, char *buf)
+tc_request_identity(const RequestIdentity *identity, char *buf)
 {
-	buf[build_identity(xid, id, buf)] = '\0';
+	buf[build_identity(identity, buf)] = '\0';
 }
 
 /* A field of at most 16,383 bytes; returns its length with tag and length. */
@@ -187,13 +191,13 @@ put_field(int number, const char *string, size_t len, uint8 *buf)
 }
 
 size_t
-tc_identity_field(RequestMethod method, FullTransactionId xid, int64 id, uint8 *buf)
+tc_identity_field(RequestMethod method, const RequestIdentity *identity, uint8 *buf)
 {
-	char		identity[TC_IDENTITY_MAX];
-	size_t		len = build_identity(xid, id, identity);
+	char		string[TC_IDENTITY_MAX];
+	size_t		len = build_identity(identity, string);
 
 	return put_field(tc_method_by_id(method) ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY,
-					 identity, len, buf);
+					 string, len, buf);
 }
 
 size_t
@@ -205,29 +209,29 @@ tc_namespace_field(RequestMethod method, const char *namespace_utf8, uint8 *buf)
 
 /* Is it "postgresql:<anything>/<suffix>"? */
 static bool
-identity_ends_in(const char *identity, size_t len, const char *suffix, size_t suffix_len)
+identity_ends_in(const char *string, size_t len, const char *suffix, size_t suffix_len)
 {
 	size_t		prefix_len = strlen(IDENTITY_PREFIX);
 
 	return len >= prefix_len + 1 + suffix_len &&
-		memcmp(identity, IDENTITY_PREFIX, prefix_len) == 0 &&
-		identity[len - suffix_len - 1] == '/' &&
-		memcmp(identity + len - suffix_len, suffix, suffix_len) == 0;
+		memcmp(string, IDENTITY_PREFIX, prefix_len) == 0 &&
+		string[len - suffix_len - 1] == '/' &&
+		memcmp(string + len - suffix_len, suffix, suffix_len) == 0;
 }
 
 bool
-tc_identity_matches(const char *identity, size_t len, FullTransactionId xid, int64 id,
+tc_identity_matches(const char *string, size_t len, const RequestIdentity *identity,
 					const char *former)
 {
 	char		suffix[TC_IDENTITY_MAX];
-	size_t		suffix_len = append_identity_suffix(suffix, xid, id) - suffix;
+	size_t		suffix_len = append_identity_suffix(suffix, identity) - suffix;
 
-	if (identity_ends_in(identity, len, suffix, suffix_len))
+	if (identity_ends_in(string, len, suffix, suffix_len))
 		return true;
 	while (former != NULL && *former != '\0')
 	{
 		suffix_len = strcspn(former, " ");
-		if (suffix_len > 0 && identity_ends_in(identity, len, former, suffix_len))
+		if (suffix_len > 0 && identity_ends_in(string, len, former, suffix_len))
 			return true;
 		former += suffix_len;
 		former += strspn(former, " ");

@@ -3,18 +3,20 @@
  * longer wanted.
  */
 
-CREATE FUNCTION temporal.add_identity(former text, id bigint, system_identifier bigint, database oid, xid xid8)
+CREATE FUNCTION temporal.add_identity(former text, id bigint, system_identifier bigint, database oid, xid xid8,
+    requested_at timestamptz)
 RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 /* a system identifier is unsigned */
 SELECT concat_ws(' ', former,
-    format('%s@%s/%s/%s', id, mod(system_identifier + 18446744073709551616, 18446744073709551616), database, xid))
+    format('%s@%s/%s/%s/%s', id, mod(system_identifier + 18446744073709551616, 18446744073709551616), database, xid,
+        (extract(epoch FROM requested_at) * 1000000)::bigint))
 $$;
-COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8) IS
+COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) IS
     'internal: former identities of a request that gets a new one';
-REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION temporal.queue_number(server text, namespace text, requested_by oid)
 RETURNS bigint
@@ -48,7 +50,8 @@ WITH held AS MATERIALIZED (
 adopted AS (
     UPDATE temporal.outbox o
        SET former_identities =
-               temporal.add_identity(o.former_identities, o.id, h.system_identifier, h.database, o.xid),
+               temporal.add_identity(o.former_identities, o.id, h.system_identifier, h.database, o.xid,
+                   o.requested_at),
            queue = h.own_number,
            xid = pg_current_xact_id(),
            maybe_sent = true,

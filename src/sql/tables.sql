@@ -74,7 +74,7 @@ COMMENT ON COLUMN temporal.outbox.next_attempt_at IS 'when it is tried again';
 COMMENT ON COLUMN temporal.outbox.error_code IS 'gRPC status, or our word, of the last attempt that went wrong';
 COMMENT ON COLUMN temporal.outbox.error_message IS 'what the last attempt that went wrong was told';
 COMMENT ON COLUMN temporal.outbox.former_identities IS
-    'identities with which it may have been sent before it was adopted or retried, as "id@system identifier/database/xid", with blanks between them';
+    'identities with which it may have been sent before it was adopted or retried, as "id@system identifier/database/xid/microseconds since 1970", with blanks between them';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');

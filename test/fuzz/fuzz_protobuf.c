@@ -100,6 +100,7 @@ texts(const uint8 *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const RequestIdentity identity = {42, 7, 3};
 	RequestTarget target;
 	RequestMethod method;
 
@@ -115,7 +116,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	texts(data, size);
 	if (tc_request_decode(method, data, size, &target) && target.task_token != NULL)
 		CHECK(target.task_token >= data && target.task_token + target.task_token_len <= data + size);
-	tc_identity_matches((const char *) data, size, FullTransactionIdFromU64(7), 42, "42@1/2/3 42@4/5/6");
+	tc_identity_matches((const char *) data, size, &identity, "42@1/2/3/4 42@4/5/6/7");
 	fuzz_reset();
 	return 0;
 }

@@ -198,13 +198,14 @@ func (s *storm) readLedgers(ctx context.Context, wrong *findings) ([]*entry, err
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `
 WITH outcome AS (
-    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state, error_code, error_message
+    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
       FROM temporal.delivery
     UNION ALL
-    SELECT id, 'rejected', error_code, error_message FROM temporal.rejected
+    SELECT id, 'rejected', error_code, error_message, requested_at FROM temporal.rejected
 )
 SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, attempt,
-       format('postgresql:%s/%s@%s/%s/%s', current_database(), request_id, system_identifier, d.oid, xid),
+       format('postgresql:%s/%s@%s/%s/%s/%s', current_database(), request_id, system_identifier, d.oid, xid,
+              (extract(epoch FROM min(o.requested_at)) * 1000000)::bigint),
        coalesce(min(o.state), ''), count(o.id), coalesce(min(o.error_code), ''), coalesce(min(o.error_message), '')
   FROM ledger LEFT JOIN outcome o ON o.id = request_id, pg_control_system(), pg_database d
  WHERE d.datname = current_database()

@@ -40,7 +40,7 @@ type arrivals struct {
 	taken []bool // one of them was answered by OK
 }
 
-var identityPattern = regexp.MustCompile(`^postgresql:([^/]*)/(\d+)@(\d+)/(\d+)/(\d+)$`)
+var identityPattern = regexp.MustCompile(`^postgresql:([^/]*)/(\d+)@(\d+)/(\d+)/(\d+)/\d+$`)
 
 func newStub() (*stub, error) {
 	s := &stub{arrivals: map[string]*arrivals{}, counts: map[string]int64{}}
