@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * channel_support.c
- *	  What the rooms of a channel share: its errors, files and options.
+ *	  What the parts of a channel share: errors, reading of files, options.
  *
  * Used beneath libcurl and OpenSSL, so nothing here raises errors, and
  * memory is malloc's.

@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 
+#include "foreign_text.h"
 #include "request.h"
 
 PG_FUNCTION_INFO_V1(tc_request_target);

@@ -8,8 +8,8 @@
  * that is to be tried again is updated in place.  All that is done for a
  * batch of outcomes at once, in the worker's transaction.
  *
- * Nothing here waits for other transactions: a row that somebody else is
- * changing is left for the next call.
+ * Nothing here waits for a row: one that somebody else is changing is left
+ * for the next call.  A lock on one of our tables is waited for.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "foreign_text.h"
 #include "outbox.h"
 
 /* Columns of temporal.delivery */

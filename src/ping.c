@@ -17,6 +17,7 @@
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
+#include "foreign_text.h"
 #include "outcome.h"
 #include "ping.h"
 #include "ping_mailbox.h"
@@ -34,13 +35,14 @@ typedef struct Ping
 	MemoryContext context;
 	ServerConfig *config;
 	char	   *namespace_name;
-	char	   *config_error;
+	char	   *config_error;	/* UTF-8 */
 	Channel    *channel;
 	uint8	   *probe;
 	size_t		probe_len;
 	uint8		system_info[2048];
 	size_t		system_info_len;
 	instr_time	sent_at;
+	char		error_message[1024];	/* as it came (UTF-8) */
 	bool		over;
 } Ping;
 
@@ -54,6 +56,7 @@ static void system_info_done(void *arg, const CallResult *result);
 static void probe_done(void *arg, const CallResult *result);
 static void fail(Ping *ping, const char *code, const char *message);
 static void end_ping(Ping *ping);
+static void translate(void *arg);
 
 void
 tc_ping_turn(void)
@@ -95,24 +98,31 @@ begin_ping(const PingRequest *request)
 		fail(ping, "CONFIGURATION", ping->config_error);
 	else
 	{
-		strlcpy(ping->reply.address, ping->config->channel.address, sizeof(ping->reply.address));
-		ping->probe = tc_probe_request_encode(ping->namespace_name, &ping->probe_len);
 		ping->channel = tc_channel_create(&ping->config->channel, state_changed, ping);
 		tc_channel_connect(ping->channel);
 	}
 	MemoryContextSwitchTo(old);
 }
 
+/* All that needs a transaction: looking at catalogs, and converting texts. */
 static void
 read_options(void *arg)
 {
 	Ping	   *ping = arg;
 	MemoryContext old = MemoryContextSwitchTo(ping->context);
+	char	   *error;
+	ServerConfig *config = tc_server_config(ping->request.server, ping->request.role, &error);
 
-	ping->config = tc_server_config(ping->request.server, ping->request.role,
-									&ping->config_error);
-	if (ping->config != NULL)
+	if (config == NULL)
+		ping->config_error = tc_words_from_server(error);
+	else
+	{
 		ping->namespace_name = tc_server_namespace(ping->request.server);
+		ping->probe = tc_probe_request_encode(ping->namespace_name, &ping->probe_len);
+		tc_words_copy(ping->reply.address, sizeof(ping->reply.address),
+					  tc_words_from_server(config->channel.address));
+		ping->config = config;
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -206,7 +216,7 @@ static void
 fail(Ping *ping, const char *code, const char *message)
 {
 	strlcpy(ping->reply.error_code, code, sizeof(ping->reply.error_code));
-	strlcpy(ping->reply.error_message, message, sizeof(ping->reply.error_message));
+	strlcpy(ping->error_message, message, sizeof(ping->error_message));
 	ping->over = true;
 }
 
@@ -218,19 +228,25 @@ end_ping(Ping *ping)
 	dlist_delete(&ping->node);
 	if (ping->channel != NULL)
 		tc_channel_destroy(ping->channel);
-	if (ping->system_info_len > 0)
-	{
-		char	   *version = tc_system_info_decode(ping->system_info, ping->system_info_len);
-
-		if (version != NULL)
-			strlcpy(ping->reply.server_version, version, sizeof(ping->reply.server_version));
-	}
-	/* the wire's words are UTF-8, the reader's those of the database */
-	strlcpy(ping->reply.error_message,
-			tc_utf8_to_server(ping->reply.error_message, strlen(ping->reply.error_message),
-							  sizeof(ping->reply.error_message)),
-			sizeof(ping->reply.error_message));
+	/* if there can be no transaction, what is ASCII is told */
+	if (!tc_run_transaction(translate, ping))
+		translate(ping);
 	tc_worker_answer_ping(&ping->request, &ping->reply);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(ping->context);
+}
+
+/* The wire's words are UTF-8, the reader's those of the database. */
+static void
+translate(void *arg)
+{
+	Ping	   *ping = arg;
+	char	   *version = NULL;
+
+	if (ping->system_info_len > 0)
+		version = tc_system_info_decode(ping->system_info, ping->system_info_len);
+	if (version != NULL)
+		tc_words_copy(ping->reply.server_version, sizeof(ping->reply.server_version), version);
+	tc_words_copy(ping->reply.error_message, sizeof(ping->reply.error_message),
+				  ping->error_message);
 }

@@ -18,13 +18,13 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "channels.h"
 #include "event_loop.h"
 #include "flow.h"
+#include "foreign_text.h"
 #include "reading.h"
 #include "recording.h"
 #include "transaction.h"
@@ -445,7 +445,8 @@ use_options(Queue *queue)
 	if (channel == NULL)
 	{
 		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
-		tc_flow_set_error(queue, "CONFIGURATION", error, queue->paused_until);
+		tc_flow_set_error(queue, "CONFIGURATION", tc_words_from_server(error),
+						  queue->paused_until);
 		tc_queue_unload(queue);
 	}
 	else
@@ -547,13 +548,11 @@ consume_retry(void *arg, const OutboxRow *row)
 static void
 note_damage(Request *request, const char *problem)
 {
-	char	   *utf8 = pg_server_to_any(problem, strlen(problem), PG_UTF8);
-
 	request->outcome = OUTCOME_RETRY;
 	request->attempts++;
 	request->next_attempt_at = 0;
 	request->error_code = "DATA_CORRUPTED";
-	tc_request_set_error(request, utf8);
+	tc_request_set_error(request, tc_words_from_server(problem));
 }
 
 /* Say why the queue waits, or that it no longer does. */
@@ -563,9 +562,7 @@ record_queue_error(Queue *queue)
 	int64		wait = queue->error_until - tc_monotonic_ms();
 
 	tc_outbox_set_queue_error(queue->number, queue->error_code,
-							  tc_utf8_to_server(queue->error_message,
-												strlen(queue->error_message),
-												sizeof(queue->error_message)),
+							  tc_words_to_server(queue->error_message),
 							  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
 	queue->error_changed = false;
 }

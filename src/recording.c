@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "event_loop.h"
+#include "foreign_text.h"
 #include "recording.h"
 #include "transaction.h"
 #include "worker_slots.h"
@@ -235,8 +236,7 @@ record_batch(void *arg)
 		const char *message = batch->requests[i]->error_message;
 
 		if (message != NULL)
-			batch->outcomes[i].error_message =
-				tc_utf8_to_server(message, strlen(message), SIZE_MAX);
+			batch->outcomes[i].error_message = tc_words_to_server(message);
 	}
 	batch->summarize = tc_outbox_record(batch->outcomes, batch->count);
 }

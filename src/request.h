@@ -169,7 +169,7 @@ typedef struct HeartbeatReply
 
 extern bool tc_heartbeat_reply_decode(const uint8 *reply, size_t len, HeartbeatReply *result);
 
-/* server_version of a GetSystemInfoResponse, palloc'd, or NULL. */
+/* server_version of a GetSystemInfoResponse, as it came (UTF-8), palloc'd, or NULL. */
 extern char *tc_system_info_decode(const uint8 *reply, size_t len);
 
 /*
@@ -178,14 +178,5 @@ extern char *tc_system_info_decode(const uint8 *reply, size_t len);
  * an activity id.  palloc'd.
  */
 extern uint8 *tc_probe_request_encode(const char *namespace_name, size_t *len);
-
-/*
- * Strings from the wire (UTF-8, unverified) as text of this database:
- * what cannot be shown becomes '?'.  Never raises an error but for lack of
- * memory.  palloc'd.  max_bytes limits the length of what is read; a character
- * is not cut.  Outside of a transaction, in a database that is neither UTF8
- * nor SQL_ASCII, only ASCII can be shown.
- */
-extern char *tc_utf8_to_server(const char *utf8, size_t len, size_t max_bytes);
 
 #endif							/* TC_REQUEST_H */

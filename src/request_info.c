@@ -14,10 +14,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "commands/dbcommands.h"
-#include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -370,6 +367,7 @@ tc_system_info_decode(const uint8 *reply, size_t len)
 	ProtoReader reader;
 	ProtoField	field;
 	ProtoSpan	version = {NULL, 0};
+	char	   *copy;
 
 	tc_proto_begin(&reader, reply, len);
 	while (tc_proto_next(&reader, &field))
@@ -379,76 +377,6 @@ tc_system_info_decode(const uint8 *reply, size_t len)
 	}
 	if (reader.malformed || version.len == 0)
 		return NULL;
-	return tc_utf8_to_server((const char *) version.bytes, version.len, version.len);
-}
-
-/*
- * Convert valid UTF-8 to the encoding of this database, as far as it goes;
- * what has no equivalent becomes '?'.
- */
-static char *
-convert_utf8(char *utf8, int len)
-{
-	Oid			proc = InvalidOid;
-	StringInfoData result;
-	char		out[MAX_CONVERSION_GROWTH * MAX_MULTIBYTE_CHAR_LEN + 1];
-
-	if (IsTransactionState())
-		proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
-
-	initStringInfo(&result);
-	while (len > 0)
-	{
-		int			mblen = pg_encoding_mblen(PG_UTF8, utf8);
-
-		if (mblen == 1)
-			appendStringInfoChar(&result, *utf8);
-		else if (OidIsValid(proc) &&
-				 pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(),
-											   (unsigned char *) utf8, mblen,
-											   (unsigned char *) out, sizeof(out),
-											   true) == mblen)
-			appendStringInfoString(&result, out);
-		else
-			appendStringInfoChar(&result, '?');
-		utf8 += mblen;
-		len -= mblen;
-	}
-	return result.data;
-}
-
-char *
-tc_utf8_to_server(const char *utf8, size_t len, size_t max_bytes)
-{
-	size_t		limit = Min(len, max_bytes);
-	char	   *valid = palloc(limit + 1);
-	size_t		n = 0;
-	bool		ascii = true;
-
-	for (size_t i = 0; i < limit;)
-	{
-		int			mblen = pg_encoding_mblen(PG_UTF8, utf8 + i);
-
-		/* a character that max_bytes would cut is left out */
-		if (i + mblen > limit && i + mblen <= len)
-			break;
-
-		if (i + mblen > limit || utf8[i] == '\0' ||
-			!pg_utf8_islegal((const unsigned char *) utf8 + i, mblen))
-		{
-			valid[n++] = '?';
-			i++;
-			continue;
-		}
-		if (mblen > 1)
-			ascii = false;
-		memcpy(valid + n, utf8 + i, mblen);
-		n += mblen;
-		i += mblen;
-	}
-	valid[n] = '\0';
-
-	if (ascii || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return valid;
-	return convert_utf8(valid, (int) n);
+	copy = palloc(version.len + 1);
+	return copy_span(version, &copy);
 }

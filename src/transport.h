@@ -73,7 +73,7 @@ typedef struct ChannelError
 	bool		needs_operator; /* waiting alone will not mend it (TLS, options) */
 } ChannelError;
 
-/* Filled by server.c; strings are owned by the caller and copied by the channel. */
+/* Filled by server.c and server_options.c; strings are owned by the caller and copied by the channel. */
 typedef struct ChannelOptions
 {
 	const char *address;		/* host:port; [v6]:port */

@@ -45,7 +45,7 @@ extern void tc_worker_attach(void);
 extern bool tc_worker_has_slot(void);
 
 /*
- * Fetch and clear what was woken: bits of queue hashes, and *all if every
+ * Fetch and clear what was woken: bits of queue numbers, and *all if every
  * queue is to be looked at (the extension may also be gone).  False if
  * nothing was.  Call it after ResetLatch() and before looking at tables.
  * The first call tells the launcher that the worker is at work.

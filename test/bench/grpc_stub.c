@@ -13,7 +13,7 @@
  *				[--http-status N] [--no-status] [--reset CODE]
  *				[--goaway-after N] [--goaway-code N] [--close-after N]
  *				[--reset-connection-after N] [--max-streams N] [--hang]
- *				[--silent] [--pong-never]
+ *				[--silent] [--pong-never] [--junk SEED]
  *
  * --port 0 takes a free port; the port is printed in the first line.
  *
@@ -92,6 +92,7 @@ static long max_streams = 0;
 static bool hang = false;
 static bool silent = false;
 static bool pong_never = false;
+static bool junk = false;		/* messages are made of pieces of text that is none */
 
 /* The reply with its prefix, and the headers of status */
 static uint8_t reply[5 + MAX_REPLY];
@@ -156,6 +157,25 @@ header(const char *name, const char *value)
 	return nv;
 }
 
+/* A message of pieces that are hard to show, percent-encoded */
+static const char *
+make_junk(void)
+{
+	static const char *const pieces[] = {
+		"a", " ", "\n", "\r", "\t", "\x1B[2J", "\x7F", "\xC2\x9B", "\xC3\xA9", "\xE6\x97\xA5", "\xE3\x81\x82",
+		"\xF0\x9F\x98\x80", "\xE2\x80\xAE", "\xE2\x80\xA8", "\xC3", "\xE6\x97", "\xF0\x9F\x98", "\xFF", "\x80",
+		"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xA4\xA2", "%", "\xEF\xBB\xBF"
+	};
+	static char text[3 * 1200 + 1];
+	char	   *next = text;
+
+	for (long n = random() % 300; n > 0; n--)
+		for (const char *c = pieces[random() % (sizeof(pieces) / sizeof(pieces[0]))]; *c; c++)
+			next += sprintf(next, "%%%02X", (unsigned char) *c);
+	*next = '\0';
+	return text;
+}
+
 /*
  * grpc-status, grpc-message and details; returns their number.
  */
@@ -167,7 +187,13 @@ status_headers(nghttp2_nv *nv, bool failed)
 	if (no_status)
 		return 0;
 	nv[n++] = header("grpc-status", failed ? status_text : "0");
-	if (failed && grpc_message != NULL)
+	if (failed && junk)
+	{
+		/* copied, for each answer has its own */
+		nv[n] = header("grpc-message", make_junk());
+		nv[n++].flags = NGHTTP2_NV_FLAG_NONE;
+	}
+	else if (failed && grpc_message != NULL)
 		nv[n++] = header("grpc-message", grpc_message);
 	if (failed && detail_text[0] != '\0')
 		nv[n++] = header("grpc-status-details-bin", detail_text);
@@ -617,6 +643,7 @@ parse_options(int argc, char **argv)
 		{"hang", no_argument, NULL, 'H'},
 		{"silent", no_argument, NULL, 'S'},
 		{"pong-never", no_argument, NULL, 'P'},
+		{"junk", required_argument, NULL, 'j'},
 		{NULL, 0, NULL, 0}
 	};
 	int			c;
@@ -679,6 +706,10 @@ parse_options(int argc, char **argv)
 				break;
 			case 'P':
 				pong_never = true;
+				break;
+			case 'j':
+				junk = true;
+				srandom(atol(optarg));
 				break;
 			default:
 				exit(2);

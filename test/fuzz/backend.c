@@ -180,6 +180,16 @@ GetSystemIdentifier(void)
 	return UINT64CONST(7000000000000000001);
 }
 
+int
+pg_encoding_mbcliplen(int encoding, const char *text, int len, int limit)
+{
+	int			clipped = 0;
+
+	while (clipped < len && clipped + pg_encoding_mblen(encoding, text + clipped) <= limit)
+		clipped += pg_encoding_mblen(encoding, text + clipped);
+	return clipped;
+}
+
 bool
 IsTransactionState(void)
 {

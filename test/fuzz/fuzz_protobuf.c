@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "mb/pg_wchar.h"
 #include "proto_reader.h"
+#include "foreign_text.h"
 #include "request.h"
 #include "temporal.pb-c.h"
 
@@ -76,7 +77,7 @@ system_info(const uint8 *data, size_t size)
 	char	   *version = tc_system_info_decode(data, size);
 
 	if (version != NULL)
-		CHECK(pg_encoding_verifymbstr(PG_UTF8, version, (int) strlen(version)) == (int) strlen(version));
+		CHECK(strlen(version) <= size);
 }
 
 /* Any bytes as text; also cut at every length */
@@ -85,8 +86,20 @@ texts(const uint8 *data, size_t size)
 {
 	char	   *whole = tc_utf8_to_server((const char *) data, size, size);
 	int			len = (int) strlen(whole);
+	char	   *words = palloc(size + 1);
+	char		copy[64];
 
 	CHECK(pg_encoding_verifymbstr(PG_UTF8, whole, len) == len);
+	memcpy(words, data, size);
+	words[size] = '\0';
+	tc_words_copy(copy, sizeof(copy), words);
+	words = tc_words_to_server(words);
+	len = (int) strlen(words);
+	CHECK(pg_encoding_verifymbstr(PG_UTF8, words, len) == len);
+	CHECK(strncmp(words, copy, strlen(copy)) == 0);
+	CHECK(pg_encoding_verifymbstr(PG_UTF8, copy, (int) strlen(copy)) == (int) strlen(copy));
+	for (int i = 0; i < len; i++)
+		CHECK((unsigned char) words[i] >= 0x20 && words[i] != 0x7F);
 	for (size_t max_bytes = 0; max_bytes < Min(size, 16); max_bytes++)
 	{
 		char	   *cut = tc_utf8_to_server((const char *) data, size, max_bytes);
