@@ -13,6 +13,8 @@
 #include "access/genam.h"
 #include "access/transam.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -103,6 +105,23 @@ tc_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
 	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* A path that scans a foreign table, in no order. */
+static inline ForeignPath *
+tc_create_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows,
+						   Cost startup_cost, Cost total_cost, Relids required_outer)
+{
+#if PG_VERSION_NUM >= 180000
+	return create_foreignscan_path(root, rel, NULL, rows, 0, startup_cost, total_cost,
+								   NIL, required_outer, NULL, NIL, NIL);
+#elif PG_VERSION_NUM >= 170000
+	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
+								   NIL, required_outer, NULL, NIL, NIL);
+#else
+	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
+								   NIL, required_outer, NULL, NIL);
 #endif
 }
 

@@ -9,5 +9,3 @@ AS 'MODULE_PATHNAME', 'tc_in_flight_requests';
 COMMENT ON FUNCTION temporal.in_flight_requests() IS
     'internal: ids of the requests that the worker of this database has sent and that are not answered yet';
 REVOKE ALL ON FUNCTION temporal.in_flight_requests() FROM PUBLIC;
-/* a view's functions are called with the rights of its reader */
-GRANT EXECUTE ON FUNCTION temporal.in_flight_requests() TO PUBLIC;

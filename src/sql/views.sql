@@ -25,15 +25,9 @@ COMMENT ON FUNCTION temporal.method_verb(smallint) IS 'internal: verb of a metho
 
 REVOKE ALL ON FUNCTION temporal.request_target(smallint, bytea),
     temporal.made_here(bigint, oid), temporal.method_verb(smallint) FROM PUBLIC;
-/* a view's functions are called with the rights of its reader */
-GRANT EXECUTE ON FUNCTION temporal.request_target(smallint, bytea),
-    temporal.made_here(bigint, oid), temporal.method_verb(smallint) TO PUBLIC;
 
-/*
- * A reader sees the requests of roles whose rights it has; pg_monitor (and
- * whoever has it) sees all.  No payload, no token is shown.
- */
-CREATE VIEW temporal.request WITH (security_barrier) AS
+/* Everybody's requests, for the foreign table below only: granted to nobody. */
+CREATE VIEW temporal.every_request AS
 SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, o.requested_at,
        CASE WHEN temporal.made_here(q.system_identifier, q.database) IS NOT TRUE THEN 'held'
@@ -57,7 +51,6 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        /* bytes that cannot be read must not stand in the way of other requests */
        CROSS JOIN LATERAL temporal.request_target(o.method,
            CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END) t
- WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
@@ -65,7 +58,6 @@ SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
   FROM temporal.rejected r
        LEFT JOIN temporal.queue q ON q.number = r.queue
        CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
- WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
 UNION ALL
 SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_id,
        COALESCE(d.run_uuid::text, d.run_id), d.activity_id,
@@ -74,8 +66,62 @@ SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_i
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset
   FROM temporal.delivery d
-       LEFT JOIN temporal.queue q ON q.number = d.queue
- WHERE pg_catalog.pg_has_role(q.requested_by, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+       LEFT JOIN temporal.queue q ON q.number = d.queue;
+
+COMMENT ON VIEW temporal.every_request IS 'internal: requests of all roles';
+REVOKE ALL ON TABLE temporal.every_request FROM PUBLIC;
+
+/*
+ * A reader sees the requests of roles whose rights it has; pg_monitor (and
+ * whoever has it) sees all.  No payload, no token is shown.  That is looked at
+ * in a foreign scan, below which nothing of the reader's query is evaluated,
+ * see request_scan.c.  It reads temporal.every_request, column by column.
+ */
+CREATE FUNCTION temporal.request_fdw_handler()
+RETURNS fdw_handler
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'tc_request_fdw_handler';
+COMMENT ON FUNCTION temporal.request_fdw_handler() IS 'internal: reads requests for the view temporal.request';
+REVOKE ALL ON FUNCTION temporal.request_fdw_handler() FROM PUBLIC;
+
+CREATE FOREIGN DATA WRAPPER temporal_complete_request
+    HANDLER temporal.request_fdw_handler
+    NO VALIDATOR;
+COMMENT ON FOREIGN DATA WRAPPER temporal_complete_request IS
+    'internal: of the view temporal.request; connections to Temporal are servers of temporal_complete';
+
+CREATE SERVER temporal_complete_request FOREIGN DATA WRAPPER temporal_complete_request;
+COMMENT ON SERVER temporal_complete_request IS 'internal: of the view temporal.request';
+
+CREATE FOREIGN TABLE temporal.visible_request (
+    id bigint,
+    server text COLLATE "C",
+    namespace text COLLATE "C",
+    verb text,
+    workflow_id text,
+    run_id text,
+    activity_id text,
+    requested_by regrole,
+    requested_at timestamptz,
+    state text,
+    attempts integer,
+    next_attempt_at timestamptz,
+    error_code text,
+    error_message text,
+    finished_at timestamptz,
+    cancel_requested boolean,
+    activity_paused boolean,
+    activity_reset boolean
+) SERVER temporal_complete_request;
+COMMENT ON FOREIGN TABLE temporal.visible_request IS 'internal: requests that the reader may see';
+REVOKE ALL ON TABLE temporal.visible_request FROM PUBLIC;
+
+CREATE VIEW temporal.request AS
+SELECT r.id, r.server, r.namespace, r.verb, r.workflow_id, r.run_id, r.activity_id,
+       r.requested_by, r.requested_at, r.state, r.attempts, r.next_attempt_at,
+       r.error_code, r.error_message, r.finished_at,
+       r.cancel_requested, r.activity_paused, r.activity_reset
+  FROM temporal.visible_request r;
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
 COMMENT ON COLUMN temporal.request.id IS 'what the verb returned';
