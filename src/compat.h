@@ -53,6 +53,13 @@
 #define TC_HAS_SHMEM_REQUEST_HOOK
 #endif
 
+/* WAL record of a sequence, to begin with: which one. */
+#if PG_VERSION_NUM >= 160000
+#define TC_SEQUENCE_RECORD(rel) {.locator = (rel)->rd_locator}
+#else
+#define TC_SEQUENCE_RECORD(rel) {.node = (rel)->rd_node}
+#endif
+
 /* A wait event of our own; look it up once and keep it. */
 static inline uint32
 tc_wait_event_new(const char *name)

@@ -16,7 +16,6 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "commands/sequence.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -44,12 +43,6 @@ tc_required_relation_oid(const char *name)
 				 errmsg("relation temporal.%s does not exist", name),
 				 errhint("Run CREATE EXTENSION temporal_complete.")));
 	return relid;
-}
-
-int64
-tc_outbox_next_id(void)
-{
-	return nextval_internal(tc_required_relation_oid("request_id"), false);
 }
 
 void
