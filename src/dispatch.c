@@ -28,6 +28,7 @@
 #include "queue.h"
 #include "reading.h"
 #include "recording.h"
+#include "story.h"
 #include "worker_slots.h"
 
 /* A stream that was refused so often, unprocessed, counts as a failure */
@@ -93,6 +94,7 @@ tc_dispatch_turn(void)
 	tc_proofs_turn();
 	tc_channels_cleanup();
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
+	tc_story_turn(tc_reading_count_waiting);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
 	return more || tc_queues_activated();
@@ -103,6 +105,12 @@ tc_dispatch_stop(void)
 {
 	stopping = true;
 	tc_reading_stop();
+}
+
+void
+tc_dispatch_end(void)
+{
+	tc_story_end(tc_reading_count_waiting);
 }
 
 bool
@@ -296,14 +304,13 @@ send_queue(Queue *queue)
 	{
 		if (tc_channels_backing_off(channel))
 		{
-			tc_flow_set_error(queue, channel->error.code, channel->error.message,
-							channel->connect_at);
+			tc_flow_cannot_send(queue, channel->error.code, channel->error.message,
+								channel->connect_at);
 			tc_queue_unload(queue);
 		}
 		return;
 	}
-	if (queue->pauses == 0)
-		tc_flow_clear_error(queue);
+	tc_flow_connected(queue);
 
 	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
 		   (request = tc_queue_pop_ready(queue)) != NULL)

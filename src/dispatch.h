@@ -21,6 +21,9 @@ extern bool tc_dispatch_turn(void);
 /* Send nothing more; outcomes of what is in flight are still recorded. */
 extern void tc_dispatch_stop(void);
 
+/* The worker leaves: tell what the log was not told yet. */
+extern void tc_dispatch_end(void);
+
 /* Nothing in memory, nothing in flight, nothing to be recorded? */
 extern bool tc_dispatch_is_idle(void);
 

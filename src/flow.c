@@ -17,10 +17,24 @@
 #include "postgres.h"
 
 #include "flow.h"
+#include "story.h"
 
 #define WINDOW_START 64
 #define WINDOW_SHRINK_INTERVAL_MS 100
 #define PAUSE_MAX_MS 10000
+
+static StoryPlace
+place_of(const Queue *queue)
+{
+	StoryPlace	place = {
+		.server = queue->name.server,
+		.namespace_name = queue->name.namespace_name,
+		.role = queue->name.role,
+		.queue = queue->number
+	};
+
+	return place;
+}
 
 void
 tc_flow_init(Queue *queue)
@@ -32,6 +46,9 @@ tc_flow_init(Queue *queue)
 void
 tc_flow_success(Queue *queue)
 {
+	StoryPlace	place = place_of(queue);
+
+	tc_story_success(&place);
 	queue->nfailed = 0;
 	queue->pauses = 0;
 	queue->paused_until = 0;
@@ -46,10 +63,12 @@ void
 tc_flow_failure(Queue *queue, const Request *request)
 {
 	const ServerConfig *config = request->channel->config;
+	StoryPlace	place = place_of(queue);
 	int64		now = tc_monotonic_ms();
 	bool		failed_before = false;
 	int			pause;
 
+	tc_story_failure(&place, request->error_code, request->verdict == VERDICT_NEEDS_OPERATOR);
 	for (int i = 0; i < queue->nfailed; i++)
 		failed_before |= queue->failed[i] == request->id;
 	if (failed_before && queue->pauses == 0)
@@ -115,4 +134,23 @@ tc_flow_clear_error(Queue *queue)
 		return;
 	queue->error_code = NULL;
 	queue->error_changed = true;
+}
+
+void
+tc_flow_cannot_send(Queue *queue, const char *code, const char *message, int64 until)
+{
+	StoryPlace	place = place_of(queue);
+
+	tc_story_trouble(&place, code, message);
+	tc_flow_set_error(queue, code, message, until);
+}
+
+void
+tc_flow_connected(Queue *queue)
+{
+	StoryPlace	place = place_of(queue);
+
+	tc_story_connected(&place);
+	if (queue->pauses == 0)
+		tc_flow_clear_error(queue);
 }

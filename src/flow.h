@@ -36,4 +36,11 @@ extern void tc_flow_set_error(Queue *queue, const char *code, const char *messag
 							  int64 until);
 extern void tc_flow_clear_error(Queue *queue);
 
+/* The same, and tell of it: the server cannot be connected, or its options not be used. */
+extern void tc_flow_cannot_send(Queue *queue, const char *code, const char *message,
+								int64 until);
+
+/* The server is connected. */
+extern void tc_flow_connected(Queue *queue);
+
 #endif							/* TC_FLOW_H */

@@ -119,6 +119,12 @@ extern bool tc_outbox_read(int64 queue, ReadPosition *position,
 extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
 /*
+ * About how many rows of a queue are behind the position, max at the most:
+ * those of transactions that committed late are not counted.
+ */
+extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
+
+/*
  * The queue of a number: was it made in this database of this cluster, and if
  * so its names, palloc'd.  False if the active snapshot sees no such queue.
  */

@@ -242,6 +242,33 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 	return found;
 }
 
+int
+tc_outbox_count(int64 queue, const ReadPosition *position, int max)
+{
+	const ReadSnapshot *done = position->done;
+	uint64		from = done != NULL ? done->xmax : 0;
+	OutboxScan	scan;
+	SysScanDesc desc;
+	int			count = 0;
+
+	if (position->goal != NULL && (done == NULL || position->xip_index >= done->nxip))
+		from = Max(from, position->xid);
+	scan_open(&scan, "outbox_queue_idx");
+	scan_key(&scan, OUTBOX_QUEUE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue));
+	scan_key(&scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, F_XID8GE,
+			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
+	desc = systable_beginscan_ordered(scan.rel, scan.index, GetActiveSnapshot(),
+									  scan.nkeys, scan.keys);
+	while (count < max && systable_getnext_ordered(desc, ForwardScanDirection) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		count++;
+	}
+	systable_endscan_ordered(desc);
+	scan_close(&scan);
+	return count;
+}
+
 bool
 tc_outbox_has(int64 id)
 {

@@ -226,6 +226,26 @@ tc_reading_is_idle(void)
 	return true;
 }
 
+int
+tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
+{
+	int			count = 0;
+
+	for (int i = 0; i < nqueues && count < max; i++)
+	{
+		const Queue *queue = queues[i];
+
+		if (strcmp(queue->name.server, server) != 0 ||
+			(OidIsValid(role) && queue->name.role != role) ||
+			(number != 0 && queue->number != number))
+			continue;
+		count += queue->nready + queue->nretrying + queue->nblocked + queue->in_flight;
+		if (queue->unread && count < max)
+			count += tc_outbox_count(queue->number, &queue->position, max - count);
+	}
+	return Min(count, max);
+}
+
 /* Runs beneath the wire: must not raise errors. */
 static void
 channel_changed(PooledChannel *channel)
@@ -445,8 +465,8 @@ use_options(Queue *queue)
 	if (channel == NULL)
 	{
 		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
-		tc_flow_set_error(queue, "CONFIGURATION", tc_words_from_server(error),
-						  queue->paused_until);
+		tc_flow_cannot_send(queue, "CONFIGURATION", tc_words_from_server(error),
+							queue->paused_until);
 		tc_queue_unload(queue);
 	}
 	else

@@ -45,6 +45,13 @@ extern bool tc_queue_is_connected(const Queue *queue);
 /* Read nothing more. */
 extern void tc_reading_stop(void);
 
+/*
+ * How many requests wait, of a queue, of a role's queues for a server (number
+ * 0), or of all for a server (role InvalidOid), about, and max at the most.
+ * Needs a transaction.
+ */
+extern int	tc_reading_count_waiting(const char *server, Oid role, int64 number, int max);
+
 /* Has all been read that there is? */
 extern bool tc_reading_is_idle(void);
 

@@ -20,6 +20,7 @@
 #include "event_loop.h"
 #include "foreign_text.h"
 #include "recording.h"
+#include "story.h"
 #include "transaction.h"
 #include "worker_slots.h"
 
@@ -261,8 +262,11 @@ settle_batch(const Batch *batch)
 			continue;
 		}
 		tc_recording_remove(request);
-		if (request->state == REQUEST_FINISHED)
-			tc_queue_forget(request);
+		if (request->state != REQUEST_FINISHED)
+			continue;
+		tc_story_outcome(request->queue->name.server, batch->outcomes[i].kind, request->id,
+						 batch->outcomes[i].error_code);
+		tc_queue_forget(request);
 	}
 	tc_worker_outcomes_recorded();
 }

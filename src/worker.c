@@ -235,6 +235,8 @@ leave(WorkerExit reason)
 			(void) tc_dispatch_turn();
 		}
 	}
+	if (reason != WORKER_EXIT_NO_EXTENSION)
+		tc_dispatch_end();
 	tc_worker_return_pings();
 	if (tc_worker_detach(reason))
 		proc_exit(0);
