@@ -91,10 +91,10 @@ SELECT count(temporal.complete_activity_by_id('order-42', 'approve', '1', 'run-1
        count(temporal.report_cancellation_by_id('order-42', 'approve', '"by customer"', 'run-1', 'temporal', 'orders')),
        count(temporal.heartbeat_activity_by_id('order-42', 'approve', '0.5', 'run-1', 'temporal', 'orders'));
 -- ... and for a standalone activity, which has no workflow
-SELECT count(temporal.complete_activity_by_id(NULL, 'approve-42')),
-       count(temporal.fail_activity_by_id(NULL, 'approve-42', 'out of stock')),
-       count(temporal.report_cancellation_by_id(NULL, 'approve-42', run_id => 'run-1')),
-       count(temporal.heartbeat_activity_by_id(NULL, 'approve-42'));
+SELECT count(temporal.complete_activity_by_id('', 'approve-42')),
+       count(temporal.fail_activity_by_id('', 'approve-42', 'out of stock')),
+       count(temporal.report_cancellation_by_id('', 'approve-42', run_id => 'run-1')),
+       count(temporal.heartbeat_activity_by_id('', 'approve-42'));
 SELECT namespace, verb, workflow_id, run_id, activity_id, state FROM temporal.request ORDER BY id;
 DELETE FROM temporal.outbox;
 
@@ -121,7 +121,10 @@ SELECT temporal.complete_activity('\x0a056e732d69641203ff6f72');  -- not UTF-8
 
 SELECT temporal.complete_activity_by_id('order-42', NULL);
 SELECT temporal.complete_activity_by_id('order-42', '');
-SELECT temporal.complete_activity_by_id('', 'approve');
+SELECT temporal.complete_activity_by_id(NULL, 'approve');
+SELECT temporal.fail_activity_by_id(NULL, 'approve', 'out of stock');
+SELECT temporal.report_cancellation_by_id(NULL, 'approve');
+SELECT temporal.heartbeat_activity_by_id(NULL, 'approve');
 SELECT temporal.complete_activity_by_id('order-42', 'approve', run_id => '');
 SELECT temporal.complete_activity_by_id('order-42', 'approve', namespace => '');
 SELECT temporal.complete_activity_by_id(pg_catalog.repeat('x', 1000), 'approve') > 0 AS recorded;
@@ -134,6 +137,12 @@ SELECT temporal.fail_activity_by_id('order-42', 'approve', NULL);
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '-1 second');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '1 day -25 hours');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '100000 years');
+
+-- One bad row among many: which one
+SELECT temporal.complete_activity_by_id(w, 'approve', run_id => r)
+  FROM (VALUES ('order-1', NULL), ('order-2', NULL), ('order-3', ''), ('order-4', NULL)) AS orders (w, r);
+SELECT temporal.complete_activity(pg_catalog.decode(t, 'hex'))
+  FROM (VALUES ('0a056e732d69641203777879'), ('00ff')) AS orders (t);
 
 -- Nothing can be asked for where nothing can be changed
 BEGIN READ ONLY;

@@ -92,7 +92,7 @@ SELECT temporal.complete_activity('\x0a026e731201777a05ffffffffff', '{"ok": true
 SELECT * FROM last_request();
 
 -- no workflow: a standalone activity; no result: no field for it
-SELECT temporal.complete_activity_by_id(NULL, 'approve') > 0 AS recorded;
+SELECT temporal.complete_activity_by_id('', 'approve') > 0 AS recorded;
 SELECT * FROM last_request();
 
 --

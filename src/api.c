@@ -13,6 +13,8 @@
 
 #include "access/xact.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -44,6 +46,9 @@ PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_id);
 #define ARG_SERVER (PG_NARGS() - 2)
 #define ARG_NAMESPACE (PG_NARGS() - 1)
 
+/* Bytes of an id that an error message tells */
+#define TOLD_MAX 200
+
 /* How the caller knows the verb, for messages */
 static const char *const function_names[] = {
 	[METHOD_COMPLETE] = "complete_activity()",
@@ -56,6 +61,18 @@ static const char *const function_names[] = {
 	[METHOD_HEARTBEAT_BY_ID] = "heartbeat_activity_by_id()",
 };
 
+/* What an error message says of the call */
+typedef struct CallInfo
+{
+	RequestMethod method;
+	const RequestArgs *args;
+	uint64		number;			/* of the call in its statement */
+} CallInfo;
+
+static uint64 count_call(FunctionCallInfo fcinfo);
+static void tell_call(void *arg);
+static void tell_text(StringInfo buf, const char *format, const text *value);
+
 /*
  * Record a request, to be sent when the transaction commits.  Returns its id.
  *
@@ -66,6 +83,8 @@ static const char *const function_names[] = {
 static Datum
 record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
 {
+	CallInfo	call = {method, args, count_call(fcinfo)};
+	ErrorContextCallback context = {error_context_stack, tell_call, &call};
 	QueueName	name = {.role = GetUserId()};
 	RequestIdentity identity;
 	int64		queue;
@@ -75,6 +94,7 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 	PreventCommandDuringRecovery(function_names[method]);
 	PreventCommandIfReadOnly(function_names[method]);
 	PreventCommandIfParallelMode(function_names[method]);
+	error_context_stack = &context;
 
 	tc_request_check(method, args);
 	tc_server_for_caller(ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE),
@@ -88,9 +108,58 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 	request = tc_request_encode(method, args, &identity, &len);
 	tc_outbox_insert(&identity, queue, method, request, len);
 	tc_wake_at_commit(queue);
+	error_context_stack = context.previous;
 	tc_warn_if_not_preloaded();
 
 	PG_RETURN_INT64(identity.id);
+}
+
+/* How often was the function called in this place of this statement? */
+static uint64
+count_call(FunctionCallInfo fcinfo)
+{
+	uint64	   *calls = fcinfo->flinfo->fn_extra;
+
+	if (calls == NULL)
+		calls = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(uint64));
+	return ++*calls;
+}
+
+/*
+ * Which of many rows had the error: ids are told, which are no secret, tokens
+ * and values never.
+ */
+static void
+tell_call(void *arg)
+{
+	const CallInfo *call = arg;
+	StringInfoData activity;
+
+	initStringInfo(&activity);
+	if (tc_method_by_id(call->method))
+	{
+		tell_text(&activity, " for activity \"%s\"", call->args->activity_id);
+		tell_text(&activity, " of workflow \"%s\"", call->args->workflow_id);
+	}
+	errcontext("call " UINT64_FORMAT " of %s%s", call->number,
+			   function_names[call->method], activity.data);
+	pfree(activity.data);
+}
+
+/* Add a text that is not empty, the beginning of it if it is long. */
+static void
+tell_text(StringInfo buf, const char *format, const text *value)
+{
+	char	   *string;
+
+	if (value == NULL || VARSIZE_ANY_EXHDR(value) == 0)
+		return;
+	string = text_to_cstring(value);
+	if (strlen(string) > TOLD_MAX)
+		strcpy(string + pg_mbcliplen(string, strlen(string), TOLD_MAX - 3), "...");
+	appendStringInfo(buf, format, string);
+	pfree(string);
 }
 
 /* complete_activity(task_token, result, server, namespace) */

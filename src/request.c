@@ -71,24 +71,25 @@ check_task_token(const bytea *token)
 }
 
 static void
-check_id(const char *name, const text *id, bool required, const char *null_hint)
+check_not_null(const char *name, const text *id, const char *hint)
 {
 	if (id == NULL)
-	{
-		if (!required)
-			return;
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", name),
 				 errdetail("Without it Temporal cannot tell which activity is meant."),
-				 errhint("%s", null_hint)));
-	}
-	if (VARSIZE_ANY_EXHDR(id) == 0)
+				 errhint("%s", hint)));
+}
+
+static void
+check_not_empty(const char *name, const text *id, const char *hint)
+{
+	if (id != NULL && VARSIZE_ANY_EXHDR(id) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be empty", name),
 				 errdetail("No activity of Temporal has an empty %s.", name),
-				 errhint("%s", null_hint)));
+				 errhint("%s", hint)));
 }
 
 /*
@@ -141,12 +142,15 @@ tc_request_check(RequestMethod method, const RequestArgs *args)
 {
 	if (tc_method_by_id(method))
 	{
-		check_id("workflow_id", args->workflow_id, false,
-				 "Pass NULL for a standalone activity.");
-		check_id("activity_id", args->activity_id, true,
-				 "Pass the id that the workflow or the SDK gave to the activity.");
-		check_id("run_id", args->run_id, false,
-				 "Pass NULL for the current run.");
+		static const char activity_hint[] =
+			"Pass the id that the workflow or the SDK gave to the activity.";
+
+		/* a row whose column is empty must not mean another activity */
+		check_not_null("workflow_id", args->workflow_id,
+					   "Pass the id of the workflow, or an empty string for a standalone activity, which has no workflow.");
+		check_not_null("activity_id", args->activity_id, activity_hint);
+		check_not_empty("activity_id", args->activity_id, activity_hint);
+		check_not_empty("run_id", args->run_id, "Pass NULL for the current run.");
 	}
 	else
 		check_task_token(args->task_token);

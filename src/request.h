@@ -51,7 +51,7 @@ typedef struct RequestTarget
 typedef struct RequestArgs
 {
 	bytea	   *task_token;		/* methods by token */
-	text	   *workflow_id;	/* methods by ids; NULL = standalone activity */
+	text	   *workflow_id;	/* methods by ids; empty = standalone activity */
 	text	   *activity_id;
 	text	   *run_id;			/* NULL = the current run */
 	Jsonb	   *value;			/* result of complete, details of all others */

@@ -28,7 +28,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_complete_activity_by_id';
 COMMENT ON FUNCTION temporal.complete_activity_by_id(text, text, jsonb, text, text, text) IS
-    'complete the activity of that id of that workflow (NULL: a standalone activity), when the transaction commits; returns the request''s id';
+    'complete the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.fail_activity(
     task_token bytea,
@@ -66,7 +66,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity_by_id';
 COMMENT ON FUNCTION temporal.fail_activity_by_id(text, text, text, text, jsonb, boolean, interval, boolean, text, jsonb, text, text, text) IS
-    'fail the current attempt of the activity of that id of that workflow (NULL: a standalone activity), when the transaction commits; returns the request''s id';
+    'fail the current attempt of the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.report_cancellation(
     task_token bytea,
@@ -90,7 +90,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_report_cancellation_by_id';
 COMMENT ON FUNCTION temporal.report_cancellation_by_id(text, text, jsonb, text, text, text) IS
-    'report as cancelled the activity of that id of that workflow (NULL: a standalone activity), when the transaction commits; returns the request''s id';
+    'report as cancelled the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.heartbeat_activity(
     task_token bytea,
@@ -114,7 +114,7 @@ RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_heartbeat_activity_by_id';
 COMMENT ON FUNCTION temporal.heartbeat_activity_by_id(text, text, jsonb, text, text, text) IS
-    'send a heartbeat for the activity of that id of that workflow (NULL: a standalone activity), when the transaction commits; returns the request''s id';
+    'send a heartbeat for the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 REVOKE ALL ON FUNCTION
     temporal.complete_activity(bytea, jsonb, text, text),

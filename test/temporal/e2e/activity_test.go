@@ -142,7 +142,7 @@ func (w *waiting) parameters() []any {
 		return []any{w.TaskToken}
 	}
 	if w.standalone {
-		return []any{nil, w.ActivityID, w.RunID}
+		return []any{"", w.ActivityID, w.RunID}
 	}
 	return []any{w.WorkflowID, w.ActivityID, w.RunID}
 }

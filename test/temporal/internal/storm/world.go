@@ -48,14 +48,14 @@ DECLARE
 BEGIN
     CASE verb
         WHEN 1 THEN RETURN temporal.complete_activity(task_token, value, server => server);
-        WHEN 2 THEN RETURN temporal.complete_activity_by_id(workflow_id, activity_id, value, run_id, server => server);
+        WHEN 2 THEN RETURN temporal.complete_activity_by_id(coalesce(workflow_id, ''), activity_id, value, run_id, server => server);
         WHEN 3 THEN RETURN temporal.fail_activity(task_token, message, 'Storm', value, NOT retryable, server => server);
-        WHEN 4 THEN RETURN temporal.fail_activity_by_id(workflow_id, activity_id, message, 'Storm', value, NOT retryable,
+        WHEN 4 THEN RETURN temporal.fail_activity_by_id(coalesce(workflow_id, ''), activity_id, message, 'Storm', value, NOT retryable,
             run_id => run_id, server => server);
         WHEN 5 THEN RETURN temporal.report_cancellation(task_token, value, server => server);
-        WHEN 6 THEN RETURN temporal.report_cancellation_by_id(workflow_id, activity_id, value, run_id, server => server);
+        WHEN 6 THEN RETURN temporal.report_cancellation_by_id(coalesce(workflow_id, ''), activity_id, value, run_id, server => server);
         WHEN 7 THEN RETURN temporal.heartbeat_activity(task_token, value, server => server);
-        WHEN 8 THEN RETURN temporal.heartbeat_activity_by_id(workflow_id, activity_id, value, run_id, server => server);
+        WHEN 8 THEN RETURN temporal.heartbeat_activity_by_id(coalesce(workflow_id, ''), activity_id, value, run_id, server => server);
     END CASE;
 END $$;
 
