@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "access/transam.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -129,6 +130,18 @@ tc_create_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows,
 #else
 	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
 								   NIL, required_outer, NULL, NIL);
+#endif
+}
+
+/* The timeline that is written to. */
+static inline TimeLineID
+tc_timeline(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return GetWALInsertionTimeLine();
+#else
+	(void) RecoveryInProgress();	/* sets it */
+	return ThisTimeLineID;
 #endif
 }
 

@@ -16,11 +16,13 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "channels.h"
 #include "dispatch.h"
+#include "doubt.h"
 #include "event_loop.h"
 #include "flow.h"
 #include "outcome.h"
@@ -47,6 +49,7 @@ static MemoryContext turn_context;	/* reset after each turn */
 static bool stopping;
 
 static void timer_due(void *arg);
+static void note_in_flight(Request *request);
 static void process_answers(void);
 static void process_answer(Request *request);
 static void proof_found(Request *request, ProofVerdict verdict, const char *words,
@@ -89,7 +92,7 @@ tc_dispatch_turn(void)
 	process_answers();
 	tc_reading_turn();
 	(void) tc_queues_activated();
-	more = send_all();
+	more = tc_reading_allows_sending() ? send_all() : false;
 	process_answers();
 	tc_proofs_turn();
 	tc_channels_cleanup();
@@ -130,6 +133,25 @@ static void
 timer_due(void *arg)
 {
 	tc_queue_activate((Queue *) arg);
+}
+
+void
+tc_dispatch_leave(void)
+{
+	tc_queues_visit_in_flight(note_in_flight);
+	while (tc_recording_turn(true))
+		CHECK_FOR_INTERRUPTS();
+	if (tc_recording_count() == 0)
+		tc_doubt_note_leaving(tc_dispatch_is_idle());
+}
+
+/* Its answer will not be seen. */
+static void
+note_in_flight(Request *request)
+{
+	request->maybe_sent = true;
+	request->next_attempt_at = 0;
+	tc_recording_add(request);
 }
 
 /*---- answers ----*/

@@ -24,6 +24,12 @@ extern void tc_dispatch_stop(void);
 /* The worker leaves: tell what the log was not told yet. */
 extern void tc_dispatch_end(void);
 
+/*
+ * The worker leaves: record what is not recorded yet, and of which requests in
+ * flight the end will not be known, so that nothing else is in doubt.
+ */
+extern void tc_dispatch_leave(void);
+
 /* Nothing in memory, nothing in flight, nothing to be recorded? */
 extern bool tc_dispatch_is_idle(void);
 

@@ -722,6 +722,19 @@ tc_queue_retry_now(Queue *queue)
 	}
 }
 
+void
+tc_queues_visit_in_flight(void (*visit) (Request *request))
+{
+	requests_iterator i;
+	RequestEntry *entry;
+
+	requests_start_iterate(requests_by_id, &i);
+	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
+		if (entry->request->state == REQUEST_IN_FLIGHT ||
+			entry->request->state == REQUEST_ANSWERED)
+			visit(entry->request);
+}
+
 int64
 tc_requests_in_memory(void)
 {

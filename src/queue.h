@@ -213,6 +213,9 @@ extern void tc_queue_unload(Queue *queue);
 /* Let all requests that wait for a retry be due now. */
 extern void tc_queue_retry_now(Queue *queue);
 
+/* Requests whose call is not over. */
+extern void tc_queues_visit_in_flight(void (*visit) (Request *request));
+
 /* Number of requests in memory, of all queues. */
 extern int64 tc_requests_in_memory(void);
 

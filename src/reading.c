@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "channels.h"
+#include "doubt.h"
 #include "event_loop.h"
 #include "flow.h"
 #include "foreign_text.h"
@@ -54,16 +55,13 @@ static int	nqueues;
 static int64 *known;
 static int	nknown;
 
-/* What was visible when this worker started may have been sent by another one */
-static ReadSnapshot *start_snapshot;
-
 static bool find_queues;		/* look for queues that are not known yet */
 static bool report_held;		/* there are new ones, maybe with requests that are held */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
 static bool some_muted;			/* wakes for queues that cannot be read now */
 static bool stopped;
-static bool rows_were_read;		/* and their transactions may not be flushed yet */
+static bool rows_were_read;		/* and must not be sent before the WAL is flushed */
 static int64 read_not_before;	/* monotonic ms, after an error */
 static LoopTimer timer;
 static Queue *current;			/* whose rows are being read, for error handling */
@@ -105,11 +103,11 @@ tc_reading_init(void)
 	reading_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete reading",
 											ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(reading_context);
-	start_snapshot = tc_snapshot_take();
 	queues = palloc(sizeof(Queue *));
 	known = palloc(sizeof(int64));
 	MemoryContextSwitchTo(old);
 
+	tc_doubt_init();
 	tc_channels_init(channel_changed);
 	find_queues = true;
 	tc_outbox_clear_queue_errors();
@@ -185,7 +183,12 @@ tc_reading_turn(void)
 	}
 	/* also if an error came after rows had been read: they will be sent */
 	if (rows_were_read)
-		flush_wal();
+	{
+		if (tc_doubt_note_sending())
+			flush_wal();
+		else
+			tc_timer_set(&timer, tc_monotonic_ms() + READ_RETRY_MS, timer_due, NULL);
+	}
 	if (some_unanswered)
 		look_behind_wakes();
 }
@@ -201,6 +204,12 @@ bool
 tc_reading_is_possible(void)
 {
 	return read_not_before <= tc_monotonic_ms();
+}
+
+bool
+tc_reading_allows_sending(void)
+{
+	return !rows_were_read;
 }
 
 bool
@@ -496,7 +505,7 @@ consume_row(void *arg, const OutboxRow *row)
 {
 	Reader	   *reader = arg;
 	Queue	   *queue = reader->queue;
-	bool		maybe_sent = row->maybe_sent || tc_snapshot_sees(start_snapshot, row->xid);
+	bool		maybe_sent = row->maybe_sent || tc_doubt_covers(row->xid);
 	Request    *request;
 	bool		malformed;
 

@@ -25,13 +25,16 @@ extern void tc_reading_wake_all(bool try_now);
 
 /*
  * Read what is wanted of the active queues, in one transaction, if there is
- * anything.  What was read may be sent when this returns.
+ * anything.
  */
 extern void tc_reading_turn(void);
 
 /* Is something wanted of the queue?  May reading begin at once, if so? */
 extern bool tc_reading_wants(Queue *queue);
 extern bool tc_reading_is_possible(void);
+
+/* May what was read be sent?  If not, that is tried again in the next turn. */
+extern bool tc_reading_allows_sending(void);
 
 /* Are there queues to be found? */
 extern bool tc_reading_wants_queues(void);

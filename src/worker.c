@@ -20,6 +20,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -54,6 +55,10 @@ static uint32 wait_event;
 /* Latest completed transaction id at the last look at all queues */
 static uint64 looked_at_xid;
 
+/* SIGTERM came */
+static volatile sig_atomic_t end_is_asked;
+
+static void asked_to_end(SIGNAL_ARGS);
 static void begin(void *arg);
 static void rotate(void *arg);
 static void set_flag(void *flag);
@@ -70,7 +75,7 @@ tc_worker_main(Datum arg)
 	Oid			database = DatumGetObjectId(arg);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, asked_to_end);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	before_shmem_exit(give_up, (Datum) 0);
@@ -99,6 +104,8 @@ tc_worker_main(Datum arg)
 		bool		more;
 
 		CHECK_FOR_INTERRUPTS();
+		if (end_is_asked)
+			leave(WORKER_EXIT_ASKED);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -122,6 +129,26 @@ tc_worker_main(Datum arg)
 			pgstat_report_stat(true);
 		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
 	}
+}
+
+/*
+ * The worker leaves in order in its next turn, so that the next one knows what
+ * was sent.  Not if it waits for a lock, which may be somebody's who waits for
+ * its end, nor if it is told twice.
+ */
+static void
+asked_to_end(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (end_is_asked || MyProc->waitStatus == PROC_WAIT_STATUS_WAITING)
+		die(postgres_signal_arg);
+	else
+	{
+		end_is_asked = true;
+		SetLatch(MyLatch);
+	}
+	errno = save_errno;
 }
 
 static void
@@ -235,8 +262,14 @@ leave(WorkerExit reason)
 			(void) tc_dispatch_turn();
 		}
 	}
+	/* who waits for this must not wait for somebody's lock */
+	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	if (reason != WORKER_EXIT_NO_EXTENSION)
+	{
+		tc_dispatch_leave();
 		tc_dispatch_end();
+	}
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	tc_worker_return_pings();
 	if (tc_worker_detach(reason))
 		proc_exit(0);

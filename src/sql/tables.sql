@@ -154,6 +154,29 @@ INSERT INTO temporal.delivery_segment VALUES (0, pg_catalog.now());
 ALTER TABLE temporal.delivery_segment REPLICA IDENTITY FULL;
 COMMENT ON TABLE temporal.delivery_segment IS 'the segment of temporal.delivery that is being filled, and since when';
 
+/*
+ * At most one row, written by a worker that leaves in order, deleted by one
+ * before it sends: see doubt.c.  Nothing has been sent yet.
+ */
+CREATE TABLE temporal.last_worker (
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL,
+    timeline integer NOT NULL,
+    in_doubt_before xid8
+);
+INSERT INTO temporal.last_worker
+SELECT s.system_identifier, d.oid,
+       ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+  FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
+ WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+ALTER TABLE temporal.last_worker REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal.last_worker IS 'the worker that left in order, if none has sent anything since';
+COMMENT ON COLUMN temporal.last_worker.system_identifier IS 'cluster in which it was';
+COMMENT ON COLUMN temporal.last_worker.database IS 'its database';
+COMMENT ON COLUMN temporal.last_worker.timeline IS 'the cluster''s timeline at that time: what was sent on another one is not known';
+COMMENT ON COLUMN temporal.last_worker.in_doubt_before IS
+    'requests of transactions with smaller ids may have been sent by a worker before it; NULL = none';
+
 /* One row a queue that cannot send at all, so that requests need not be touched for it. */
 CREATE TABLE temporal.queue_error (
     queue bigint NOT NULL,
@@ -167,4 +190,4 @@ COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
 
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
-    temporal.delivery_segment, temporal.queue_error FROM PUBLIC;
+    temporal.delivery_segment, temporal.last_worker, temporal.queue_error FROM PUBLIC;

@@ -45,4 +45,68 @@ await_finished($other);
 is( $other->safe_psql('postgres', 'SELECT state, error_code FROM temporal.request'),
 	'rejected|NOT_FOUND', 'what the first timeline sent is not taken for it');
 
+$other->stop;
+
+# What a worker that has left in order has not sent, was not sent.
+my $node = new_cluster('main', settings => "temporal_complete.worker_idle_timeout = 1h");
+my $nobody = "SELECT temporal.complete_activity_by_id('nobody', 'nothing')";
+
+sub outcome
+{
+	my ($id) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT state, error_code FROM temporal.wait_for_request($id, '$PostgreSQL::Test::Utils::timeout_default s')");
+}
+
+sub set
+{
+	my ($name, $value) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET temporal_complete.$name = '$value'");
+	$node->reload;
+	return;
+}
+
+$node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
+	  . " OPTIONS (address '" . $temporal->address . "', request_timeout '1s')");
+is(outcome($node->safe_psql('postgres', $nobody)), 'rejected|NOT_FOUND', 'first request of all');
+
+set('worker_idle_timeout', '1s');
+await('the worker to leave', sub { worker_pid($node) eq '' });
+set('worker_idle_timeout', '1h');
+is(outcome($node->safe_psql('postgres', $nobody)), 'rejected|NOT_FOUND', 'request that starts a worker');
+
+my $worker = worker_pid($node);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+await_worker($node, 'postgres', $worker);
+is(outcome($node->safe_psql('postgres', $nobody)), 'rejected|NOT_FOUND', 'after a worker was terminated');
+
+$temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
+my $sent = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'sent')");
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $sent });
+my $behind = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'sent')");
+$node->restart;
+$temporal->clear_faults;
+is(outcome($sent), 'unconfirmed|NOT_FOUND', 'in flight when the server was shut down');
+is(outcome($behind), 'rejected|NOT_FOUND', 'had not been sent when the server was shut down');
+
+set('enabled', 'off');
+await('the worker to leave', sub { worker_pid($node) eq '' });
+my $waiting = $node->safe_psql('postgres', $nobody);
+set('enabled', 'on');
+is(outcome($waiting), 'rejected|NOT_FOUND', 'made while there was no worker');
+
+# What was visible to one that was killed may have been sent.
+set('enabled', 'off');
+await('the worker to leave', sub { worker_pid($node) eq '' });
+$waiting = $node->safe_psql('postgres', $nobody);
+$temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
+set('enabled', 'on');
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $waiting });
+$node->stop('immediate');
+$node->start;
+$temporal->clear_faults;
+is(outcome($waiting), 'unconfirmed|NOT_FOUND', 'in flight when the server crashed');
+
 done_testing();

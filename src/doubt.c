@@ -1,0 +1,165 @@
+/*-------------------------------------------------------------------------
+ *
+ * doubt.c
+ *	  What a former worker may have sent.
+ *
+ * A worker that ends without a word may have sent anything that was visible
+ * to it, so the next one takes all that is visible at its start for sent.  One
+ * that leaves in order records of which requests it does not know the end, and
+ * then, in the table temporal.last_worker, that nothing else is in doubt.  That
+ * row is deleted, durably, before anything is sent.
+ *
+ * The row counts only where it was written: on another timeline, or in a copy,
+ * somebody may have sent more since, whose deletion of the row did not come
+ * along.  Nothing here sends or reads requests.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "doubt.h"
+#include "event_loop.h"
+#include "outbox.h"
+#include "transaction.h"
+
+/* Columns of temporal.last_worker */
+enum
+{
+	LAST_WORKER_SYSTEM_IDENTIFIER = 1,
+	LAST_WORKER_DATABASE,
+	LAST_WORKER_TIMELINE,
+	LAST_WORKER_IN_DOUBT_BEFORE,
+	LAST_WORKER_NATTS = LAST_WORKER_IN_DOUBT_BEFORE
+};
+
+/* What may have been sent by others; NULL = nothing */
+static ReadSnapshot *in_doubt;
+static int64 began_at;
+
+/* Does no row say that a worker has left? */
+static bool noted;
+
+static bool last_one_left(const Datum *values, const bool *nulls);
+static void delete_rows(void *arg);
+static void insert_row(void *arg);
+
+void
+tc_doubt_init(void)
+{
+	Relation	rel = table_open(tc_required_relation_oid("last_worker"), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	HeapTuple	tuple;
+	bool		left = false;
+
+	noted = true;
+	began_at = tc_monotonic_ms();
+	in_doubt = NULL;
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[LAST_WORKER_NATTS];
+		bool		nulls[LAST_WORKER_NATTS];
+
+		noted = false;
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		if (left || !last_one_left(values, nulls))
+			continue;
+		left = true;
+		if (!nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1])
+		{
+			in_doubt = palloc0(offsetof(ReadSnapshot, xip));
+			in_doubt->xmax = U64FromFullTransactionId(
+				DatumGetFullTransactionId(values[LAST_WORKER_IN_DOUBT_BEFORE - 1]));
+		}
+	}
+	if (!left)
+		in_doubt = tc_snapshot_take();
+	MemoryContextSwitchTo(old);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static bool
+last_one_left(const Datum *values, const bool *nulls)
+{
+	return !nulls[LAST_WORKER_SYSTEM_IDENTIFIER - 1] && !nulls[LAST_WORKER_DATABASE - 1] &&
+		!nulls[LAST_WORKER_TIMELINE - 1] &&
+		(uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
+		DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) == MyDatabaseId &&
+		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
+}
+
+bool
+tc_doubt_covers(uint64 xid)
+{
+	return tc_snapshot_sees(in_doubt, xid);
+}
+
+int64
+tc_doubt_began_at(void)
+{
+	return began_at;
+}
+
+bool
+tc_doubt_note_sending(void)
+{
+	if (!noted)
+		noted = tc_run_transaction(delete_rows, NULL);
+	return noted;
+}
+
+static void
+delete_rows(void *arg)
+{
+	Relation	rel = table_open(tc_required_relation_oid("last_worker"), RowExclusiveLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple;
+
+	while ((tuple = systable_getnext(scan)) != NULL)
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+void
+tc_doubt_note_leaving(bool all_done)
+{
+	/* if nothing was sent the row of the former one still tells the truth */
+	if (noted && tc_run_transaction(insert_row, &all_done))
+		noted = false;
+}
+
+static void
+insert_row(void *arg)
+{
+	bool		all_done = *(bool *) arg;
+	Relation	rel = table_open(tc_required_relation_oid("last_worker"), RowExclusiveLock);
+	Datum		values[LAST_WORKER_NATTS];
+	bool		nulls[LAST_WORKER_NATTS] = {false};
+	HeapTuple	tuple;
+
+	values[LAST_WORKER_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[LAST_WORKER_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
+	values[LAST_WORKER_TIMELINE - 1] = Int32GetDatum((int32) tc_timeline());
+	nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1] = all_done || in_doubt == NULL;
+	values[LAST_WORKER_IN_DOUBT_BEFORE - 1] =
+		FullTransactionIdGetDatum(FullTransactionIdFromU64(in_doubt ? in_doubt->xmax : 0));
+
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
