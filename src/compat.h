@@ -21,6 +21,7 @@
 #include "storage/lwlock.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
@@ -142,6 +143,18 @@ tc_timeline(void)
 #else
 	(void) RecoveryInProgress();	/* sets it */
 	return ThisTimeLineID;
+#endif
+}
+
+/* All settings of this process; *count of them. */
+static inline struct config_generic **
+tc_guc_variables(int *count)
+{
+#if PG_VERSION_NUM >= 160000
+	return get_guc_variables(count);
+#else
+	*count = GetNumConfigOptions();
+	return get_guc_variables();
 #endif
 }
 

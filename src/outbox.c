@@ -15,35 +15,12 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "outbox.h"
-
-Oid
-tc_relation_oid(const char *name)
-{
-	Oid			schema = get_namespace_oid("temporal", true);
-
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-}
-
-Oid
-tc_required_relation_oid(const char *name)
-{
-	Oid			relid = tc_relation_oid(name);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation temporal.%s does not exist", name),
-				 errhint("Run CREATE EXTENSION temporal_complete.")));
-	return relid;
-}
 
 void
 tc_outbox_insert(const RequestIdentity *identity, int64 queue,

@@ -14,6 +14,7 @@
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 
+#include "extension.h"
 #include "request.h"
 
 /*---- for the verbs, in the caller's transaction ----*/
@@ -211,15 +212,6 @@ extern bool tc_delivery_has_grown(Relation segment);
  * a transaction of its own, which must lose nothing if it fails.
  */
 extern void tc_delivery_summarize(void);
-
-/*
- * OID of a relation of the extension's schema; InvalidOid if it is not
- * there, which for "outbox" means that the extension is not.
- */
-extern Oid	tc_relation_oid(const char *name);
-
-/* The same; raises an error if it is not there. */
-extern Oid	tc_required_relation_oid(const char *name);
 
 /*
  * Let a tuple end with its last column that is not null, as if the others had

@@ -12,15 +12,11 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/syscache.h"
 
 #include "outbox.h"
 #include "wakeup.h"
@@ -39,7 +35,7 @@
 	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request," \
 	"     former_identities)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
-	"     temporal.queue_number(g.server, g.namespace, g.requested_by), g.method," \
+	"     temporal.queue_number(g.server, g.namespace, g.requested_by::oid), g.method," \
 	"     NOT temporal.made_here(g.system_identifier, g.database), g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)" \
@@ -164,38 +160,25 @@ run_for_request(const char *query, int64 id)
 	return run_as_owner(query, 2, types, values, NULL);
 }
 
-/* Returns the number of rows.  After an error the end of the transaction restores all. */
+/* Returns the number of rows. */
 static uint64
 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(tc_relation_oid("outbox")));
-	Oid			owner;
-	Oid			user;
-	int			context;
-	int			nest_level;
+	OwnerScope	scope;
 	uint64		count;
 
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation temporal.outbox does not exist"),
-				 errhint("Run CREATE EXTENSION temporal_complete.")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
+	/* the statements here name them */
+	(void) tc_required_relation_oid("outbox");
+	(void) tc_required_relation_oid("rejected");
+	(void) tc_required_relation_oid("queue");
+	(void) tc_required_relation_oid("delivery");
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	nest_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-
+	tc_owner_enter(&scope);
 	SPI_connect();
 	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
 		elog(ERROR, "could not run a statement on temporal.outbox");
 	count = SPI_processed;
 	SPI_finish();
-
-	AtEOXact_GUC(false, nest_level);
-	SetUserIdAndSecContext(user, context);
+	tc_owner_leave(&scope);
 	return count;
 }

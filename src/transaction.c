@@ -24,8 +24,8 @@
 #define REPEATED_LOG_MS 60000
 #define LOGGED_ERRORS 8
 
-/* OID of temporal.outbox when it was first seen; whether it is gone since */
-static Oid	outbox_oid = InvalidOid;
+/* The extension as it was first seen; whether it is gone since */
+static Oid	extension_oid = InvalidOid;
 static bool extension_is_gone = false;
 
 bool
@@ -38,11 +38,11 @@ tc_extension_is_gone(void)
 static bool
 extension_is_here(void)
 {
-	Oid			oid = tc_relation_oid("outbox");
+	Oid			oid = tc_extension_oid();
 
-	if (!OidIsValid(outbox_oid))
-		outbox_oid = oid;
-	extension_is_gone = !OidIsValid(oid) || oid != outbox_oid;
+	if (!OidIsValid(extension_oid))
+		extension_oid = oid;
+	extension_is_gone = !OidIsValid(oid) || oid != extension_oid;
 	return !extension_is_gone;
 }
 
@@ -82,6 +82,7 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = true;
+	OwnerScope	scope;
 
 	PG_TRY();
 	{
@@ -90,11 +91,20 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		MemoryContextSwitchTo(context);
 		if (extension_is_here())
+		{
+			/* what is attached to our tables is run with its owner's rights, to the end */
+			tc_owner_enter(&scope);
 			work(arg);
+			PopActiveSnapshot();
+			CommitTransactionCommand();
+			SetUserIdAndSecContext(scope.user, scope.sec_context);
+		}
 		else
+		{
 			ok = false;
-		PopActiveSnapshot();
-		CommitTransactionCommand();
+			PopActiveSnapshot();
+			CommitTransactionCommand();
+		}
 	}
 	PG_CATCH();
 	{

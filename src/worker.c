@@ -36,6 +36,7 @@
 #include "temporal_complete.h"
 #include "transaction.h"
 #include "worker.h"
+#include "worker_settings.h"
 #include "worker_slots.h"
 
 /* How long a worker that has to leave waits for answers */
@@ -77,17 +78,9 @@ tc_worker_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, asked_to_end);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	tc_connect_without_settings(database);
 	before_shmem_exit(give_up, (Datum) 0);
 	tc_worker_attach();
-
-	/* outcomes that a crash takes back are found again, see the internals document */
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
 	tc_event_loop_init();
 	wait_event = tc_wait_event_new("TemporalCompleteWorker");

@@ -1,6 +1,9 @@
 /*
  * For operators: requests that are held, that were refused, or that are no
  * longer wanted.
+ *
+ * Bodies of functions are parsed here and now (BEGIN ATOMIC, as everywhere in
+ * the install script): what they name cannot be taken for something else later.
  */
 
 CREATE FUNCTION temporal.add_identity(former text, id bigint, system_identifier bigint, database oid, xid xid8,
@@ -8,12 +11,12 @@ CREATE FUNCTION temporal.add_identity(former text, id bigint, system_identifier 
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$
+BEGIN ATOMIC
 /* a system identifier is unsigned */
 SELECT concat_ws(' ', former,
     format('%s@%s/%s/%s/%s', id, mod(system_identifier + 18446744073709551616, 18446744073709551616), database, xid,
-        (extract(epoch FROM requested_at) * 1000000)::bigint))
-$$;
+        (extract(epoch FROM requested_at) * 1000000)::bigint));
+END;
 COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) IS
     'internal: former identities of a request that gets a new one';
 REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) FROM PUBLIC;
@@ -30,7 +33,7 @@ CREATE FUNCTION temporal.adopt()
 RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$
+BEGIN ATOMIC
 /* Logical replication does not bring the sequence along.  Others may take ids meanwhile. */
 SELECT setval('temporal.request_id', m.id + 10000)
   FROM (SELECT max(id) AS id
@@ -59,8 +62,8 @@ adopted AS (
       FROM held h
      WHERE o.queue = h.number
     RETURNING o.id)
-SELECT count(*) FROM adopted
-$$;
+SELECT count(*) FROM adopted;
+END;
 COMMENT ON FUNCTION temporal.adopt() IS
     'requests that are held, because they were made in another cluster or database, are sent from here, when the transaction commits; returns how many';
 /* for the DBA to grant: only he knows that nobody else goes on with them */

@@ -10,12 +10,12 @@ CREATE FUNCTION temporal.made_in_this_transaction(id bigint)
 RETURNS boolean
 LANGUAGE sql STABLE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$
+BEGIN ATOMIC
 SELECT EXISTS (SELECT FROM temporal.outbox o JOIN temporal.queue q ON q.number = o.queue
                 WHERE o.id = $1
                   AND o.xid = pg_catalog.pg_current_xact_id_if_assigned()
-                  AND temporal.made_here(q.system_identifier, q.database))
-$$;
+                  AND temporal.made_here(q.system_identifier, q.database));
+END;
 COMMENT ON FUNCTION temporal.made_in_this_transaction(bigint) IS
     'internal: was the request made in the current transaction?';
 REVOKE ALL ON FUNCTION temporal.made_in_this_transaction(bigint) FROM PUBLIC;

@@ -52,9 +52,9 @@ $node->safe_psql('one', 'CREATE EXTENSION temporal_complete');
 ok(wait_for_worker($node, 'one'), 'CREATE EXTENSION again starts one again');
 
 $node->safe_psql('two',
-	'CREATE SCHEMA temporal; CREATE EXTENSION temporal_complete');
+	'CREATE ROLE boss SUPERUSER; SET ROLE boss; CREATE EXTENSION temporal_complete');
 wait_for_worker($node, 'two');
-$node->safe_psql('two', 'DROP SCHEMA temporal CASCADE');
+$node->safe_psql('two', 'DROP OWNED BY boss');
 ok(wait_for_no_worker($node, 'two'),
 	'the extension dropped by another statement ends the worker');
 
