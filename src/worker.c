@@ -61,6 +61,7 @@ static volatile sig_atomic_t end_is_asked;
 
 static void asked_to_end(SIGNAL_ARGS);
 static void begin(void *arg);
+static void reload_settings(void);
 static void rotate(void *arg);
 static void set_flag(void *flag);
 static void take_wakes(void);
@@ -100,10 +101,7 @@ tc_worker_main(Datum arg)
 		if (end_is_asked)
 			leave(WORKER_EXIT_ASKED);
 		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+			reload_settings();
 		take_wakes();
 		poll_if_due();
 		rotate_if_due();
@@ -142,6 +140,18 @@ asked_to_end(SIGNAL_ARGS)
 		SetLatch(MyLatch);
 	}
 	errno = save_errno;
+}
+
+/* With another retention the next segment has its turn at another time. */
+static void
+reload_settings(void)
+{
+	int			retention = tc_retention;
+
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	if (tc_retention != retention)
+		rotate_is_due = true;
 }
 
 static void
