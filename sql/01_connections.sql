@@ -188,10 +188,21 @@ SET temporal_complete.default_server = 'mine';
 SELECT temporal.complete_activity_by_id('order-3', 'approve') > 0 AS recorded;
 RESET temporal_complete.default_server;
 
--- without an argument server and namespace are those of the settings at the time of the call
+-- without an argument the server is that of the setting at the time of the call, the namespace what the server's option
+-- says when the request is sent
 ALTER SERVER temporal OPTIONS (SET namespace 'invoices');
 SELECT temporal.complete_activity_by_id('order-4', 'approve') > 0 AS recorded;
+
+-- other namespaces may be named if the server lists them
+SELECT temporal.complete_activity_by_id('order-5', 'approve', namespace => 'invoices') > 0 AS recorded;
+SELECT temporal.complete_activity_by_id('order-5', 'approve', namespace => 'shipping');
+ALTER SERVER temporal OPTIONS (ADD namespaces 'returns, ');
+ALTER SERVER temporal OPTIONS (ADD namespaces '*, shipping');
+ALTER SERVER temporal OPTIONS (ADD namespaces 'returns , shipping');
 SELECT temporal.complete_activity_by_id('order-5', 'approve', namespace => 'shipping') > 0 AS recorded;
+SELECT temporal.complete_activity_by_id('order-5', 'approve', namespace => 'returns , shipping');
+ALTER SERVER temporal OPTIONS (SET namespaces '*');
+SELECT temporal.complete_activity_by_id('order-6', 'approve', namespace => 'returns , shipping') > 0 AS recorded;
 SELECT server, namespace, workflow_id FROM temporal.request ORDER BY id;
 
 DROP SERVER mine CASCADE;

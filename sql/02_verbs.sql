@@ -2,7 +2,7 @@
 -- The verbs: complete, fail, report_cancellation, heartbeat.
 --
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-    OPTIONS (address 'localhost:7233', namespace 'default');
+    OPTIONS (address 'localhost:7233', namespace 'default', namespaces 'orders');
 
 -- An activity hands out its task token; the application keeps it with its data
 CREATE TABLE orders (
@@ -22,7 +22,7 @@ SELECT temporal.complete_activity(task_token, pg_catalog.jsonb_build_object('sta
   FROM orders WHERE id = 42;
 COMMIT;
 SELECT server, namespace, verb, workflow_id, run_id, activity_id,
-       requested_by = CURRENT_ROLE::regrole AS by_me, requested_at <= pg_catalog.now() AS before_now,
+       requested_by = CURRENT_ROLE AS by_me, requested_at <= pg_catalog.now() AS before_now,
        state, attempts, next_attempt_at, error_code, error_message, finished_at
   FROM temporal.request \gx
 

@@ -5,7 +5,7 @@
 -- namespace and identity, which the worker adds.  Only a superuser can look at it.
 --
 SET client_encoding = 'UTF8';
-CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete;
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (namespaces '*');
 
 -- Fields of a protobuf message; those at the paths given are messages themselves
 CREATE FUNCTION proto_varint(message bytea, INOUT pos integer, OUT value bigint)

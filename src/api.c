@@ -85,7 +85,7 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 {
 	CallInfo	call = {method, args, count_call(fcinfo)};
 	ErrorContextCallback context = {error_context_stack, tell_call, &call};
-	QueueName	name = {.role = GetUserId()};
+	QueueKey	key = {.role = GetUserId(), .namespace_name = ARG_CSTRING(ARG_NAMESPACE)};
 	RequestIdentity identity;
 	int64		queue;
 	uint8	   *request;
@@ -97,12 +97,12 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 	error_context_stack = &context;
 
 	tc_request_check(method, args);
-	tc_server_for_caller(ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE),
-						 &name.server, &name.namespace_name);
-	(void) tc_namespace_to_utf8(name.namespace_name);	/* can it be sent? */
+	if (key.namespace_name != NULL)
+		(void) tc_namespace_to_utf8(key.namespace_name);	/* can it be sent? */
+	key.server = tc_server_for_caller(ARG_CSTRING(ARG_SERVER), key.namespace_name).serverid;
 
 	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	queue = tc_queue_number(&name);
+	queue = tc_queue_number(&key);
 	identity.id = tc_outbox_next_id();
 	identity.requested_at = GetCurrentTimestamp();
 	request = tc_request_encode(method, args, &identity, &len);

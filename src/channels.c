@@ -50,9 +50,8 @@ void
 tc_channels_init(PoolChanged changed)
 {
 	pool_changed = changed;
-	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_options_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_options_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, note_options_changed, (Datum) 0);
+	for (const int *cache = tc_server_catalogs; *cache >= 0; cache++)
+		CacheRegisterSyscacheCallback(*cache, note_options_changed, (Datum) 0);
 }
 
 static void
@@ -64,14 +63,19 @@ note_options_changed(Datum arg, int cacheid, uint32 hashvalue)
 bool
 tc_channels_options_changed(void)
 {
-	bool		result = options_changed;
+	AcceptInvalidationMessages();
+	return options_changed;
+}
 
+void
+tc_channels_options_seen(void)
+{
 	options_changed = false;
-	return result;
 }
 
 PooledChannel *
-tc_channels_get(const QueueName *queue, char **error)
+tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_namespace,
+				ServerProblem *problem)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "temporal_complete channel",
@@ -82,15 +86,17 @@ tc_channels_get(const QueueName *queue, char **error)
 	dlist_iter	iter;
 	uint64		print;
 
-	*error = NULL;
-	config = tc_server_config(queue->server, queue->role, error);
+	config = tc_server_config(queue, problem);
 	MemoryContextSwitchTo(old);
 	if (config == NULL)
 	{
-		*error = pstrdup(*error);
+		problem->message = pstrdup(problem->message);
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	/* a channel may be found that was made before the namespace was changed */
+	*namespace_name = pstrdup(tc_server_namespace(config, &queue->key));
+	*is_own_namespace = strcmp(*namespace_name, config->own_namespace) == 0;
 
 	print = fingerprint(config);
 	dlist_foreach(iter, &pool)

@@ -38,11 +38,13 @@ typedef void (*PoolChanged) (PooledChannel *channel);
 extern void tc_channels_init(PoolChanged changed);
 
 /*
- * The channel for a queue by today's options; NULL, and a palloc'd sentence
- * in *error, if they cannot be used.  The caller becomes one of its users.
- * Needs a transaction.
+ * The channel for a queue by today's options, and the namespace into which its
+ * requests go, palloc'd, in the database's encoding; NULL, and *problem, if it
+ * must not or cannot send.  The caller becomes one of its users.  Needs a
+ * transaction.
  */
-extern PooledChannel *tc_channels_get(const QueueName *queue, char **error);
+extern PooledChannel *tc_channels_get(const QueueRow *queue, char **namespace_name,
+									  bool *is_own_namespace, ServerProblem *problem);
 
 /* One user less; without users a channel is closed (not at once). */
 extern void tc_channels_release(PooledChannel *channel);
@@ -51,8 +53,14 @@ extern void tc_channels_release(PooledChannel *channel);
 extern void tc_channels_begin_call(PooledChannel *channel);
 extern void tc_channels_end_call(PooledChannel *channel);
 
-/* True, once, if options may have changed since it was last asked. */
+/*
+ * May options, or rights to use them, have changed?  Looks also at what other
+ * sessions have committed since the last transaction; needs none.
+ */
 extern bool tc_channels_options_changed(void);
+
+/* What has changed is going to be looked at. */
+extern void tc_channels_options_seen(void);
 
 /* Can calls be made?  If not, connect, unless it is too early to try again. */
 extern bool tc_channels_connect(PooledChannel *channel);

@@ -84,6 +84,17 @@ tc_create_wait_event_set(int nevents)
 #endif
 }
 
+/* Memory for what a check hook of a setting notes; NULL if there is none. */
+static inline void *
+tc_guc_malloc(size_t size)
+{
+#if PG_VERSION_NUM >= 160000
+	return guc_malloc(LOG, size);
+#else
+	return malloc(size);
+#endif
+}
+
 /* Is the role an owner of the database? */
 static inline bool
 tc_owns_database(Oid database, Oid role)

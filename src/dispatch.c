@@ -288,6 +288,9 @@ send_all(void)
 	bool		more;
 
 	more = tc_reading_wants_queues() && tc_reading_is_possible();
+	/* what has just been revoked, or changed, is looked at before anything is sent */
+	if (tc_channels_options_changed())
+		return tc_reading_is_possible();
 	dlist_foreach_modify(iter, tc_active_queues())
 	{
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
@@ -319,7 +322,7 @@ send_queue(Queue *queue)
 	PooledChannel *channel = queue->channel;
 	Request    *request;
 
-	if (channel == NULL || tc_flow_is_paused(queue) || stopping ||
+	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
 		(queue->nready == 0 && !queue->unread && !tc_retry_is_due(queue)))
 		return;
 	if (!tc_channels_connect(channel))

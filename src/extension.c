@@ -78,6 +78,19 @@ tc_extension_oid(void)
 }
 
 Oid
+tc_extension_owner(void)
+{
+	Oid			owner = find_extension()->owner;
+
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension temporal_complete does not exist in this database"),
+				 errhint("Run CREATE EXTENSION temporal_complete.")));
+	return owner;
+}
+
+Oid
 tc_relation_oid(const char *name)
 {
 	const Extension *extension = find_extension();
@@ -116,15 +129,10 @@ tc_required_relation_oid(const char *name)
 void
 tc_owner_enter(OwnerScope *scope)
 {
-	const Extension *extension = find_extension();
+	Oid			owner = tc_extension_owner();
 
-	if (!OidIsValid(extension->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension temporal_complete does not exist in this database"),
-				 errhint("Run CREATE EXTENSION temporal_complete.")));
 	GetUserIdAndSecContext(&scope->user, &scope->sec_context);
-	SetUserIdAndSecContext(extension->owner, scope->sec_context |
+	SetUserIdAndSecContext(owner, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	scope->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,

@@ -14,6 +14,9 @@
  */
 extern Oid	tc_extension_oid(void);
 
+/* Its owner; an error if it is not here. */
+extern Oid	tc_extension_owner(void);
+
 /*
  * OID of a relation of the extension, by its name in the extension's schema:
  * a member of the extension, or an index of one, that belongs to the

@@ -27,9 +27,9 @@ static StoryPlace
 place_of(const Queue *queue)
 {
 	StoryPlace	place = {
-		.server = queue->name.server,
-		.namespace_name = queue->name.namespace_name,
-		.role = queue->name.role,
+		.server = queue->row.server_name,
+		.namespace_name = queue->namespace_name != NULL ? queue->namespace_name : "",
+		.role = queue->row.key.role,
 		.queue = queue->number
 	};
 

@@ -15,23 +15,16 @@
 #include "utils/relcache.h"
 
 #include "extension.h"
+#include "queue_key.h"
 #include "request.h"
 
 /*---- for the verbs, in the caller's transaction ----*/
 
-/* Names of a queue; see outbox_queue.c */
-typedef struct QueueName
-{
-	const char *server;
-	const char *namespace_name;
-	Oid			role;
-} QueueName;
-
 /*
- * Number of the queue of this database that has these names; it is made, as
- * part of the transaction, if there is none.  Always positive.
+ * Number of the queue of this database for that key; it is made, as part of
+ * the transaction, if there is none.  Always positive.
  */
-extern int64 tc_queue_number(const QueueName *name);
+extern int64 tc_queue_number(const QueueKey *key);
 
 /*
  * Take the id that the next request gets, then record the encoded request
@@ -127,16 +120,16 @@ extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
 
 /*
  * The queue of a number: was it made in this database of this cluster, and if
- * so its names, palloc'd.  False if the active snapshot sees no such queue.
+ * so what it is, palloc'd.  False if the active snapshot sees no such queue.
  */
-extern bool tc_queue_find(int64 number, QueueName *name, bool *is_from_here);
+extern bool tc_queue_find(int64 number, QueueRow *row, bool *is_from_here);
 
 /* A queue that has rows, or had some */
 typedef struct FoundQueue
 {
 	int64		number;
 	bool		made_here;		/* if not, its requests are held */
-	QueueName	name;			/* if made here; palloc'd */
+	QueueRow	row;			/* if made here; palloc'd */
 } FoundQueue;
 
 /*

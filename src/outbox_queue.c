@@ -8,6 +8,9 @@
  * row of it is made by the first transaction that needs it, as part of that
  * transaction, so nobody waits for it, and it is rolled back with it.
  *
+ * Here, role and server are those of the OIDs, never those that have the
+ * names now.
+ *
  * Two transactions that begin at once may both make one.  Sessions agree on
  * the smallest number soon: what a session has found it looks up again from
  * time to time.
@@ -25,6 +28,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -43,6 +47,8 @@ enum
 	QUEUE_DATABASE,
 	QUEUE_REQUESTED_BY,
 	QUEUE_SERVER,
+	QUEUE_REQUESTED_BY_NAME,
+	QUEUE_SERVER_NAME,
 	QUEUE_NAMESPACE,
 	QUEUE_NATTS = QUEUE_NAMESPACE
 };
@@ -56,7 +62,7 @@ enum
 
 static struct
 {
-	QueueName	name;
+	QueueKey	key;
 	int64		number;
 }			found_numbers[FOUND_NUMBERS];
 static int	nfound_numbers = 0;
@@ -64,26 +70,28 @@ static Oid	found_in = InvalidOid;
 static TimestampTz found_since = 0; /* start of a transaction */
 static MemoryContext found_context = NULL;
 
-static int64 find_number(Oid relid, const QueueName *name, bool *committed);
-static int64 make_number(Oid relid, const QueueName *name);
+static bool is_same(const QueueKey *a, const QueueKey *b);
+static int64 find_number(Oid relid, const QueueKey *key, bool *committed);
+static int64 make_number(Oid relid, const QueueKey *key);
 static void forget_numbers(void);
-static void remember_number(const QueueName *name, int64 number);
+static void remember_number(const QueueKey *key, int64 number);
 static bool made_here(int64 system_identifier, Oid database);
 
 PG_FUNCTION_INFO_V1(tc_queue_number_sql);
 PG_FUNCTION_INFO_V1(tc_made_here);
 
-/* SQL: queue_number(server text, namespace text, requested_by oid) returns bigint */
+/* SQL: queue_number(server oid, namespace text, requested_by oid) returns bigint */
 Datum
 tc_queue_number_sql(PG_FUNCTION_ARGS)
 {
-	QueueName	name = {
-		.server = text_to_cstring(PG_GETARG_TEXT_PP(0)),
-		.namespace_name = text_to_cstring(PG_GETARG_TEXT_PP(1)),
-		.role = PG_GETARG_OID(2),
-	};
+	QueueKey	key;
 
-	PG_RETURN_INT64(tc_queue_number(&name));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	key.server = PG_GETARG_OID(0);
+	key.namespace_name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	key.role = PG_GETARG_OID(2);
+	PG_RETURN_INT64(tc_queue_number(&key));
 }
 
 /*
@@ -103,8 +111,17 @@ made_here(int64 system_identifier, Oid database)
 	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
 }
 
+static bool
+is_same(const QueueKey *a, const QueueKey *b)
+{
+	return a->server == b->server && a->role == b->role &&
+		(a->namespace_name == NULL || b->namespace_name == NULL ?
+		 a->namespace_name == b->namespace_name :
+		 strcmp(a->namespace_name, b->namespace_name) == 0);
+}
+
 int64
-tc_queue_number(const QueueName *name)
+tc_queue_number(const QueueKey *key)
 {
 	Oid			relid = tc_required_relation_oid("queue");
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
@@ -120,16 +137,14 @@ tc_queue_number(const QueueName *name)
 		found_since = now;
 	}
 	for (int i = 0; i < nfound_numbers; i++)
-		if (found_numbers[i].name.role == name->role &&
-			strcmp(found_numbers[i].name.server, name->server) == 0 &&
-			strcmp(found_numbers[i].name.namespace_name, name->namespace_name) == 0)
+		if (is_same(&found_numbers[i].key, key))
 			return found_numbers[i].number;
 
-	number = find_number(relid, name, &committed);
+	number = find_number(relid, key, &committed);
 	if (number == 0)
-		number = make_number(relid, name);
+		number = make_number(relid, key);
 	else if (committed)
-		remember_number(name, number);
+		remember_number(key, number);
 	return number;
 }
 
@@ -138,21 +153,25 @@ tc_queue_number(const QueueName *name)
  * transaction has made; 0 if there is none.
  */
 static int64
-find_number(Oid relid, const QueueName *name, bool *committed)
+find_number(Oid relid, const QueueKey *key, bool *committed)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	Relation	index = index_open(tc_required_relation_oid("queue_name_idx"), AccessShareLock);
+	Relation	index = index_open(tc_required_relation_oid("queue_server_idx"), AccessShareLock);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	int64		result = 0;
 
-	ScanKeyEntryInitialize(&keys[0], 0, QUEUE_SERVER, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name->server));
-	ScanKeyEntryInitialize(&keys[1], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(name->namespace_name));
-	ScanKeyEntryInitialize(&keys[2], 0, QUEUE_REQUESTED_BY, BTEqualStrategyNumber, InvalidOid,
-						   InvalidOid, F_OIDEQ, ObjectIdGetDatum(name->role));
+	ScanKeyInit(&keys[0], QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->server));
+	ScanKeyInit(&keys[1], QUEUE_REQUESTED_BY, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->role));
+	if (key->namespace_name != NULL)
+		ScanKeyEntryInitialize(&keys[2], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
+							   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(key->namespace_name));
+	else
+		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
+							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
 
 	/* also what the current command has made, and whatever others have committed */
 	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, lengthof(keys), keys);
@@ -185,7 +204,7 @@ find_number(Oid relid, const QueueName *name, bool *committed)
 }
 
 bool
-tc_queue_find(int64 number, QueueName *name, bool *is_from_here)
+tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 {
 	Relation	rel = table_open(tc_required_relation_oid("queue"), AccessShareLock);
 	ScanKeyData key;
@@ -208,9 +227,12 @@ tc_queue_find(int64 number, QueueName *name, bool *is_from_here)
 								  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
 		if (*is_from_here)
 		{
-			name->server = TextDatumGetCString(values[QUEUE_SERVER - 1]);
-			name->namespace_name = TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);
-			name->role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+			row->key.server = DatumGetObjectId(values[QUEUE_SERVER - 1]);
+			row->key.role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+			row->key.namespace_name = nulls[QUEUE_NAMESPACE - 1] ? NULL :
+				TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);
+			row->server_name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
+			row->role_name = TextDatumGetCString(values[QUEUE_REQUESTED_BY_NAME - 1]);
 		}
 	}
 	systable_endscan(scan);
@@ -219,10 +241,10 @@ tc_queue_find(int64 number, QueueName *name, bool *is_from_here)
 }
 
 static int64
-make_number(Oid relid, const QueueName *name)
+make_number(Oid relid, const QueueKey *key)
 {
 	Relation	rel = table_open(relid, RowExclusiveLock);
-	Datum		values[QUEUE_NATTS];
+	Datum		values[QUEUE_NATTS] = {0};
 	bool		nulls[QUEUE_NATTS] = {false};
 	HeapTuple	tuple;
 	uint64		number;
@@ -240,9 +262,15 @@ make_number(Oid relid, const QueueName *name)
 	values[QUEUE_NUMBER - 1] = Int64GetDatum((int64) number);
 	values[QUEUE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[QUEUE_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
-	values[QUEUE_REQUESTED_BY - 1] = ObjectIdGetDatum(name->role);
-	values[QUEUE_SERVER - 1] = CStringGetTextDatum(name->server);
-	values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(name->namespace_name);
+	values[QUEUE_REQUESTED_BY - 1] = ObjectIdGetDatum(key->role);
+	values[QUEUE_SERVER - 1] = ObjectIdGetDatum(key->server);
+	values[QUEUE_REQUESTED_BY_NAME - 1] =
+		CStringGetTextDatum(GetUserNameFromId(key->role, false));
+	values[QUEUE_SERVER_NAME - 1] =
+		CStringGetTextDatum(GetForeignServer(key->server)->servername);
+	nulls[QUEUE_NAMESPACE - 1] = key->namespace_name == NULL;
+	if (key->namespace_name != NULL)
+		values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(key->namespace_name);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
@@ -261,12 +289,12 @@ forget_numbers(void)
 }
 
 static void
-remember_number(const QueueName *name, int64 number)
+remember_number(const QueueKey *key, int64 number)
 {
-	QueueName  *copy = &found_numbers[nfound_numbers].name;
+	QueueKey   *copy = &found_numbers[nfound_numbers].key;
 
-	copy->server = MemoryContextStrdup(found_context, name->server);
-	copy->namespace_name = MemoryContextStrdup(found_context, name->namespace_name);
-	copy->role = name->role;
+	*copy = *key;
+	if (key->namespace_name != NULL)
+		copy->namespace_name = MemoryContextStrdup(found_context, key->namespace_name);
 	found_numbers[nfound_numbers++].number = number;
 }

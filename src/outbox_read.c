@@ -444,7 +444,7 @@ tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 		{
 			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
 			result[n].number = number;
-			if (tc_queue_find(number, &result[n].name, &result[n].made_here))
+			if (tc_queue_find(number, &result[n].row, &result[n].made_here))
 				n++;
 		}
 	}

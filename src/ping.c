@@ -34,8 +34,8 @@ typedef struct Ping
 	PingReply	reply;
 	MemoryContext context;
 	ServerConfig *config;
-	char	   *namespace_name;
-	char	   *config_error;	/* UTF-8 */
+	const char *namespace_name;
+	ServerProblem problem;		/* in UTF-8; if there is no config */
 	Channel    *channel;
 	uint8	   *probe;
 	size_t		probe_len;
@@ -95,7 +95,7 @@ begin_ping(const PingRequest *request)
 	if (!tc_run_transaction(read_options, ping))
 		fail(ping, "CONFIGURATION", "the server's options cannot be read; see the server log");
 	else if (ping->config == NULL)
-		fail(ping, "CONFIGURATION", ping->config_error);
+		fail(ping, ping->problem.code, ping->problem.message);
 	else
 	{
 		ping->channel = tc_channel_create(&ping->config->channel, state_changed, ping);
@@ -109,15 +109,19 @@ static void
 read_options(void *arg)
 {
 	Ping	   *ping = arg;
+	QueueRow	queue = {
+		.key = {.server = ping->request.serverid, .role = ping->request.role},
+		.server_name = ping->request.server,
+		.role_name = "?",
+	};
 	MemoryContext old = MemoryContextSwitchTo(ping->context);
-	char	   *error;
-	ServerConfig *config = tc_server_config(ping->request.server, ping->request.role, &error);
+	ServerConfig *config = tc_server_config(&queue, &ping->problem);
 
 	if (config == NULL)
-		ping->config_error = tc_words_from_server(error);
+		ping->problem.message = tc_words_from_server(ping->problem.message);
 	else
 	{
-		ping->namespace_name = tc_server_namespace(ping->request.server);
+		ping->namespace_name = config->own_namespace;
 		ping->probe = tc_probe_request_encode(ping->namespace_name, &ping->probe_len);
 		tc_words_copy(ping->reply.address, sizeof(ping->reply.address),
 					  tc_words_from_server(config->channel.address));

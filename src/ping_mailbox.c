@@ -137,11 +137,12 @@ tc_worker_return_pings(void)
 /*---- for backends ----*/
 
 bool
-tc_ping_post(const char *server, Oid role, PingRequest *ping)
+tc_ping_post(Oid serverid, const char *server, Oid role, PingRequest *ping)
 {
 	bool		posted = false;
 
 	memset(ping, 0, sizeof(PingRequest));
+	ping->serverid = serverid;
 	strlcpy(ping->server, server, sizeof(ping->server));
 	ping->role = role;
 

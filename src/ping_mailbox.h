@@ -15,7 +15,8 @@ typedef struct PingRequest
 {
 	int			mailbox;
 	uint64		ticket;
-	char		server[NAMEDATALEN];
+	Oid			serverid;
+	char		server[NAMEDATALEN];	/* its name, for messages */
 	Oid			role;
 } PingRequest;
 
@@ -56,7 +57,7 @@ extern void tc_worker_return_pings(void);
  * mailboxes are in use.  Give the mailbox back with tc_ping_abandon(), which
  * cannot fail, whatever became of it.
  */
-extern bool tc_ping_post(const char *server, Oid role, PingRequest *ping);
+extern bool tc_ping_post(Oid serverid, const char *server, Oid role, PingRequest *ping);
 extern void tc_ping_abandon(const PingRequest *ping);
 
 /* Where a ping is */

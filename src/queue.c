@@ -86,6 +86,8 @@ static bool activated;
 static size_t loaded_bytes;
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
+static uint64 activity_seed(const Queue *queue, const char *namespace_utf8, bool is_own);
+static void forget_retries(Queue *queue);
 static Request *new_request(Queue *queue, const OutboxRow *row);
 static long longest_wait_ms(const Queue *queue);
 static bool hash_activity(const Queue *queue, const OutboxRow *row, uint64 *hash);
@@ -161,22 +163,106 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 }
 
 Queue *
-tc_queue_create(int64 number, const QueueName *name)
+tc_queue_create(int64 number, const QueueRow *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(queue_context);
 	Queue	   *queue = palloc0(sizeof(Queue));
 
 	queue->number = number;
-	queue->name.server = pstrdup(name->server);
-	queue->name.namespace_name = pstrdup(name->namespace_name);
-	queue->name.role = name->role;
-	/* roles do not matter: an activity is the same for all of them */
-	queue->activity_seed = tc_hash_string(tc_hash_string(0, name->server), name->namespace_name);
 	queue->position.context = queue_context;
 	queue->retrying = pairingheap_allocate(compare_due, NULL);
 	dlist_init(&queue->ready);
+	queue->row.key = row->key;
+	if (row->key.namespace_name != NULL)
+		queue->row.key.namespace_name = pstrdup(row->key.namespace_name);
+	queue->row.server_name = pstrdup(row->server_name);
+	queue->row.role_name = pstrdup(row->role_name);
 	MemoryContextSwitchTo(old);
 	return queue;
+}
+
+/* That happens so rarely that a former name is left where it is. */
+void
+tc_queue_set_server(Queue *queue, Oid server, const char *name)
+{
+	queue->row.key.server = server;
+	if (strcmp(queue->row.server_name, name) != 0)
+		queue->row.server_name = MemoryContextStrdup(queue_context, name);
+}
+
+/*
+ * The server's own namespace counts as the same one, whatever it is called:
+ * where its option is put right, what waits keeps its order.
+ */
+static uint64
+activity_seed(const Queue *queue, const char *namespace_utf8, bool is_own)
+{
+	uint64		hash = tc_hash_bytes(0, &queue->row.key.server, sizeof(Oid));
+
+	/* roles do not matter: an activity is the same for all of them */
+	return tc_hash_string(hash, is_own ? "" : namespace_utf8);
+}
+
+void
+tc_queue_set_namespace(Queue *queue, const char *namespace_name,
+					   const char *namespace_utf8, bool is_own)
+{
+	uint64		seed = activity_seed(queue, namespace_utf8, is_own);
+
+	if (queue->namespace_utf8 != NULL)
+	{
+		bool		is_same = strcmp(queue->namespace_utf8, namespace_utf8) == 0;
+
+		if (is_same && seed == queue->activity_seed)
+			return;
+		tc_queue_unload(queue);
+		if (seed != queue->activity_seed)
+			forget_retries(queue);
+		pfree(unconstify(char *, queue->namespace_name));
+		pfree(unconstify(char *, queue->namespace_utf8));
+	}
+	queue->namespace_name = MemoryContextStrdup(queue_context, namespace_name);
+	queue->namespace_utf8 = MemoryContextStrdup(queue_context, namespace_utf8);
+	queue->activity_seed = seed;
+}
+
+/*
+ * Requests that wait for their retry are forgotten, to be read again, so that
+ * they come before later ones for their activity where these are read with
+ * another seed.  What is not recorded yet, in flight or being confirmed stays.
+ */
+static void
+forget_retries(Queue *queue)
+{
+	uint64		first_xid = PG_UINT64_MAX;
+	dlist_head	kept = DLIST_STATIC_INIT(kept);
+	dlist_mutable_iter iter;
+
+	while (!pairingheap_is_empty(queue->retrying))
+	{
+		Request    *request = tc_queue_next_retry(queue);
+
+		if (request->unrecorded)
+		{
+			(void) pairingheap_remove_first(queue->retrying);
+			dlist_push_tail(&kept, &request->node);
+			continue;
+		}
+		first_xid = Min(first_xid, request->xid);
+		tc_queue_forget(request);
+	}
+	dlist_foreach_modify(iter, &kept)
+	{
+		Request    *request = dlist_container(Request, node, iter.cur);
+
+		dlist_delete(&request->node);
+		pairingheap_add(queue->retrying, &request->retry_node);
+	}
+	if (first_xid != PG_UINT64_MAX)
+	{
+		tc_read_position_rewind(&queue->position, first_xid);
+		queue->unread = true;
+	}
 }
 
 Request *

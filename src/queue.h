@@ -91,10 +91,12 @@ tc_identity_of(const Request *request)
 struct Queue
 {
 	int64		number;
-	QueueName	name;
-	const char *namespace_utf8; /* set before rows are read */
+	QueueRow	row;			/* server_name: what it is called now */
+	const char *namespace_name; /* where requests go; set before rows are read */
+	const char *namespace_utf8; /* the same, as it is sent */
 	uint64		activity_seed;	/* of the hashes of its activities */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
+	bool		look_again;		/* at its options and rights, before anything is sent */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read */
 	dlist_head	ready;
@@ -153,7 +155,17 @@ extern dlist_head *tc_active_queues(void);
 /* Has a queue been activated since this was asked last? */
 extern bool tc_queues_activated(void);
 
-extern Queue *tc_queue_create(int64 number, const QueueName *name);
+extern Queue *tc_queue_create(int64 number, const QueueRow *row);
+
+/* A queue was given another server, or its server another name. */
+extern void tc_queue_set_server(Queue *queue, Oid server, const char *name);
+
+/*
+ * Say into which namespace its requests go by today's options, and whether that
+ * is the server's own.  What was not sent yet is read again if that changes.
+ */
+extern void tc_queue_set_namespace(Queue *queue, const char *namespace_name,
+								   const char *namespace_utf8, bool is_own);
 
 /*
  * Take a row into memory, as one that may be sent as soon as those before it

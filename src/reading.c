@@ -86,7 +86,9 @@ static void reading_failed(void);
 static void discover_queues(void);
 static bool has_rows(Queue *queue);
 static bool consume_nothing(void *arg, const OutboxRow *row);
+static void options_changed(void);
 static void use_options(Queue *queue);
+static void find_server(Queue *queue);
 static void read_queue(Queue *queue);
 static void reload_retries(Queue *queue);
 static bool consume_row(void *arg, const OutboxRow *row);
@@ -244,8 +246,8 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 	{
 		const Queue *queue = queues[i];
 
-		if (strcmp(queue->name.server, server) != 0 ||
-			(OidIsValid(role) && queue->name.role != role) ||
+		if (strcmp(queue->row.server_name, server) != 0 ||
+			(OidIsValid(role) && queue->row.key.role != role) ||
 			(number != 0 && queue->number != number))
 			continue;
 		count += queue->nready + queue->nretrying + queue->nblocked + queue->in_flight;
@@ -331,8 +333,11 @@ wants_retries(Queue *queue)
 static bool
 wants_options(Queue *queue)
 {
-	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
-		(queue->unread || queue->nready > 0 || tc_retry_is_due(queue));
+	if (tc_flow_is_paused(queue))
+		return false;
+	return queue->look_again ||
+		(queue->channel == NULL &&
+		 (queue->unread || queue->nready > 0 || tc_retry_is_due(queue)));
 }
 
 static bool
@@ -342,7 +347,7 @@ needs_database(void)
 
 	if (!tc_reading_is_possible())
 		return false;
-	if (find_queues)
+	if (find_queues || tc_channels_options_changed())
 		return true;
 	dlist_foreach(iter, tc_active_queues())
 		if (tc_reading_wants(dlist_container(Queue, active_node, iter.cur)))
@@ -359,16 +364,15 @@ read_work(void *arg)
 	if (find_queues)
 		discover_queues();
 	if (tc_channels_options_changed())
-		for (int i = 0; i < nqueues; i++)
-			if (queues[i]->channel != NULL)
-				use_options(queues[i]);
+		options_changed();
 
 	dlist_foreach(iter, tc_active_queues())
 	{
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
 
 		current = queue;
-		if (wants_options(queue) && (queue->nready > 0 || tc_retry_is_due(queue) || has_rows(queue)))
+		if (wants_options(queue) &&
+			(queue->look_again || queue->nready > 0 || tc_retry_is_due(queue) || has_rows(queue)))
 			use_options(queue);
 		if (wants_retries(queue))
 			reload_retries(queue);
@@ -420,7 +424,7 @@ discover_queues(void)
 		known[at] = found[i].number;
 		if (found[i].made_here)
 		{
-			Queue	   *queue = tc_queue_create(found[i].number, &found[i].name);
+			Queue	   *queue = tc_queue_create(found[i].number, &found[i].row);
 
 			queues[nqueues++] = queue;
 			tc_flow_init(queue);
@@ -457,33 +461,73 @@ consume_nothing(void *arg, const OutboxRow *row)
 	return false;
 }
 
-/* Find the channel for a queue by today's options. */
+/*
+ * Options or rights have changed: no queue sends before its own have been
+ * looked at.  One that they kept from sending looks again, too.
+ */
+static void
+options_changed(void)
+{
+	tc_channels_options_seen();
+	for (int i = 0; i < nqueues; i++)
+	{
+		if (queues[i]->channel != NULL)
+			queues[i]->look_again = true;
+		else if (queues[i]->error_code != NULL)
+			tc_flow_pause_until(queues[i], 0);
+		else
+			continue;
+		tc_queue_activate(queues[i]);
+	}
+}
+
+/* Find the channel for a queue by today's options, if its role may use it. */
 static void
 use_options(Queue *queue)
 {
-	char	   *error;
+	bool		was_stopped = queue->channel == NULL;
+	ServerProblem problem;
 	PooledChannel *channel;
+	char	   *namespace_name;
+	bool		is_own_namespace;
 
-	if (queue->namespace_utf8 == NULL)
-		queue->namespace_utf8 =
-			MemoryContextStrdup(reading_context, tc_namespace_to_utf8(queue->name.namespace_name));
-	channel = tc_channels_get(&queue->name, &error);
+	find_server(queue);
+	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
 	if (queue->channel != NULL)
 		tc_channels_release(queue->channel);
 	queue->channel = channel;
 	if (channel == NULL)
 	{
 		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
-		tc_flow_cannot_send(queue, "CONFIGURATION", tc_words_from_server(error),
+		tc_flow_cannot_send(queue, problem.code, tc_words_from_server(problem.message),
 							queue->paused_until);
 		tc_queue_unload(queue);
 	}
 	else
 	{
-		tc_flow_clear_error(queue);
+		tc_queue_set_namespace(queue, namespace_name, tc_namespace_to_utf8(namespace_name),
+							   is_own_namespace);
+		if (was_stopped)
+			tc_flow_clear_error(queue);
 		queue->window = Min(queue->window, channel->config->max_in_flight);
 	}
+	queue->look_again = false;
 	tc_queue_activate(queue);
+}
+
+/* What its server is called now.  If it is gone, the queue may have been given another one. */
+static void
+find_server(Queue *queue)
+{
+	ForeignServer *server = GetForeignServerExtended(queue->row.key.server, FSV_MISSING_OK);
+	QueueRow	row;
+	bool		made_here;
+
+	if (server != NULL)
+		tc_queue_set_server(queue, server->serverid, server->servername);
+	else if (tc_queue_find(queue->number, &row, &made_here) && made_here &&
+			 row.key.server != queue->row.key.server)
+		tc_queue_set_server(queue, row.key.server, row.server_name);
 }
 
 static void

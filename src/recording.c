@@ -264,7 +264,7 @@ settle_batch(const Batch *batch)
 		tc_recording_remove(request);
 		if (request->state != REQUEST_FINISHED)
 			continue;
-		tc_story_outcome(request->queue->name.server, batch->outcomes[i].kind, request->id,
+		tc_story_outcome(request->queue->row.server_name, batch->outcomes[i].kind, request->id,
 						 batch->outcomes[i].error_code);
 		tc_queue_forget(request);
 	}

@@ -485,7 +485,7 @@ plan_query(ForeignScanState *node, RequestScan *state)
 		for (int i = 0; i < state->nwanted; i++)
 			appendStringInfo(&query, "%sr.%s", i > 0 ? ", " : "", columns[state->wanted[i] - 1]);
 		appendStringInfo(&query, " FROM %s.every_request r"
-						 " WHERE ($2 OR pg_catalog.pg_has_role($1, r.requested_by, 'USAGE'))%s",
+						 " WHERE ($2 OR pg_catalog.pg_has_role($1, r.role, 'USAGE'))%s",
 						 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
 						 conditions[state->selection]);
 		plan = SPI_prepare(query.data, 3, types);

@@ -14,8 +14,12 @@
 
 #include "access/htup_details.h"
 #include "access/reloptions.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_user_mapping.h"
+#include "commands/extension.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -24,9 +28,22 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "default_server.h"
+#include "extension.h"
+#include "namespaces.h"
+#include "request.h"
 #include "server.h"
 #include "server_options.h"
 #include "temporal_complete.h"
+
+/* Words for error_code */
+#define CONFIGURATION "CONFIGURATION"
+#define NOT_PERMITTED "NOT_PERMITTED"
+
+const int	tc_server_catalogs[] = {
+	FOREIGNSERVEROID, FOREIGNDATAWRAPPEROID, USERMAPPINGOID, AUTHOID, AUTHMEMROLEMEM,
+	DATABASEOID, -1
+};
 
 /*---------------------------------------------------------------------------
  * For the worker
@@ -76,46 +93,52 @@ user_mapping_options(Oid serverid, Oid role, Oid *umid)
 	return options;
 }
 
+/*
+ * The wrapper is known by what the install script made, not by its name: a
+ * member of the extension, with a validator that is one, too.
+ */
 static bool
-is_our_server(const ForeignServer *server)
+is_our_wrapper(Oid fdwid)
 {
-	return strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, TC_WRAPPER_NAME) == 0;
+	Oid			extension = tc_extension_oid();
+	Oid			validator = GetForeignDataWrapper(fdwid)->fdwvalidator;
+
+	return OidIsValid(extension) && OidIsValid(validator) &&
+		getExtensionOfObject(ForeignDataWrapperRelationId, fdwid) == extension &&
+		getExtensionOfObject(ProcedureRelationId, validator) == extension;
 }
 
-ServerConfig *
-tc_server_config(const char *server_name, Oid role, char **error)
+static void
+set_problem(ServerProblem *problem, const char *code, char *message)
 {
-	ForeignServer *server = GetForeignServerByName(server_name, true);
+	problem->code = code;
+	problem->message = message;
+}
+
+/* As options say, whoever may use the server. */
+static ServerConfig *
+read_config(const ForeignServer *server, Oid role, ServerProblem *problem)
+{
+	ServerConfig *config = palloc(sizeof(ServerConfig));
+	ChannelOptions *channel = &config->channel;
 	List	   *mapping;
-	ServerConfig *config;
-	ChannelOptions *channel;
-	const char *problem;
+	char	   *error;
+	const char *conflict;
 
-	if (server == NULL)
-	{
-		*error = psprintf("there is no foreign server \"%s\"", server_name);
-		return NULL;
-	}
-	if (!is_our_server(server))
-	{
-		*error = psprintf("foreign server \"%s\" belongs to another foreign-data wrapper",
-						  server_name);
-		return NULL;
-	}
-
-	config = palloc(sizeof(ServerConfig));
-	channel = &config->channel;
 	tc_options_init(config, list_length(server->options));
 	config->serverid = server->serverid;
 	mapping = user_mapping_options(server->serverid, role, &config->umid);
 
-	*error = tc_options_apply(server->options, ForeignServerRelationId, config);
-	if (*error == NULL)
-		*error = tc_options_apply(mapping, UserMappingRelationId, config);
-	if (*error == NULL && (problem = tc_options_conflict(config)) != NULL)
-		*error = pstrdup(problem);
-	if (*error != NULL)
+	error = tc_options_apply(server->options, ForeignServerRelationId, config);
+	if (error == NULL)
+		error = tc_options_apply(mapping, UserMappingRelationId, config);
+	if (error == NULL && (conflict = tc_options_conflict(config)) != NULL)
+		error = pstrdup(conflict);
+	if (error != NULL)
+	{
+		set_problem(problem, CONFIGURATION, error);
 		return NULL;
+	}
 
 	/* as in Temporal's client configuration: whatever needs TLS turns it on */
 	if (!has_option(server->options, "tls"))
@@ -130,9 +153,51 @@ tc_server_config(const char *server_name, Oid role, char **error)
 	return config;
 }
 
-/* The namespace that a server's options say; points into them, or is constant. */
+ServerConfig *
+tc_server_config(const QueueRow *queue, ServerProblem *problem)
+{
+	const QueueKey *key = &queue->key;
+	ForeignServer *server = GetForeignServerExtended(key->server, FSV_MISSING_OK);
+	char	   *role = GetUserNameFromId(key->role, true);
+	ServerConfig *config;
+
+	if (server == NULL)
+		set_problem(problem, CONFIGURATION,
+					psprintf("foreign server \"%s\" was dropped", queue->server_name));
+	else if (!is_our_wrapper(server->fdwid))
+		set_problem(problem, CONFIGURATION,
+					psprintf("foreign server \"%s\" belongs to another foreign-data wrapper",
+							 server->servername));
+	else if (role == NULL)
+		set_problem(problem, NOT_PERMITTED,
+					psprintf("role \"%s\" was dropped", queue->role_name));
+	else if (tc_server_aclcheck(key->server, key->role) != ACLCHECK_OK)
+		set_problem(problem, NOT_PERMITTED,
+					psprintf("role \"%s\" may no longer use foreign server \"%s\"",
+							 role, server->servername));
+	else if ((config = read_config(server, key->role, problem)) != NULL)
+	{
+		if (key->namespace_name == NULL ||
+			tc_namespace_allowed(key->namespace_name, config->own_namespace, config->namespaces))
+			return config;
+		set_problem(problem, NOT_PERMITTED,
+					psprintf("namespace \"%s\" may not be named for foreign server \"%s\"",
+							 key->namespace_name, server->servername));
+	}
+	return NULL;
+}
+
+Oid
+tc_server_of_name(const char *name)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	return server != NULL && is_our_wrapper(server->fdwid) ? server->serverid : InvalidOid;
+}
+
+/* The value of an option of a server, which it points into; NULL if it is not given. */
 static const char *
-namespace_option(const ForeignServer *server)
+option_of(const ForeignServer *server, const char *name)
 {
 	ListCell   *lc;
 
@@ -140,20 +205,18 @@ namespace_option(const ForeignServer *server)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
 
-		if (strcmp(def->defname, "namespace") == 0)
+		if (strcmp(def->defname, name) == 0)
 			return strVal(def->arg);
 	}
-	return TC_DEFAULT_NAMESPACE;
+	return NULL;
 }
 
-char *
-tc_server_namespace(const char *server_name)
+const char *
+tc_server_own_namespace(const ForeignServer *server)
 {
-	ForeignServer *server = GetForeignServerByName(server_name, true);
+	const char *option = option_of(server, "namespace");
 
-	if (server == NULL || !is_our_server(server))
-		return NULL;
-	return pstrdup(namespace_option(server));
+	return option != NULL ? option : TC_DEFAULT_NAMESPACE;
 }
 
 /*---------------------------------------------------------------------------
@@ -169,8 +232,10 @@ tc_server_namespace(const char *server_name)
 typedef struct CachedServer
 {
 	Oid			role;
+	Oid			serverid;
 	char		name[NAMEDATALEN];
-	const char *namespace_name;
+	const char *own_namespace;
+	const char *namespaces;		/* NULL = the option is not given */
 } CachedServer;
 
 #define CACHED_SERVERS 8
@@ -195,15 +260,11 @@ empty_cache(void)
 {
 	if (cache_context == NULL)
 	{
-		static const int depends_on[] = {
-			FOREIGNSERVEROID, FOREIGNDATAWRAPPEROID, AUTHOID, AUTHMEMROLEMEM, DATABASEOID
-		};
-
 		cache_context = AllocSetContextCreate(CacheMemoryContext,
 											  "temporal_complete servers",
 											  ALLOCSET_SMALL_SIZES);
-		for (int i = 0; i < lengthof(depends_on); i++)
-			CacheRegisterSyscacheCallback(depends_on[i], invalidate_cache, (Datum) 0);
+		for (const int *cache = tc_server_catalogs; *cache >= 0; cache++)
+			CacheRegisterSyscacheCallback(*cache, invalidate_cache, (Datum) 0);
 	}
 	ncached_servers = 0;
 	MemoryContextReset(cache_context);
@@ -216,6 +277,7 @@ cache_server(const char *name, Oid role)
 {
 	ForeignServer *server;
 	CachedServer *cached;
+	const char *option;
 
 	if (ncached_servers == CACHED_SERVERS)
 		empty_cache();
@@ -228,7 +290,7 @@ cache_server(const char *name, Oid role)
 				 errdetail("A foreign server says where Temporal is."),
 				 errhint("Create it with CREATE SERVER ... FOREIGN DATA WRAPPER %s OPTIONS (address 'host:port'), or name another one with the argument \"server\" or the setting \"temporal_complete.default_server\".",
 						 TC_WRAPPER_NAME)));
-	if (!is_our_server(server))
+	if (!is_our_wrapper(server->fdwid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("server \"%s\" is not a server of Temporal", name),
@@ -245,32 +307,41 @@ cache_server(const char *name, Oid role)
 	 */
 	cached = &cached_servers[ncached_servers];
 	cached->role = role;
+	cached->serverid = server->serverid;
 	strlcpy(cached->name, server->servername, NAMEDATALEN);
-	cached->namespace_name = MemoryContextStrdup(cache_context, namespace_option(server));
+	cached->own_namespace =
+		MemoryContextStrdup(cache_context, tc_server_own_namespace(server));
+	(void) tc_namespace_to_utf8(cached->own_namespace); /* can it be sent? */
+	option = option_of(server, "namespaces");
+	cached->namespaces = option == NULL ? NULL : MemoryContextStrdup(cache_context, option);
 	ncached_servers++;
 	return cached;
 }
 
-void
-tc_server_for_caller(const char *server_arg, const char *namespace_arg,
-					 const char **server, const char **namespace_name)
+static void
+check_namespace(const CachedServer *server, const char *namespace_name)
 {
-	const char *name = (server_arg != NULL) ? server_arg : tc_default_server;
-	Oid			role = GetUserId();
-	const CachedServer *cached = NULL;
-
-	if (name == NULL || name[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no server given"),
-				 errdetail("The setting \"temporal_complete.default_server\" is empty."),
-				 errhint("Name a foreign server with the argument \"server\" or with that setting.")));
-	if (namespace_arg != NULL && namespace_arg[0] == '\0')
+	if (namespace_name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("namespace must not be empty"),
 				 errdetail("No namespace of Temporal has an empty name."),
 				 errhint("Pass NULL for the namespace of the server.")));
+	if (!tc_namespace_allowed(namespace_name, server->own_namespace, server->namespaces))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("namespace \"%s\" may not be named for server \"%s\"",
+						namespace_name, server->name),
+				 errdetail("Apart from the server's own, only the namespaces that its option \"namespaces\" lists may be named."),
+				 errhint("Pass NULL for the namespace of the server, or have its owner add this one to the option.")));
+}
+
+CallerServer
+tc_server_for_caller(const char *server_arg, const char *namespace_arg)
+{
+	const char *name = (server_arg != NULL) ? server_arg : tc_default_server();
+	Oid			role = GetUserId();
+	const CachedServer *cached = NULL;
 
 	if (!cache_valid)
 		empty_cache();
@@ -281,7 +352,8 @@ tc_server_for_caller(const char *server_arg, const char *namespace_arg,
 	}
 	if (cached == NULL)
 		cached = cache_server(name, role);
+	if (namespace_arg != NULL)
+		check_namespace(cached, namespace_arg);
 
-	*server = cached->name;
-	*namespace_name = (namespace_arg != NULL) ? namespace_arg : cached->namespace_name;
+	return (CallerServer) {.serverid = cached->serverid, .name = cached->name};
 }

@@ -8,6 +8,9 @@
 #ifndef TC_SERVER_H
 #define TC_SERVER_H
 
+#include "foreign/foreign.h"
+
+#include "queue_key.h"
 #include "transport.h"
 
 /* Name of the foreign-data wrapper */
@@ -18,7 +21,8 @@ typedef struct ServerConfig
 {
 	Oid			serverid;
 	Oid			umid;			/* user mapping, InvalidOid if none applies */
-	const char *namespace_name; /* option "namespace", in the database's encoding */
+	const char *own_namespace;	/* option "namespace", in the database's encoding */
+	const char *namespaces;		/* option "namespaces", the same; NULL = it is not given */
 	ChannelOptions channel;
 	int			max_in_flight;
 	int			request_timeout_ms;
@@ -27,24 +31,55 @@ typedef struct ServerConfig
 	int			expire_after_s; /* 0 = never */
 } ServerConfig;
 
-/*
- * Options of a server for a role, in CurrentMemoryContext: with the role's
- * user mapping, else the one for PUBLIC, else without any.  NULL, with *error
- * pointing to a palloc'd sentence for operators, if there is no such server of
- * our wrapper or its options cannot be used.  Needs a transaction.
- */
-extern ServerConfig *tc_server_config(const char *server, Oid role, char **error);
+/* Why nothing can be sent */
+typedef struct ServerProblem
+{
+	const char *code;			/* for error_code; constant */
+	char	   *message;		/* palloc'd sentence for operators */
+} ServerProblem;
 
 /*
- * For the caller of a verb: the server it means (NULL = default_server) and
- * the namespace (NULL = the server's).  Raises errors for an unknown server,
- * a server of another wrapper, and missing USAGE.  What is returned is valid
- * until the next call, or as long as the arguments.
+ * Options of the server of a queue for its role, in CurrentMemoryContext: with
+ * the role's user mapping, else the one for PUBLIC, else without any.  NULL,
+ * and *problem, if the server or the role is gone, if the role may not use the
+ * server or name the namespace (any more), or if options cannot be used.  Needs
+ * a transaction.
+ *
+ * What that rests on are the catalogs of tc_server_catalogs: after a change in
+ * one of them it has to be asked again.
  */
-extern void tc_server_for_caller(const char *server_arg, const char *namespace_arg,
-								 const char **server, const char **namespace_name);
+extern ServerConfig *tc_server_config(const QueueRow *queue, ServerProblem *problem);
 
-/* The namespace option of a server; NULL if there is no such server.  palloc'd. */
-extern char *tc_server_namespace(const char *server);
+/* Their caches; ends with -1. */
+extern const int tc_server_catalogs[];
+
+/* The namespace into which requests of a queue go by that configuration. */
+static inline const char *
+tc_server_namespace(const ServerConfig *config, const QueueKey *key)
+{
+	return key->namespace_name != NULL ? key->namespace_name : config->own_namespace;
+}
+
+/* What the caller of a verb means */
+typedef struct CallerServer
+{
+	Oid			serverid;
+	const char *name;
+} CallerServer;
+
+/*
+ * For the caller of a verb: the server it means (NULL = default_server), which
+ * it may use, with that namespace (NULL = whatever the server's is).  Raises
+ * errors for an unknown server, a server of another wrapper, missing USAGE,
+ * and a namespace that may not be named.  What is returned is valid until the
+ * next call.
+ */
+extern CallerServer tc_server_for_caller(const char *server_arg, const char *namespace_arg);
+
+/* The namespace that the options of a server say; points into them, or is constant. */
+extern const char *tc_server_own_namespace(const ForeignServer *server);
+
+/* OID of the server of our wrapper that has that name; InvalidOid if there is none. */
+extern Oid	tc_server_of_name(const char *name);
 
 #endif							/* TC_SERVER_H */

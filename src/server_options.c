@@ -27,6 +27,7 @@
 #include "utils/guc.h"
 
 #include "compat.h"
+#include "namespaces.h"
 #include "server_options.h"
 #include "wakeup.h"
 
@@ -41,6 +42,7 @@ PG_FUNCTION_INFO_V1(temporal_complete_fdw_validator);
 typedef enum OptionKind
 {
 	OPTION_NAMESPACE,
+	OPTION_NAMESPACES,
 	OPTION_ADDRESS,
 	OPTION_HOST,
 	OPTION_AUTHORITY,
@@ -57,6 +59,7 @@ typedef enum OptionKind
 /* What to write, by kind: the HINT of an error */
 static const char *const kind_hints[] = {
 	[OPTION_NAMESPACE] = "Write the name of a namespace, such as \"default\".",
+	[OPTION_NAMESPACES] = "Write names of namespaces with commas between them, such as \"billing,shipping\", or \"*\" for any.",
 	[OPTION_ADDRESS] = "Write host:port, such as \"" EXAMPLE_ADDRESS "\" or \"[::1]:7233\".",
 	[OPTION_HOST] = "Write a host name, such as \"temporal.example.com\".",
 	[OPTION_AUTHORITY] = "Write host or host:port, such as \"temporal.example.com\".",
@@ -86,7 +89,8 @@ typedef struct ServerOption
 
 static const ServerOption server_options[] = {
 	{"address", ForeignServerRelationId, OPTION_ADDRESS, CONFIG(channel.address), EXAMPLE_ADDRESS},
-	{"namespace", ForeignServerRelationId, OPTION_NAMESPACE, CONFIG(namespace_name), TC_DEFAULT_NAMESPACE},
+	{"namespace", ForeignServerRelationId, OPTION_NAMESPACE, CONFIG(own_namespace), TC_DEFAULT_NAMESPACE},
+	{"namespaces", ForeignServerRelationId, OPTION_NAMESPACES, CONFIG(namespaces)},
 	{"tls", ForeignServerRelationId, OPTION_BOOL, CONFIG(channel.tls)},
 	{"tls_server_name", ForeignServerRelationId, OPTION_HOST, CONFIG(channel.tls_server_name)},
 	{"tls_disable_host_verification", ForeignServerRelationId, OPTION_BOOL, CONFIG(channel.tls_disable_host_verification)},
@@ -251,6 +255,10 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 			return time_problem(option, value, (int *) place);
 
 		case OPTION_NAMESPACE:
+			break;
+
+		case OPTION_NAMESPACES:
+			problem = tc_namespaces_problem(value);
 			break;
 
 		case OPTION_ADDRESS:

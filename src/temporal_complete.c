@@ -14,6 +14,7 @@
 #include <limits.h>
 
 #include "compat.h"
+#include "default_server.h"
 #include "fmgr.h"
 #include "launcher.h"
 #include "launcher_state.h"
@@ -30,7 +31,6 @@
 TC_MODULE_MAGIC("0.1.0");
 
 bool		tc_enabled = true;
-char	   *tc_default_server = NULL;
 int			tc_retention = 7 * 24 * 60 * 60;
 int			tc_worker_idle_timeout = 60 * 60;
 int			tc_safety_poll_interval = 60;
@@ -74,14 +74,7 @@ _PG_init(void)
 static void
 define_settings(void)
 {
-	DefineCustomStringVariable("temporal_complete.default_server",
-							   "Sets the foreign server to which requests are sent that name none.",
-							   "It must be a server of the foreign-data wrapper temporal_complete.",
-							   &tc_default_server,
-							   "temporal",
-							   PGC_USERSET,
-							   0,
-							   NULL, NULL, NULL);
+	tc_default_server_define();
 
 	DefineCustomBoolVariable("temporal_complete.enabled",
 							 "Sends requests to Temporal.",

@@ -9,7 +9,6 @@
 #define TEMPORAL_COMPLETE_H
 
 extern bool tc_enabled;
-extern char *tc_default_server;
 extern int	tc_retention;		/* seconds */
 extern int	tc_worker_idle_timeout; /* seconds; -1 = never */
 extern int	tc_safety_poll_interval;	/* seconds */

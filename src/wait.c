@@ -59,7 +59,7 @@ static void prepare(SPIPlanPtr *plan, const char *query);
 static void pause_ms(long ms, uint32 wait_event);
 static void run(SPIPlanPtr plan, int64 id);
 static void check_ping_possible(void);
-static int	ping_timeout_ms(const char *server);
+static int	ping_timeout_ms(const PingRequest *ping);
 static void wait_for_ping(const PingRequest *ping, PingReply *reply, int timeout);
 static void abandon_ping(int code, Datum arg);
 static Datum text_or_null(const char *string, bool *isnull);
@@ -270,11 +270,9 @@ made_in_this_transaction(int64 id)
 Datum
 tc_ping(PG_FUNCTION_ARGS)
 {
-	const char *server;
-	const char *namespace_name;
+	CallerServer server;
 	PingRequest ping;
 	PingReply	reply;
-	int			timeout;
 	TupleDesc	tupdesc;
 	Datum		values[8];
 	bool		nulls[8] = {0};
@@ -282,24 +280,22 @@ tc_ping(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	tc_server_for_caller(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						 NULL, &server, &namespace_name);
+	server = tc_server_for_caller(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								  NULL);
 	check_ping_possible();
-	timeout = ping_timeout_ms(server);
-
-	if (!tc_ping_post(server, GetUserId(), &ping))
+	if (!tc_ping_post(server.serverid, server.name, GetUserId(), &ping))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many sessions ping at once"),
 				 errhint("Try again in a moment.")));
 	PG_ENSURE_ERROR_CLEANUP(abandon_ping, PointerGetDatum(&ping));
 	{
-		wait_for_ping(&ping, &reply, timeout);
+		wait_for_ping(&ping, &reply, ping_timeout_ms(&ping));
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon_ping, PointerGetDatum(&ping));
 	tc_ping_abandon(&ping);
 
-	values[0] = CStringGetTextDatum(server);
+	values[0] = CStringGetTextDatum(ping.server);
 	values[1] = text_or_null(reply.address, &nulls[1]);
 	values[2] = text_or_null(reply.server_version, &nulls[2]);
 	values[3] = text_or_null(reply.tls_version, &nulls[3]);
@@ -345,10 +341,15 @@ check_ping_possible(void)
  * What is wrong with the options of the server, the worker reports.
  */
 static int
-ping_timeout_ms(const char *server)
+ping_timeout_ms(const PingRequest *ping)
 {
-	char	   *error;
-	ServerConfig *config = tc_server_config(server, GetUserId(), &error);
+	QueueRow	queue = {
+		.key = {.server = ping->serverid, .role = ping->role},
+		.server_name = ping->server,
+		.role_name = GetUserNameFromId(ping->role, false),
+	};
+	ServerProblem problem;
+	ServerConfig *config = tc_server_config(&queue, &problem);
 	int64		timeout = PING_MARGIN_MS;
 
 	if (config != NULL)

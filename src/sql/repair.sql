@@ -21,13 +21,29 @@ COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, times
     'internal: former identities of a request that gets a new one';
 REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) FROM PUBLIC;
 
-CREATE FUNCTION temporal.queue_number(server text, namespace text, requested_by oid)
+CREATE FUNCTION temporal.queue_number(server oid, namespace text, requested_by oid)
 RETURNS bigint
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_queue_number_sql';
-COMMENT ON FUNCTION temporal.queue_number(text, text, oid) IS
-    'internal: number of the queue of those names of this database, which is made if there is none';
-REVOKE ALL ON FUNCTION temporal.queue_number(text, text, oid) FROM PUBLIC;
+COMMENT ON FUNCTION temporal.queue_number(oid, text, oid) IS
+    'internal: number of the queue of this database for that server, namespace and role, which is made if there is none; NULL without server or role';
+REVOKE ALL ON FUNCTION temporal.queue_number(oid, text, oid) FROM PUBLIC;
+
+CREATE FUNCTION temporal.warn_not_adopted(requests bigint, missing text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_warn_not_adopted';
+COMMENT ON FUNCTION temporal.warn_not_adopted(bigint, text) IS
+    'internal: says that so many requests stay held, because roles or servers are missing here';
+REVOKE ALL ON FUNCTION temporal.warn_not_adopted(bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION temporal.required_server(name text)
+RETURNS oid
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_required_server';
+COMMENT ON FUNCTION temporal.required_server(text) IS
+    'internal: OID of the server of Temporal that has that name; an error if there is none';
+REVOKE ALL ON FUNCTION temporal.required_server(text) FROM PUBLIC;
 
 CREATE FUNCTION temporal.adopt()
 RETURNS bigint
@@ -44,11 +60,22 @@ SELECT setval('temporal.request_id', m.id + 10000)
 
 SELECT temporal.wake_worker();
 
+/* What has no server or role of its names here stays held, and stops nothing else. */
+SELECT temporal.warn_not_adopted(
+           (SELECT count(*) FROM temporal.outbox o JOIN temporal.queue_here q ON q.number = o.queue
+             WHERE NOT q.made_here AND (q.server_oid IS NULL OR q.role IS NULL)),
+           (SELECT string_agg(DISTINCT m.missing, ', ')
+              FROM temporal.queue_here q
+                   CROSS JOIN LATERAL (VALUES (q.server_oid, format('server %I', q.server)),
+                                              (q.role, format('role %I', q.requested_by))) m(found, missing)
+             WHERE NOT q.made_here AND m.found IS NULL
+               AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)));
+
 WITH held AS MATERIALIZED (
     SELECT q.number, q.system_identifier, q.database,
-           temporal.queue_number(q.server, q.namespace, q.requested_by) AS own_number
-      FROM temporal.queue q
-     WHERE NOT temporal.made_here(q.system_identifier, q.database)
+           temporal.queue_number(q.server_oid, q.given_namespace, q.role) AS own_number
+      FROM temporal.queue_here q
+     WHERE NOT q.made_here AND q.server_oid IS NOT NULL AND q.role IS NOT NULL
        AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)),
 adopted AS (
     UPDATE temporal.outbox o
@@ -68,6 +95,34 @@ COMMENT ON FUNCTION temporal.adopt() IS
     'requests that are held, because they were made in another cluster or database, are sent from here, when the transaction commits; returns how many';
 /* for the DBA to grant: only he knows that nobody else goes on with them */
 REVOKE ALL ON FUNCTION temporal.adopt() FROM PUBLIC;
+
+/*
+ * The rows stay in their queues, which are given another server: so their
+ * order and their identities stay, too.
+ */
+CREATE FUNCTION temporal.rebind_server(dropped text, server text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT temporal.wake_worker();
+
+/* an error also if nothing waits */
+SELECT temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped));
+
+WITH bound AS (
+    UPDATE temporal.queue q
+       SET server = temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped)),
+           server_name = COALESCE(rebind_server.server, rebind_server.dropped)
+      FROM temporal.queue_here h
+     WHERE h.number = q.number AND h.made_here AND h.server_oid IS NULL AND q.server_name = rebind_server.dropped
+    RETURNING q.number)
+SELECT count(*) FROM temporal.outbox o WHERE o.queue IN (SELECT b.number FROM bound b);
+END;
+COMMENT ON FUNCTION temporal.rebind_server(text, text) IS
+    'requests of this database that wait for a server of the first name, which was dropped, go to the server of the second one (NULL: the one that has the first name now), when the transaction commits; returns how many';
+/* for the DBA to grant: only he knows that it is the same Temporal */
+REVOKE ALL ON FUNCTION temporal.rebind_server(text, text) FROM PUBLIC;
 
 CREATE FUNCTION temporal.retry_request(id bigint)
 RETURNS void
@@ -90,8 +145,15 @@ AS 'MODULE_PATHNAME', 'tc_discard_request';
 COMMENT ON FUNCTION temporal.discard_request(bigint) IS
     'gives up a request that waits: it ends unconfirmed, DISCARDED; one that was rejected is removed';
 
+CREATE FUNCTION temporal.discard_requests(server text, requested_by text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_discard_requests';
+COMMENT ON FUNCTION temporal.discard_requests(text, text) IS
+    'gives up the requests that wait, of one server, of one role, or of all (NULL), as the view names them: they end unconfirmed, DISCARDED; returns how many';
+
 REVOKE ALL ON FUNCTION temporal.retry_request(bigint), temporal.retry_rejected(text, text),
-    temporal.discard_request(bigint) FROM PUBLIC;
+    temporal.discard_request(bigint), temporal.discard_requests(text, text) FROM PUBLIC;
 /* they check that the caller has the rights of the role that made the request */
 GRANT EXECUTE ON FUNCTION temporal.retry_request(bigint), temporal.retry_rejected(text, text),
-    temporal.discard_request(bigint) TO PUBLIC;
+    temporal.discard_request(bigint), temporal.discard_requests(text, text) TO PUBLIC;

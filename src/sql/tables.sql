@@ -14,26 +14,35 @@ REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
  * outbox that is copied elsewhere can never stand in a queue of that place.
  * Nothing keeps two transactions that begin at once from making two queues of
  * the same names; they are merely read apart.
+ *
+ * Where it was made, server and role are those of these OIDs, whatever they
+ * are called now: a name may pass to another server.  Their names are for a
+ * copy elsewhere, where OIDs mean nothing.  No reg* type: a dump with a role
+ * that is missing where it is restored could not be read there at all.
  */
 CREATE TABLE temporal.queue (
     number bigint NOT NULL,
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
-    requested_by regrole NOT NULL,
-    server text COLLATE "C" NOT NULL,
-    namespace text COLLATE "C" NOT NULL,
+    requested_by oid NOT NULL,
+    server oid NOT NULL,
+    requested_by_name text COLLATE "C" NOT NULL,
+    server_name text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C",
     CONSTRAINT queue_pkey PRIMARY KEY (number)
 );
 
-CREATE INDEX queue_name_idx ON temporal.queue (server, namespace, requested_by);
+CREATE INDEX queue_server_idx ON temporal.queue (server, requested_by, namespace);
 
 COMMENT ON TABLE temporal.queue IS 'whose requests, for which server and namespace, stand in the outbox under a number';
 COMMENT ON COLUMN temporal.queue.number IS 'as in the column "queue" of other tables';
 COMMENT ON COLUMN temporal.queue.system_identifier IS 'cluster in which the requests were made; elsewhere they are held';
 COMMENT ON COLUMN temporal.queue.database IS 'database in which the requests were made; elsewhere they are held';
-COMMENT ON COLUMN temporal.queue.requested_by IS 'role for which they are sent';
-COMMENT ON COLUMN temporal.queue.server IS 'foreign server';
-COMMENT ON COLUMN temporal.queue.namespace IS 'Temporal namespace';
+COMMENT ON COLUMN temporal.queue.requested_by IS 'role for which they are sent, in that database';
+COMMENT ON COLUMN temporal.queue.server IS 'foreign server, in that database';
+COMMENT ON COLUMN temporal.queue.requested_by_name IS 'what the role was called when the queue was made';
+COMMENT ON COLUMN temporal.queue.server_name IS 'what the server was called when the queue was made';
+COMMENT ON COLUMN temporal.queue.namespace IS 'Temporal namespace; NULL: the one of the server''s option when a request is sent';
 
 /* Dumped: without it the requests of a dump would belong to nobody. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.queue', '');

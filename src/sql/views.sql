@@ -23,14 +23,70 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_method_verb_sql';
 COMMENT ON FUNCTION temporal.method_verb(smallint) IS 'internal: verb of a method';
 
+/*
+ * Where it was made, a queue is of the server and role of its OIDs; elsewhere
+ * these are the ones that have the names now.
+ */
+CREATE FUNCTION temporal.role_here(made_here boolean, requested_by oid, requested_by_name text)
+RETURNS oid
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_role_here';
+COMMENT ON FUNCTION temporal.role_here(boolean, oid, text) IS
+    'internal: the role of a queue in this database; NULL if there is none';
+
+CREATE FUNCTION temporal.server_here(made_here boolean, server oid, server_name text)
+RETURNS oid
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_server_here';
+COMMENT ON FUNCTION temporal.server_here(boolean, oid, text) IS
+    'internal: the server of a queue in this database; NULL if there is none';
+
+CREATE FUNCTION temporal.present_role_name(made_here boolean, requested_by oid, requested_by_name text)
+RETURNS text
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_present_role_name';
+COMMENT ON FUNCTION temporal.present_role_name(boolean, oid, text) IS
+    'internal: what the role of a queue is called now; the recorded name if it is gone';
+
+CREATE FUNCTION temporal.present_server_name(made_here boolean, server oid, server_name text)
+RETURNS text
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_present_server_name';
+COMMENT ON FUNCTION temporal.present_server_name(boolean, oid, text) IS
+    'internal: what the server of a queue is called now; the recorded name if it is gone';
+
+CREATE FUNCTION temporal.present_namespace(made_here boolean, server oid, server_name text, namespace text)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_present_namespace';
+COMMENT ON FUNCTION temporal.present_namespace(boolean, oid, text, text) IS
+    'internal: into which namespace requests of a queue would go now; NULL if that is not known';
+
 REVOKE ALL ON FUNCTION temporal.request_target(smallint, bytea),
-    temporal.made_here(bigint, oid), temporal.method_verb(smallint) FROM PUBLIC;
+    temporal.made_here(bigint, oid), temporal.method_verb(smallint),
+    temporal.role_here(boolean, oid, text), temporal.server_here(boolean, oid, text),
+    temporal.present_role_name(boolean, oid, text), temporal.present_server_name(boolean, oid, text),
+    temporal.present_namespace(boolean, oid, text, text) FROM PUBLIC;
+
+/* Queues, with what they are in this database: granted to nobody. */
+CREATE VIEW temporal.queue_here AS
+SELECT q.number, q.system_identifier, q.database, h.made_here,
+       temporal.role_here(h.made_here, q.requested_by, q.requested_by_name) AS role,
+       temporal.server_here(h.made_here, q.server, q.server_name) AS server_oid,
+       temporal.present_role_name(h.made_here, q.requested_by, q.requested_by_name) AS requested_by,
+       temporal.present_server_name(h.made_here, q.server, q.server_name) AS server,
+       q.namespace AS given_namespace,
+       temporal.present_namespace(h.made_here, q.server, q.server_name, q.namespace) AS namespace
+  FROM temporal.queue q
+       CROSS JOIN LATERAL temporal.made_here(q.system_identifier, q.database) AS h(made_here);
+COMMENT ON VIEW temporal.queue_here IS 'internal: queues, and what their servers and roles are in this database';
+REVOKE ALL ON TABLE temporal.queue_here FROM PUBLIC;
 
 /* Everybody's requests, for the foreign table below only: granted to nobody. */
 CREATE VIEW temporal.every_request AS
 SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, o.requested_at,
-       CASE WHEN temporal.made_here(q.system_identifier, q.database) IS NOT TRUE THEN 'held'
+       CASE WHEN q.made_here IS NOT TRUE THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.attempts > 0 OR e.queue IS NOT NULL THEN 'retrying'
@@ -43,10 +99,11 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::timestamptz AS finished_at,
        NULL::boolean AS cancel_requested,
        NULL::boolean AS activity_paused,
-       NULL::boolean AS activity_reset
+       NULL::boolean AS activity_reset,
+       q.role
   FROM temporal.outbox o
        /* a subscriber may get a request sooner than its queue */
-       LEFT JOIN temporal.queue q ON q.number = o.queue
+       LEFT JOIN temporal.queue_here q ON q.number = o.queue
        LEFT JOIN temporal.queue_error e ON e.queue = o.queue
        /* bytes that cannot be read must not stand in the way of other requests */
        CROSS JOIN LATERAL temporal.request_target(o.method,
@@ -54,9 +111,9 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
 UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
-       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL
+       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, q.role
   FROM temporal.rejected r
-       LEFT JOIN temporal.queue q ON q.number = r.queue
+       LEFT JOIN temporal.queue_here q ON q.number = r.queue
        CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
 UNION ALL
 SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_id,
@@ -64,9 +121,9 @@ SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_i
        q.requested_by, d.requested_at,
        CASE WHEN d.confirmed THEN 'delivered' ELSE 'unconfirmed' END, d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
-       d.cancel_requested, d.activity_paused, d.activity_reset
+       d.cancel_requested, d.activity_paused, d.activity_reset, q.role
   FROM temporal.delivery d
-       LEFT JOIN temporal.queue q ON q.number = d.queue;
+       LEFT JOIN temporal.queue_here q ON q.number = d.queue;
 
 COMMENT ON VIEW temporal.every_request IS 'internal: requests of all roles';
 REVOKE ALL ON TABLE temporal.every_request FROM PUBLIC;
@@ -101,7 +158,7 @@ CREATE FOREIGN TABLE temporal.visible_request (
     workflow_id text,
     run_id text,
     activity_id text,
-    requested_by regrole,
+    requested_by text COLLATE "C",
     requested_at timestamptz,
     state text,
     attempts integer,
@@ -125,13 +182,13 @@ SELECT r.id, r.server, r.namespace, r.verb, r.workflow_id, r.run_id, r.activity_
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
 COMMENT ON COLUMN temporal.request.id IS 'what the verb returned';
-COMMENT ON COLUMN temporal.request.server IS 'foreign server it is sent to';
-COMMENT ON COLUMN temporal.request.namespace IS 'Temporal namespace';
+COMMENT ON COLUMN temporal.request.server IS 'foreign server it is sent to, as it is called now; of one that was dropped, as it was called';
+COMMENT ON COLUMN temporal.request.namespace IS 'Temporal namespace that was named, or else the one of the server''s option now';
 COMMENT ON COLUMN temporal.request.verb IS 'complete, fail, report_cancellation or heartbeat';
 COMMENT ON COLUMN temporal.request.workflow_id IS 'workflow of the activity; NULL for a standalone activity';
 COMMENT ON COLUMN temporal.request.run_id IS 'run of the workflow (of a standalone activity: its own); NULL = the current one';
 COMMENT ON COLUMN temporal.request.activity_id IS 'the activity';
-COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent';
+COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent, as it is called now; of one that was dropped, as it was called';
 COMMENT ON COLUMN temporal.request.requested_at IS 'when it was made';
 COMMENT ON COLUMN temporal.request.state IS
     'queued, in_flight, retrying, held, confirming; or finished: delivered, rejected, unconfirmed';

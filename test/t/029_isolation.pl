@@ -26,11 +26,11 @@ CREATE ROLE good LOGIN;
 CREATE ROLE bad LOGIN;
 CREATE ROLE third LOGIN;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$temporal->address]}', $slow);
+  OPTIONS (address '@{[$temporal->address]}', namespaces 'second, nowhere', $slow);
 CREATE SERVER locked FOREIGN DATA WRAPPER temporal_complete
   OPTIONS (address '@{[$locked->address]}', tls 'false', $slow);
 CREATE SERVER stub FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '127.0.0.1:$stub_port');
+  OPTIONS (address '127.0.0.1:$stub_port', namespaces '*');
 GRANT USAGE ON FOREIGN SERVER temporal, locked, stub TO PUBLIC;
 CREATE USER MAPPING FOR good SERVER locked OPTIONS (api_key 'good-key');
 CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key 'bad-key');
@@ -102,7 +102,7 @@ ok_sent(make('good', 'locked'), 'the other role is not affected');
 # refused so often that its requests are no longer tried one by one
 my $heartbeats = q(SELECT temporal.heartbeat_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i);
 my ($first) = split(/\n/, $node->safe_psql('postgres', "SET ROLE bad; $heartbeats"));
-ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error JOIN temporal.queue ON number = queue WHERE requested_by::text = 'bad')),
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error JOIN temporal.queue ON number = queue WHERE requested_by_name = 'bad')),
 	'a role is refused again and again');
 my @shared = split(/\n/, $node->safe_psql('postgres',
 	q(SET ROLE good; SELECT temporal.complete_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i)));
@@ -158,7 +158,10 @@ ok_sent(make('good', 'locked'), 'another server is not affected');
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
 	  . " OPTIONS (address '" . $temporal->address . "', $slow);"
 	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
-ok_sent($orphan, 'CREATE SERVER: it is sent at once');
+ok_sent(make('good', 'temporal'), 'a request of a new server of that name');
+ok_waits($orphan, 'CONFIGURATION', 'to which the former one does not go');
+is($node->safe_psql('postgres', q(SELECT temporal.rebind_server('temporal'))), '2', 'until it is bound to it, with the one to nowhere');
+ok_sent($orphan, 'then it is sent at once');
 
 # A role that is dropped after its request was made
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$closed_port')");
@@ -166,7 +169,8 @@ my $left_behind = make('third', 'temporal');
 ok_waits($left_behind, 'CONNECTION_FAILED', 'nobody listens: the request waits');
 $node->safe_psql('postgres', 'DROP ROLE third');
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
-ok_sent($left_behind, 'the request of a role that is gone is sent');
+ok_waits($left_behind, 'NOT_PERMITTED', 'the request of a role that is gone waits');
+is($node->safe_psql('postgres', q(SELECT temporal.discard_requests('temporal', 'third'))), '1', 'and can be given up');
 
 # A namespace whose name is converted.  Temporal knows it, or the answer would be
 # NOT_FOUND; it fails (1.32), because it hands the name on in a header.
@@ -185,7 +189,7 @@ ok($node->poll_query_until('latin1', 'SELECT error_code FROM temporal.request', 
 $node->safe_psql('postgres', <<'EOS');
 INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request)
 SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(),
-       temporal.queue_number('temporal', 'default', 'good'::regrole), m.method, false, m.request
+       temporal.queue_number((SELECT oid FROM pg_foreign_server WHERE srvname = 'temporal'), 'default', 'good'::regrole), m.method, false, m.request
   FROM (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request);
 EOS
 ok_sent(make('good', 'temporal'), 'a request behind poisoned ones');

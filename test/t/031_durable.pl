@@ -65,8 +65,8 @@ DELETE FROM temporal.outbox;
 SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'damaged_$i')) FROM generate_series(1, 200);
 EOS
 	last if $node->safe_psql('postgres', <<"EOS") eq 't';
-SELECT d.number > ALL (SELECT number FROM temporal.queue t WHERE t.server = 'temporal')
-  FROM temporal.queue d WHERE d.server = 'damaged_$i'
+SELECT d.number > ALL (SELECT number FROM temporal.queue t WHERE t.server_name = 'temporal')
+  FROM temporal.queue d WHERE d.server_name = 'damaged_$i'
 EOS
 }
 my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal.outbox')");

@@ -15,7 +15,7 @@ my $node = new_cluster('main');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 start_stub($port);
 my $create_server =
-  "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port')";
+  "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port', namespaces '*')";
 $node->safe_psql('postgres', $create_server);
 
 # A request to a namespace; returns its id.

@@ -171,7 +171,7 @@ foreach my $pair (
 	[ q(workflow_id = 'hidden-rejected'), q(workflow_id = 'no-such-thing') ],
 	[ q(workflow_id = 'hidden-waiting'), q(workflow_id = 'no-such-thing') ],
 	[ q(workflow_id > 'hidden' AND workflow_id < 'hiddeo'), q(workflow_id > 'nosuch' AND workflow_id < 'nosuci') ],
-	[ q(requested_by = 'victim'::regrole), q(requested_by = 'watcher'::regrole) ],
+	[ q(requested_by = 'victim'), q(requested_by = 'watcher') ],
 	[ q(error_message = 'message-hidden'), q(error_message = 'no such message') ],
 	[ q(activity_id = 'act-hidden'), q(activity_id = 'no-such-thing') ],
 	(map { [ "id = $ids{$_}", 'id = 4711' ] } grep { /hidden/ } sort keys %ids),
@@ -182,7 +182,7 @@ foreach my $pair (
 
 # Nothing else than the view is to be read, and nothing is in the statistics
 foreach my $object ('temporal.outbox', 'temporal.rejected', 'temporal.delivery', 'temporal.delivery_0',
-	'temporal.queue', 'temporal.queue_error', 'temporal.every_request', 'temporal.visible_request',
+	'temporal.queue', 'temporal.queue_here', 'temporal.queue_error', 'temporal.every_request', 'temporal.visible_request',
 	'temporal.in_flight_requests()', q(temporal.made_here(1, 1)), q(temporal.method_verb(2::smallint)),
 	q(temporal.request_target(2::smallint, '\\x')))
 {

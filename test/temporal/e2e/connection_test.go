@@ -300,7 +300,7 @@ func TestNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Kill() })
-	createServer(t, "namespaces", "address '"+s.Address+"', namespace 'first'")
+	createServer(t, "namespaces", "address '"+s.Address+"', namespace 'first', namespaces 'second'")
 	for _, namespace := range []string{"first", "second"} {
 		var c client.Client
 		stop, err := runWorker(t.Context(), connect.Options{Address: s.Address, Namespace: namespace}, &c)
