@@ -16,11 +16,11 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <signal.h>
 
+#include "address.h"
 #include "channel_support.h"
 #include "connection.h"
 #include "event_loop.h"
@@ -28,9 +28,6 @@
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "tls.h"
-
-/* Longest address, and URL made of it */
-#define MAX_ADDRESS 512
 
 /* TCP keepalive, seconds; the session above has its own, which is faster */
 #define TCP_KEEPALIVE 60
@@ -69,8 +66,6 @@ struct Connection
 
 static bool set_up(Connection *conn);
 static bool set_options(Connection *conn, const char *url, const char *connect_to);
-static bool split_address(const char *address, char *host, size_t size, int *port);
-static bool is_host_name(const char *host);
 static void on_timer(void *arg);
 static void on_curl_socket_ready(void *arg, uint32 events);
 static void on_ready(void *arg, uint32 events);
@@ -222,12 +217,12 @@ set_up(Connection *conn)
 	static bool initialized = false;
 	const ChannelOptions *options = conn->options;
 	const char *tls_name = options->tls_server_name;
-	char		host[MAX_ADDRESS];
-	char		url[2 * MAX_ADDRESS];
-	char		connect_to[2 * MAX_ADDRESS];
+	char		host[TC_HOST_SIZE];
+	char		url[2 * TC_HOST_SIZE];
+	char		connect_to[2 * TC_HOST_SIZE];
 	int			port;
 
-	if (!split_address(options->address, host, sizeof(host), &port))
+	if (tc_address_split(options->address, host, &port) != NULL || port == 0)
 	{
 		tc_channel_error(&conn->error, TC_ERROR_CONFIGURATION, true,
 						 "\"%s\" is not an address of the form host:port", options->address);
@@ -235,7 +230,7 @@ set_up(Connection *conn)
 	}
 	if (!options->tls || (tls_name != NULL && tls_name[0] == '\0'))
 		tls_name = NULL;
-	if (tls_name != NULL && !is_host_name(tls_name))
+	if (tls_name != NULL && !tc_is_host(tls_name))
 	{
 		tc_channel_error(&conn->error, TC_ERROR_CONFIGURATION, true,
 						 "\"%s\" is not a host name, as tls_server_name has to be", tls_name);
@@ -351,63 +346,6 @@ set_options(Connection *conn, const char *url, const char *connect_to)
 		tc_channel_error(&conn->error, TC_ERROR_CONNECTION_FAILED, false,
 						 "could not set up libcurl to connect to \"%s\"", options->address);
 		return false;
-	}
-	return true;
-}
-
-/*
- * Split host:port; an IPv6 address keeps its brackets.  The default port is
- * 7233, Temporal's.
- */
-static bool
-split_address(const char *address, char *host, size_t size, int *port)
-{
-	const char *colon = strrchr(address, ':');
-	const char *bracket = strrchr(address, ']');
-	size_t		len;
-
-	if (colon != NULL && (bracket == NULL || colon > bracket))
-	{
-		char	   *end;
-		long		value = strtol(colon + 1, &end, 10);
-
-		if (!isdigit((unsigned char) colon[1]) || *end != '\0' || value < 1 || value > 65535)
-			return false;
-		*port = (int) value;
-		len = colon - address;
-	}
-	else
-	{
-		*port = 7233;
-		len = strlen(address);
-	}
-	if (len == 0 || len >= size)
-		return false;
-	memcpy(host, address, len);
-	host[len] = '\0';
-	return is_host_name(host);
-}
-
-/*
- * Can it stand in a URL as a host?  Bytes above ASCII are left to libcurl's
- * IDN.
- */
-static bool
-is_host_name(const char *host)
-{
-	size_t		len = strlen(host);
-
-	if (len == 0 || len >= MAX_ADDRESS)
-		return false;
-	if (host[0] == '[')
-		return host[len - 1] == ']' &&
-			strspn(host + 1, "0123456789abcdefABCDEF:.%") == len - 2;
-	for (; *host; host++)
-	{
-		unsigned char c = *host;
-
-		if (c < 0x80 && !isalnum(c) && c != '.' && c != '-' && c != '_')
-			return false;
 	}
 	return true;
 }

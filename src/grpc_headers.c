@@ -37,8 +37,33 @@ static bool add_metadata(GrpcHeaders *headers, const ChannelOptions *options,
 						 ChannelError *error);
 static char *make_bearer(const ChannelOptions *options, ChannelError *error);
 static nghttp2_nv make_header(const char *name, const char *value, uint8 flags);
-static bool is_metadata_key(const char *key);
 static bool is_header_value(const char *value);
+
+/*
+ * Names that HTTP/2, gRPC or we ourselves have a use for are not for users.
+ */
+const char *
+tc_grpc_metadata_problem(const char *key)
+{
+	static const char *const reserved[] = {
+		"client-name", "client-version", "connection", "content-length", "content-type", "host",
+		"keep-alive", "proxy-connection", "supported-server-versions", "te",
+		"temporal-namespace", "trailer", "transfer-encoding", "upgrade", "user-agent"
+	};
+
+	if (key[0] == '\0' || strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(key))
+		return "The key of a metadata entry has letters, digits, \"-\", \"_\" and \".\" only.";
+	if (strncmp(key, "grpc-", 5) == 0)
+		return "Keys that begin with \"grpc-\" are reserved.";
+	if (strcmp(key, "authorization") == 0)
+		return "The key \"authorization\" is reserved for the option \"api_key\" of user mappings.";
+	for (int i = 0; i < lengthof(reserved); i++)
+	{
+		if (strcmp(key, reserved[i]) == 0)
+			return "The key is reserved.";
+	}
+	return NULL;
+}
 
 GrpcHeaders *
 tc_grpc_headers_make(const ChannelOptions *options, ChannelError *error)
@@ -131,14 +156,12 @@ add_metadata(GrpcHeaders *headers, const ChannelOptions *options, ChannelError *
 		const char *key = options->metadata_keys[i];
 		const char *value = options->metadata_values[i];
 
-		if (!is_metadata_key(key) || !is_header_value(value))
+		if (tc_grpc_metadata_problem(key) != NULL || !is_header_value(value))
 		{
 			tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
 							 "the option grpc_meta_%s cannot be sent as a header", key);
 			return false;
 		}
-		if (headers->bearer != NULL && strcmp(key, "authorization") == 0)
-			continue;
 		headers->array[headers->count++] =
 			make_header(key, value, NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
 	}
@@ -200,28 +223,6 @@ make_header(const char *name, const char *value, uint8 flags)
 	header.valuelen = strlen(value);
 	header.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | flags;
 	return header;
-}
-
-/*
- * Names that gRPC and HTTP/2 have a use for are not for users.
- */
-static bool
-is_metadata_key(const char *key)
-{
-	static const char *const reserved[] = {
-		"connection", "content-length", "content-type", "host", "keep-alive",
-		"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"
-	};
-
-	if (key[0] == '\0' || strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != strlen(key) ||
-		strncmp(key, "grpc-", 5) == 0)
-		return false;
-	for (int i = 0; i < lengthof(reserved); i++)
-	{
-		if (strcmp(key, reserved[i]) == 0)
-			return false;
-	}
-	return true;
 }
 
 /*

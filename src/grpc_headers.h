@@ -16,6 +16,12 @@
 typedef struct GrpcHeaders GrpcHeaders;
 
 /*
+ * What is wrong with the key of a metadata entry that a user gives: a
+ * constant sentence, or NULL.
+ */
+extern const char *tc_grpc_metadata_problem(const char *key);
+
+/*
  * What all requests of a session have in common.  Reads the file of the API
  * key.  NULL, with *error filled in, if an option cannot be sent.  The options
  * must stay valid until it is freed.

@@ -28,6 +28,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "credentials.h"
 #include "default_server.h"
 #include "extension.h"
 #include "namespaces.h"
@@ -65,17 +66,17 @@ has_option(List *options, const char *name)
 
 /*
  * The options of the user mapping that applies, as for postgres_fdw: that of
- * the role, or that for PUBLIC.  None is needed.
+ * the role, or that for PUBLIC (*umuser is InvalidOid).  None is needed.
  */
 static List *
-user_mapping_options(Oid serverid, Oid role, Oid *umid)
+user_mapping_options(Oid serverid, Oid role, Oid *umid, Oid *umuser)
 {
 	HeapTuple	tuple;
 	List	   *options = NIL;
 	Datum		datum;
 	bool		isnull;
 
-	*umid = InvalidOid;
+	*umid = *umuser = InvalidOid;
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
 							ObjectIdGetDatum(serverid));
 	if (!HeapTupleIsValid(tuple))
@@ -85,6 +86,7 @@ user_mapping_options(Oid serverid, Oid role, Oid *umid)
 		return NIL;
 
 	*umid = ((Form_pg_user_mapping) GETSTRUCT(tuple))->oid;
+	*umuser = ((Form_pg_user_mapping) GETSTRUCT(tuple))->umuser;
 	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
 							Anum_pg_user_mapping_umoptions, &isnull);
 	if (!isnull)
@@ -108,6 +110,15 @@ is_our_wrapper(Oid fdwid)
 		getExtensionOfObject(ProcedureRelationId, validator) == extension;
 }
 
+static char *
+role_needs_mapping(const ForeignServer *server, Oid role)
+{
+	const char *name = GetUserNameFromId(role, true);
+
+	return psprintf("foreign server \"%s\" requires a user mapping of the role's own, and role \"%s\" has none",
+					server->servername, name ? name : psprintf("%u", role));
+}
+
 static void
 set_problem(ServerProblem *problem, const char *code, char *message)
 {
@@ -124,16 +135,21 @@ read_config(const ForeignServer *server, Oid role, ServerProblem *problem)
 	List	   *mapping;
 	char	   *error;
 	const char *conflict;
+	Oid			umid;
+	Oid			umuser;
 
-	tc_options_init(config, list_length(server->options));
+	mapping = user_mapping_options(server->serverid, role, &umid, &umuser);
+	tc_options_init(config, list_length(server->options) + list_length(mapping));
 	config->serverid = server->serverid;
-	mapping = user_mapping_options(server->serverid, role, &config->umid);
+	config->umid = umid;
 
 	error = tc_options_apply(server->options, ForeignServerRelationId, config);
 	if (error == NULL)
 		error = tc_options_apply(mapping, UserMappingRelationId, config);
 	if (error == NULL && (conflict = tc_options_conflict(config)) != NULL)
 		error = pstrdup(conflict);
+	if (error == NULL && config->require_user_mapping && !OidIsValid(umuser))
+		error = role_needs_mapping(server, role);
 	if (error != NULL)
 	{
 		set_problem(problem, CONFIGURATION, error);
@@ -149,7 +165,15 @@ read_config(const ForeignServer *server, Oid role, ServerProblem *problem)
 			channel->tls_client_cert_path != NULL ||
 			channel->tls_client_cert_data != NULL ||
 			channel->api_key != NULL ||
-			channel->api_key_path != NULL;
+			channel->api_key_path != NULL ||
+			config->has_user_metadata;
+
+	error = tc_credentials_problem(server, umuser, mapping, config);
+	if (error != NULL)
+	{
+		set_problem(problem, CONFIGURATION, error);
+		return NULL;
+	}
 	return config;
 }
 

@@ -26,7 +26,9 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "address.h"
 #include "compat.h"
+#include "grpc_headers.h"
 #include "namespaces.h"
 #include "server_options.h"
 #include "wakeup.h"
@@ -96,6 +98,7 @@ static const ServerOption server_options[] = {
 	{"tls_disable_host_verification", ForeignServerRelationId, OPTION_BOOL, CONFIG(channel.tls_disable_host_verification)},
 	{"tls_server_ca_cert_path", ForeignServerRelationId, OPTION_PATH, CONFIG(channel.tls_server_ca_cert_path)},
 	{"tls_server_ca_cert_data", ForeignServerRelationId, OPTION_CERTIFICATE, CONFIG(channel.tls_server_ca_cert_data)},
+	{"require_user_mapping", ForeignServerRelationId, OPTION_BOOL, CONFIG(require_user_mapping)},
 	{"authority", ForeignServerRelationId, OPTION_AUTHORITY, CONFIG(channel.authority)},
 	{"max_in_flight", ForeignServerRelationId, OPTION_INT, CONFIG(max_in_flight), "1000", 1, 4096},
 	{"connect_timeout", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(channel.connect_timeout_ms), "10s", 100, 10 * MS_PER_MIN},
@@ -110,24 +113,21 @@ static const ServerOption server_options[] = {
 	{"tls_client_cert_data", UserMappingRelationId, OPTION_CERTIFICATE, CONFIG(channel.tls_client_cert_data)},
 	{"tls_client_key_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.tls_client_key_path)},
 	{"tls_client_key_data", UserMappingRelationId, OPTION_PRIVATE_KEY, CONFIG(channel.tls_client_key_data)},
+	{"allow_plaintext_credentials", UserMappingRelationId, OPTION_BOOL, CONFIG(allow_plaintext_credentials)},
+	{"allow_unverified_server", UserMappingRelationId, OPTION_BOOL, CONFIG(allow_unverified_server)},
+	{"trust_server_owner", UserMappingRelationId, OPTION_BOOL, CONFIG(trust_server_owner)},
 };
 
-/* Metadata that is ours, or the protocol's, to set */
-static const char *const reserved_metadata[] = {
-	"authorization", "client-name", "client-version", "connection", "content-length",
-	"content-type", "host", "keep-alive", "proxy-connection", "supported-server-versions",
-	"te", "temporal-namespace", "trailer", "transfer-encoding", "upgrade", "user-agent"
+/* What names of secrets have in them: options of a server are seen by everybody */
+static const char *const secret_words[] = {
+	"authorization", "api-key", "apikey", "access-key", "private-key", "cookie", "credential",
+	"passphrase", "password", "passwd", "secret", "token"
 };
 
 /*---------------------------------------------------------------------------
  * Values
  *---------------------------------------------------------------------------
  */
-
-#define LETTERS_AND_DIGITS \
-	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-#define HOST_CHARS LETTERS_AND_DIGITS "-._"
-#define MAX_HOST_LEN 255
 
 static bool
 is_printable_ascii(const char *value)
@@ -147,46 +147,13 @@ is_printable_ascii(const char *value)
 static const char *
 address_problem(const char *value, bool needs_port)
 {
-	const char *port;
-	char	   *end;
-	long		number;
+	char		host[TC_HOST_SIZE];
+	int			port;
+	const char *problem = tc_address_split(value, host, &port);
 
-	if (strncmp(value, "unix:", 5) == 0 || value[0] == '/')
-		return "Sockets in the file system are not supported.";
-	if (strstr(value, "://") != NULL)
-		return "It is an address, not a URL.";
-
-	if (value[0] == '[')
-	{
-		size_t		len = strspn(value + 1, "0123456789abcdefABCDEF:.");
-
-		if (len < 2 || value[1 + len] != ']')
-			return "There is no IPv6 address between the brackets.";
-		port = value + 1 + len + 1;
-	}
-	else
-	{
-		size_t		len = strspn(value, HOST_CHARS);
-
-		if (strchr(value, ':') != strrchr(value, ':'))
-			return "An IPv6 address needs brackets.";
-		if (len == 0)
-			return "It does not begin with a host name.";
-		if (len > MAX_HOST_LEN)
-			return "The host name is too long.";
-		port = value + len;
-	}
-
-	if (*port == '\0')
-		return needs_port ? "It has no port." : NULL;
-	if (*port != ':')
-		return "It has characters that neither a host name nor a port can have.";
-	if (strspn(port + 1, "0123456789") == 0)
-		return "It has no port.";
-	number = strtol(port + 1, &end, 10);
-	if (*end != '\0' || number < 1 || number > 65535)
-		return "The port is not a number from 1 to 65535.";
-	return NULL;
+	if (problem == NULL && needs_port && port == 0)
+		problem = "It has no port.";
+	return problem;
 }
 
 /*
@@ -270,7 +237,7 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 			break;
 
 		case OPTION_HOST:
-			if (strspn(value, HOST_CHARS ":") != strlen(value) || strlen(value) > MAX_HOST_LEN)
+			if (!tc_is_host(value))
 				problem = "It has characters that a host name cannot have, or too many.";
 			break;
 
@@ -301,40 +268,67 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 }
 
 /*
- * The same for an option grpc_meta_*; as in Temporal's client configuration,
- * the key is what follows, in lower case, with '-' for '_'.
+ * Key of the metadata entry that an option grpc_meta_* means: as in Temporal's
+ * client configuration what follows, in lower case, with '-' for '_'.
  */
-static const char *
-set_metadata(const char *name, const char *value, ServerConfig *config)
+static char *
+metadata_key(const char *name)
 {
-	ChannelOptions *channel = &config->channel;
 	char	   *key = pstrdup(name + strlen(METADATA_PREFIX));
 
 	for (char *c = key; *c != '\0'; c++)
 		*c = (*c == '_') ? '-' : pg_ascii_tolower((unsigned char) *c);
+	return key;
+}
 
-	if (key[0] == '\0' || strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(key))
-		return "The key of a metadata entry has letters, digits, \"-\", \"_\" and \".\" only.";
-	if (strncmp(key, "grpc-", 5) == 0)
-		return "Keys that begin with \"grpc-\" are reserved.";
-	for (int i = 0; i < lengthof(reserved_metadata); i++)
+static bool
+looks_like_secret(const char *key)
+{
+	for (int i = 0; i < lengthof(secret_words); i++)
 	{
-		if (strcmp(key, reserved_metadata[i]) == 0)
-			return psprintf("The key \"%s\" is reserved.", key);
+		if (strstr(key, secret_words[i]) != NULL)
+			return true;
 	}
-	for (int i = 0; i < channel->nmetadata; i++)
+	return false;
+}
+
+/*
+ * The same for an option grpc_meta_*.  What a user mapping says takes the
+ * place of what the server says.
+ */
+static const char *
+set_metadata(const char *name, Oid catalog, const char *value, ServerConfig *config)
+{
+	ChannelOptions *channel = &config->channel;
+	char	   *key = metadata_key(name);
+	bool		is_users = (catalog == UserMappingRelationId);
+	const char *problem = tc_grpc_metadata_problem(key);
+	int			place;
+
+	if (problem != NULL)
+		return problem;
+	if (!is_users && looks_like_secret(key))
+		return "It looks like a secret, and options of servers are seen by everybody.";
+	for (place = 0; place < channel->nmetadata; place++)
 	{
-		if (strcmp(key, channel->metadata_keys[i]) == 0)
-			return psprintf("The key \"%s\" is there twice.", key);
+		if (strcmp(key, channel->metadata_keys[place]) == 0)
+			break;
 	}
+	if (place < channel->nmetadata && (!is_users || place >= config->nserver_metadata))
+		return psprintf("The key \"%s\" is there twice.", key);
 	if (value[0] == '\0')
 		return "It is empty.";
 	if (!is_printable_ascii(value))
 		return "It has characters other than printable ASCII.";
 
-	channel->metadata_keys[channel->nmetadata] = key;
-	channel->metadata_values[channel->nmetadata] = value;
-	channel->nmetadata++;
+	channel->metadata_keys[place] = key;
+	channel->metadata_values[place] = value;
+	if (place == channel->nmetadata)
+		channel->nmetadata++;
+	if (is_users)
+		config->has_user_metadata = true;
+	else
+		config->nserver_metadata = channel->nmetadata;
 	return NULL;
 }
 
@@ -354,8 +348,24 @@ find_option(const char *name, Oid catalog)
 static bool
 is_metadata(const char *name, Oid catalog)
 {
-	return catalog == ForeignServerRelationId &&
+	return (catalog == ForeignServerRelationId || catalog == UserMappingRelationId) &&
 		strncmp(name, METADATA_PREFIX, strlen(METADATA_PREFIX)) == 0;
+}
+
+bool
+tc_option_is_credential(const char *name)
+{
+	const ServerOption *option = find_option(name, UserMappingRelationId);
+
+	return option != NULL ? option->kind != OPTION_BOOL : is_metadata(name, UserMappingRelationId);
+}
+
+bool
+tc_option_names_file(const char *name)
+{
+	const ServerOption *option = find_option(name, UserMappingRelationId);
+
+	return option != NULL && option->kind == OPTION_PATH;
 }
 
 void
@@ -414,7 +424,7 @@ tc_options_apply(List *options, Oid catalog, ServerConfig *config)
 		if (option != NULL)
 			problem = set_option(option, strVal(def->arg), config);
 		else if (is_metadata(def->defname, catalog))
-			problem = set_metadata(def->defname, strVal(def->arg), config);
+			problem = set_metadata(def->defname, catalog, strVal(def->arg), config);
 		else
 			problem = "There is no such option.";
 
@@ -442,8 +452,7 @@ report_unknown_option(const char *name, Oid catalog)
 
 	if (find_option(name, UserMappingRelationId) != NULL)
 		where = "It is an option of user mappings.";
-	else if (find_option(name, ForeignServerRelationId) != NULL ||
-			 is_metadata(name, ForeignServerRelationId))
+	else if (find_option(name, ForeignServerRelationId) != NULL)
 		where = "It is an option of servers.";
 
 	initStringInfo(&names);
@@ -453,7 +462,7 @@ report_unknown_option(const char *name, Oid catalog)
 			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
 							 server_options[i].name);
 	}
-	if (catalog == ForeignServerRelationId)
+	if (names.len > 0)
 		appendStringInfoString(&names, ", " METADATA_PREFIX "*");
 
 	ereport(ERROR,
@@ -512,8 +521,10 @@ temporal_complete_fdw_validator(PG_FUNCTION_ARGS)
 		}
 		else if (is_metadata(def->defname, catalog))
 		{
-			problem = set_metadata(def->defname, defGetString(def), &config);
-			hint = "Write the value of a metadata entry to send with each request, such as grpc_meta_x_tenant 'blue'.";
+			problem = set_metadata(def->defname, catalog, defGetString(def), &config);
+			hint = looks_like_secret(metadata_key(def->defname)) ?
+				"Give it to a user mapping; an API key is its option \"api_key\"." :
+				"Write the value of a metadata entry to send with each request, such as grpc_meta_x_tenant 'blue'.";
 		}
 		else
 		{

@@ -16,8 +16,8 @@
 #define TC_DEFAULT_NAMESPACE "default"
 
 /*
- * Set all options to their defaults.  noptions is how many options of a
- * server are going to be applied.
+ * Set all options to their defaults.  noptions is how many options are
+ * going to be applied, those of a server and those of a user mapping together.
  */
 extern void tc_options_init(ServerConfig *config, int noptions);
 
@@ -28,6 +28,10 @@ extern void tc_options_init(ServerConfig *config, int noptions);
  * that cannot be used.
  */
 extern char *tc_options_apply(List *options, Oid catalog, ServerConfig *config);
+
+/* Is an option of a user mapping a credential?  Does it name a file that is one? */
+extern bool tc_option_is_credential(const char *name);
+extern bool tc_option_names_file(const char *name);
 
 /* What is wrong with options that exclude or need each other: a sentence, or NULL. */
 extern const char *tc_options_conflict(const ServerConfig *config);

@@ -28,6 +28,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "nodes/parsenodes.h"
+#include "secrets.h"
 #include "tcop/utility.h"
 #include "utility_hook.h"
 #include "utils/syscache.h"
@@ -56,6 +57,7 @@ tc_utility_hook_init(void)
 	ProcessUtility_hook = process_utility;
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
+	tc_secrets_init();
 }
 
 static void
@@ -67,6 +69,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	Node	   *stmt = pstmt->utilityStmt;
 	NodeTag		tag = nodeTag(stmt);
 	bool		commit_prepared = false;
+	SecretStatement secret;
 
 	/* The statement's node may be gone or changed once it has been run. */
 	switch (tag)
@@ -90,12 +93,14 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 			break;
 	}
 
+	tc_secrets_begin(&secret, stmt);
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query_string, read_only_tree, context,
 							 params, query_env, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
+	tc_secrets_end(&secret);
 
 	/*
 	 * Nobody knows whether the transaction made requests.  A database

@@ -4,8 +4,8 @@
  *	  A gRPC server that answers every call alike, as fast as it can.
  *
  * For measuring the extension without the cost of a real server, and for
- * faults that a real server does not make on demand.  Cleartext HTTP/2, one
- * thread.  Counts are printed as JSON on SIGUSR1, and at exit on SIGTERM or
+ * faults that a real server does not make on demand.  HTTP/2 in cleartext or
+ * by TLS, one thread.  Counts are printed as JSON on SIGUSR1, and at exit on SIGTERM or
  * SIGINT.
  *
  *	  grpc_stub [--port N] [--delay MS] [--status N] [--message TEXT]
@@ -14,8 +14,15 @@
  *				[--goaway-after N] [--goaway-code N] [--close-after N]
  *				[--reset-connection-after N] [--max-streams N] [--hang]
  *				[--silent] [--pong-never] [--junk SEED]
+ *				[--tls-cert FILE --tls-key FILE] [--client-ca FILE]
+ *				[--authorization FILE [--refuse STATUS]] [--requests FILE]
  *
  * --port 0 takes a free port; the port is printed in the first line.
+ * --client-ca wants a client certificate.  --authorization lets in who sends
+ * what the file, looked at for each request, says; others are refused as by
+ * --refuse (16, UNAUTHENTICATED).  --requests writes a line for each request:
+ * the number of its connection, the common name of the client certificate,
+ * and the headers that a test may look for.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +32,8 @@
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,6 +54,8 @@ typedef struct Stream Stream;
 typedef struct Session
 {
 	int			fd;
+	long		number;
+	SSL		   *ssl;			/* NULL in cleartext */
 	nghttp2_session *ng;
 	uint8_t		out[2 * OUTPUT_TARGET];
 	size_t		out_start;
@@ -67,6 +78,8 @@ struct Stream
 	long		number;			/* of the request */
 	size_t		body_len;
 	size_t		sent;			/* of the reply */
+	char		authorization[256];
+	char		headers[512];	/* for the file of requests */
 	int64_t		due;			/* if the answer is delayed */
 	bool		queued;			/* among the delayed ones */
 	Stream	   *next_due;
@@ -92,6 +105,13 @@ static long max_streams = 0;
 static bool hang = false;
 static bool silent = false;
 static bool pong_never = false;
+static const char *tls_cert = NULL;
+static const char *tls_key = NULL;
+static const char *client_ca = NULL;
+static const char *authorization = NULL;	/* file that says who is let in */
+static int	refusal = 16;
+static FILE *requests_file = NULL;
+static SSL_CTX *tls = NULL;
 static bool junk = false;		/* messages are made of pieces of text that is none */
 
 /* The reply with its prefix, and the headers of status */
@@ -180,10 +200,17 @@ make_junk(void)
  * grpc-status, grpc-message and details; returns their number.
  */
 static size_t
-status_headers(nghttp2_nv *nv, bool failed)
+status_headers(nghttp2_nv *nv, bool failed, bool refused)
 {
+	static char refusal_text[12];
 	size_t		n = 0;
 
+	if (refused)
+	{
+		snprintf(refusal_text, sizeof(refusal_text), "%d", refusal);
+		nv[n++] = header("grpc-status", refusal_text);
+		return n;
+	}
 	if (no_status)
 		return 0;
 	nv[n++] = header("grpc-status", failed ? status_text : "0");
@@ -217,7 +244,7 @@ read_reply(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *
 	if (stream->sent == reply_len)
 	{
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
-		ntrailers = status_headers(trailers, false);
+		ntrailers = status_headers(trailers, false, false);
 		if (ntrailers > 0)
 		{
 			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -227,11 +254,47 @@ read_reply(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *
 	return n;
 }
 
+/* Does it send what the file says? */
+static bool
+is_let_in(const Stream *stream)
+{
+	char		wanted[256] = "";
+	FILE	   *file = authorization ? fopen(authorization, "r") : NULL;
+
+	if (authorization == NULL)
+		return true;
+	if (file != NULL)
+	{
+		if (fgets(wanted, sizeof(wanted), file) == NULL)
+			wanted[0] = '\0';
+		fclose(file);
+	}
+	wanted[strcspn(wanted, "\r\n")] = '\0';
+	return strcmp(wanted, stream->authorization) == 0;
+}
+
+static void
+note_request(const Stream *stream)
+{
+	X509	   *certificate = stream->session->ssl ? SSL_get_peer_certificate(stream->session->ssl) : NULL;
+	char		name[64] = "-";
+
+	if (certificate != NULL)
+	{
+		X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof(name));
+		X509_free(certificate);
+	}
+	fprintf(requests_file, "%ld %s%s\n", stream->session->number, name, stream->headers);
+	fflush(requests_file);
+}
+
 static void
 answer(Stream *stream)
 {
 	Session    *session = stream->session;
-	bool		failed = grpc_status != 0 && (fail_first < 0 || stream->number <= fail_first);
+	bool		refused = !is_let_in(stream);
+	bool		failed = refused ||
+		(grpc_status != 0 && (fail_first < 0 || stream->number <= fail_first));
 	nghttp2_nv	headers[5];
 	size_t		n = 0;
 
@@ -247,7 +310,7 @@ answer(Stream *stream)
 		nghttp2_submit_response(session->ng, stream->id, headers, n, NULL);
 	else if (failed)
 	{
-		n += status_headers(headers + n, true);
+		n += status_headers(headers + n, true, refused);
 		nghttp2_submit_response(session->ng, stream->id, headers, n, NULL);
 	}
 	else
@@ -275,6 +338,8 @@ take_request(Stream *stream)
 	}
 	stream->number = ++counts.requests;
 	session->requests++;
+	if (requests_file != NULL)
+		note_request(stream);
 	counts.bytes += stream->body_len > 5 ? stream->body_len - 5 : 0;
 
 	if (goaway_after > 0 && session->requests >= goaway_after && !session->goaway)
@@ -322,6 +387,28 @@ on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 		stream->next->prev = stream;
 	session->streams = stream;
 	nghttp2_session_set_stream_user_data(ng, stream->id, stream);
+	return 0;
+}
+
+static int
+on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+		  const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+	Stream	   *stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
+	size_t		used;
+
+	(void) name_len;
+	(void) value_len;
+	(void) flags;
+	(void) arg;
+	if (stream == NULL)
+		return 0;
+	used = strlen(stream->headers);
+	if (strcmp((const char *) name, "authorization") == 0)
+		snprintf(stream->authorization, sizeof(stream->authorization), "%s", (const char *) value);
+	if (strcmp((const char *) name, "authorization") == 0 || strncmp((const char *) name, "x-", 2) == 0)
+		snprintf(stream->headers + used, sizeof(stream->headers) - used, " %s=%s",
+				 (const char *) name, (const char *) value);
 	return 0;
 }
 
@@ -402,7 +489,13 @@ begin_session(int fd)
 	session->fd = fd;
 	session->next = sessions;
 	sessions = session;
-	counts.connections++;
+	session->number = ++counts.connections;
+	if (tls != NULL)
+	{
+		session->ssl = SSL_new(tls);
+		SSL_set_fd(session->ssl, fd);
+		SSL_set_accept_state(session->ssl);
+	}
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 	nghttp2_session_server_new2(&session->ng, callbacks, session, options);
 	if (silent)
@@ -432,8 +525,46 @@ end_session(Session *session)
 
 		setsockopt(session->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	}
+	SSL_free(session->ssl);
 	close(session->fd);
 	nghttp2_session_del(session->ng);
+}
+
+/* recv() and send(), by TLS if that is what it is */
+static ssize_t
+receive_bytes(Session *session, void *buf, size_t len)
+{
+	int			n;
+	int			error;
+
+	if (session->ssl == NULL)
+		return recv(session->fd, buf, len, 0);
+	n = SSL_read(session->ssl, buf, (int) len);
+	if (n > 0)
+		return n;
+	error = SSL_get_error(session->ssl, n);
+	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+	{
+		errno = EAGAIN;
+		return -1;
+	}
+	return 0;
+}
+
+static ssize_t
+send_bytes(Session *session, const void *buf, size_t len)
+{
+	int			n;
+	int			error;
+
+	if (session->ssl == NULL)
+		return send(session->fd, buf, len, MSG_NOSIGNAL);
+	n = SSL_write(session->ssl, buf, (int) len);
+	if (n > 0)
+		return n;
+	error = SSL_get_error(session->ssl, n);
+	errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+	return -1;
 }
 
 static void
@@ -476,8 +607,8 @@ flush_session(Session *session)
 			break;
 		for (;;)
 		{
-			ssize_t		n = send(session->fd, session->out + session->out_start,
-								 session->out_len - session->out_start, MSG_NOSIGNAL);
+			ssize_t		n = send_bytes(session, session->out + session->out_start,
+									   session->out_len - session->out_start);
 
 			if (n < 0 && errno != EAGAIN)
 				end_session(session);
@@ -517,19 +648,24 @@ static void
 read_session(Session *session)
 {
 	static uint8_t input[256 * 1024];
-	ssize_t		n = recv(session->fd, input, sizeof(input), 0);
 
-	if (n < 0 && errno == EAGAIN)
-		return;
-	if (n <= 0)
+	/* with TLS, bytes may wait where epoll does not see them */
+	do
 	{
-		end_session(session);
-		return;
-	}
-	if (silent || session->half_closed)
-		return;
-	if (nghttp2_session_mem_recv(session->ng, input, n) < 0)
-		end_session(session);
+		ssize_t		n = receive_bytes(session, input, sizeof(input));
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0)
+		{
+			end_session(session);
+			return;
+		}
+		if (silent || session->half_closed)
+			return;
+		if (nghttp2_session_mem_recv(session->ng, input, n) < 0)
+			end_session(session);
+	} while (!session->dead && session->ssl != NULL && SSL_has_pending(session->ssl));
 }
 
 /*
@@ -644,6 +780,12 @@ parse_options(int argc, char **argv)
 		{"silent", no_argument, NULL, 'S'},
 		{"pong-never", no_argument, NULL, 'P'},
 		{"junk", required_argument, NULL, 'j'},
+		{"tls-cert", required_argument, NULL, 'e'},
+		{"tls-key", required_argument, NULL, 'k'},
+		{"client-ca", required_argument, NULL, 'a'},
+		{"authorization", required_argument, NULL, 'A'},
+		{"refuse", required_argument, NULL, 'U'},
+		{"requests", required_argument, NULL, 'q'},
 		{NULL, 0, NULL, 0}
 	};
 	int			c;
@@ -707,6 +849,24 @@ parse_options(int argc, char **argv)
 			case 'P':
 				pong_never = true;
 				break;
+			case 'e':
+				tls_cert = optarg;
+				break;
+			case 'k':
+				tls_key = optarg;
+				break;
+			case 'a':
+				client_ca = optarg;
+				break;
+			case 'A':
+				authorization = optarg;
+				break;
+			case 'U':
+				refusal = atoi(optarg);
+				break;
+			case 'q':
+				requests_file = fopen(optarg, "a");
+				break;
 			case 'j':
 				junk = true;
 				srandom(atol(optarg));
@@ -719,6 +879,36 @@ parse_options(int argc, char **argv)
 	snprintf(http_status_text, sizeof(http_status_text), "%d", http_status);
 	if (detail != NULL)
 		make_detail();
+}
+
+static int
+choose_http2(SSL *ssl, const unsigned char **chosen, unsigned char *len, const unsigned char *offered,
+			 unsigned int offered_len, void *arg)
+{
+	(void) ssl;
+	(void) arg;
+	return SSL_select_next_proto((unsigned char **) chosen, len, (const unsigned char *) "\002h2", 3,
+								 offered, offered_len) == OPENSSL_NPN_NEGOTIATED ?
+		SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static void
+prepare_tls(void)
+{
+	tls = SSL_CTX_new(TLS_server_method());
+	if (tls == NULL || SSL_CTX_use_certificate_chain_file(tls, tls_cert) != 1 ||
+		SSL_CTX_use_PrivateKey_file(tls, tls_key, SSL_FILETYPE_PEM) != 1 ||
+		(client_ca != NULL && SSL_CTX_load_verify_locations(tls, client_ca, NULL) != 1))
+	{
+		fprintf(stderr, "the certificates cannot be used\n");
+		exit(2);
+	}
+	if (client_ca != NULL)
+		SSL_CTX_set_verify(tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_alpn_select_cb(tls, choose_http2, NULL);
+	/* a client that closes at once must not end the process */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 static int
@@ -756,6 +946,8 @@ main(int argc, char **argv)
 	int			timeout = -1;
 
 	parse_options(argc, argv);
+	if (tls_cert != NULL)
+		prepare_tls();
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
@@ -772,6 +964,8 @@ main(int argc, char **argv)
 
 	nghttp2_session_callbacks_new(&callbacks);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+	if (authorization != NULL || requests_file != NULL)
+		nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);

@@ -32,8 +32,8 @@ CREATE SERVER locked FOREIGN DATA WRAPPER temporal_complete
 CREATE SERVER stub FOREIGN DATA WRAPPER temporal_complete
   OPTIONS (address '127.0.0.1:$stub_port', namespaces '*');
 GRANT USAGE ON FOREIGN SERVER temporal, locked, stub TO PUBLIC;
-CREATE USER MAPPING FOR good SERVER locked OPTIONS (api_key 'good-key');
-CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key 'bad-key');
+CREATE USER MAPPING FOR good SERVER locked OPTIONS (api_key 'good-key', allow_plaintext_credentials 'true');
+CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key 'bad-key', allow_plaintext_credentials 'true');
 EOS
 
 my $next = 0;
@@ -119,7 +119,7 @@ $node->safe_psql('postgres', 'DROP USER MAPPING FOR bad SERVER locked');
 $refused = make('bad', 'locked');
 ok_waits($refused, 'PERMISSION_DENIED', 'DROP USER MAPPING: the request waits');
 ok_sent(make('good', 'locked'), 'the other role is not affected');
-$node->safe_psql('postgres', q(CREATE USER MAPPING FOR PUBLIC SERVER locked OPTIONS (api_key 'good-key')));
+$node->safe_psql('postgres', q(CREATE USER MAPPING FOR PUBLIC SERVER locked OPTIONS (api_key 'good-key', allow_plaintext_credentials 'true')));
 ok_sent($refused, 'CREATE USER MAPPING FOR PUBLIC: it is sent at once');
 
 # Namespaces
@@ -130,7 +130,7 @@ ok_sent(make('good', 'temporal'), 'nor is the default one');
 
 # Options that cannot be used, which the validator cannot know
 $node->safe_psql('postgres',
-	q(CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key_path '/nonexistent/key')));
+	q(CREATE USER MAPPING FOR bad SERVER locked OPTIONS (api_key_path '/nonexistent/key', allow_plaintext_credentials 'true')));
 my $unusable = make('bad', 'locked');
 ok($node->poll_query_until('postgres',
 		"SELECT state = 'retrying' AND error_message LIKE '%/nonexistent/key%' FROM temporal.request WHERE id = $unusable"),

@@ -30,7 +30,7 @@ foreach my $i (1 .. $roles)
 {
 	$node->safe_psql('postgres', <<EOS);
 CREATE ROLE refused_$i;
-CREATE USER MAPPING FOR refused_$i SERVER locked OPTIONS (api_key 'bad-key');
+CREATE USER MAPPING FOR refused_$i SERVER locked OPTIONS (api_key 'bad-key', allow_plaintext_credentials 'true');
 SET ROLE refused_$i;
 SELECT count(temporal.complete_activity_by_id('large $i', i::text, to_jsonb(repeat('x', 100000)), server => 'locked'))
   FROM generate_series(1, 100) i;

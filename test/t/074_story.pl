@@ -76,7 +76,7 @@ is(count('server "away" of database "postgres" can be reached again'), 1, 'that 
 # One that refuses credentials
 my $refuses = PostgreSQL::Test::Cluster::get_free_port();
 my $stub = start_stub($refuses, '--status', 16, '--message', 'no%0A2026 FATAL: key s3cret');
-server('refuses', $refuses, "tls 'false'", "api_key 's3cret'");
+server('refuses', $refuses, "tls 'false'", "api_key 's3cret', allow_plaintext_credentials 'true'");
 request('refuses', 1);
 await_line('server "refuses" of database "postgres" does not take requests of role "shop" for namespace "orders": UNAUTHENTICATED');
 end_process($stub, 'KILL');

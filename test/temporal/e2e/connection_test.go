@@ -133,6 +133,7 @@ func TestConnections(t *testing.T) {
 	data := func(file string) string { return "'" + pem(t, file) + "'" }
 	certificate := "tls_client_cert_path " + path(a.client.CertFile) + ", tls_client_key_path " + path(a.client.KeyFile)
 	certificateData := "tls_client_cert_data " + data(a.client.CertFile) + ", tls_client_key_data " + data(a.client.KeyFile)
+	plaintext := "allow_plaintext_credentials 'true'"
 	trust := "tls_server_ca_cert_path " + path(a.ca.File)
 
 	obstacles := []obstacle{
@@ -140,7 +141,7 @@ func TestConnections(t *testing.T) {
 		{name: "TLS by data", to: tls, server: "tls 'true', tls_server_ca_cert_data " + data(a.ca.File)},
 		{name: "other name", to: named, server: trust + ", tls_server_name '" + otherName + "'"},
 		{name: "no verification of the name", to: named, server: trust + ", tls_disable_host_verification 'true'"},
-		{name: "API key", to: plain, server: "tls 'false'", mapping: "api_key '" + key + "'"},
+		{name: "API key", to: plain, server: "tls 'false'", mapping: "api_key '" + key + "', " + plaintext},
 		{name: "mTLS and API key", to: mutual, server: trust, mapping: certificate + ", api_key '" + key + "'"},
 		{name: "mTLS by data and API key", to: mutual, server: trust, mapping: certificateData + ", api_key '" + key + "'"},
 		{
@@ -156,7 +157,7 @@ func TestConnections(t *testing.T) {
 			says: `TLS|connection|HTTP/2`, remedy: "ALTER SERVER %s OPTIONS (SET tls 'true', ADD " + trust + ")",
 		},
 		{
-			name: "TLS where there is none", to: plain, server: trust, mapping: "api_key '" + key + "'",
+			name: "TLS where there is none", to: plain, server: trust, mapping: "api_key '" + key + "', " + plaintext,
 			says: `TLS|SSL`, remedy: "ALTER SERVER %s OPTIONS (ADD tls 'false', DROP tls_server_ca_cert_path)",
 		},
 		{
@@ -165,15 +166,15 @@ func TestConnections(t *testing.T) {
 				path(a.client.CertFile) + ", ADD tls_client_key_path " + path(a.client.KeyFile) + ")",
 		},
 		{
-			name: "wrong API key", to: plain, server: "tls 'false'", mapping: "api_key '" + wrongKey + "'",
+			name: "wrong API key", to: plain, server: "tls 'false'", mapping: "api_key '" + wrongKey + "', " + plaintext,
 			says: `PERMISSION_DENIED|unauthorized`, remedy: "ALTER USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (SET api_key '" + key + "')",
 		},
 		{
 			name: "no API key", to: plain, server: "tls 'false'",
-			says: `PERMISSION_DENIED|unauthorized`, remedy: "CREATE USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (api_key '" + key + "')",
+			says: `PERMISSION_DENIED|unauthorized`, remedy: "CREATE USER MAPPING FOR CURRENT_USER SERVER %s OPTIONS (api_key '" + key + "', " + plaintext + ")",
 		},
 		{
-			name: "nobody listens", to: plain, server: "tls 'false', authority 'x'", mapping: "api_key '" + key + "'",
+			name: "nobody listens", to: plain, server: "tls 'false', authority 'x'", mapping: "api_key '" + key + "', " + plaintext,
 			says: `(?i)connect|refused`, remedy: "ALTER SERVER %s OPTIONS (SET address '" + plain.Address + "')",
 		},
 	}

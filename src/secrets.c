@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ *
+ * secrets.c
+ *	  Statements that give credentials.
+ *
+ * A statement that creates or alters a user mapping may have a secret in its
+ * text.  Whatever goes wrong with it, and however early, that text is kept
+ * out of the log, and whether it goes well or not, pg_stat_statements does
+ * not get it.  What PostgreSQL logs before it runs a statement, or because it
+ * took long, cannot be kept back from here.
+ *
+ * The owner of a server may alter the user mappings of others, unread.  Where
+ * credentials of another role stay in the mapping he must not: it says what
+ * may be done with them (credentials.c).
+ *
+ * Runs for every utility statement, and every parse analysis, of the cluster:
+ * what does not concern us costs no more than a look at the node's tag.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/analyze.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+
+#include "credentials.h"
+#include "secrets.h"
+#include "server_options.h"
+
+static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
+
+static void post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate);
+static bool may_have_secrets(Node *stmt);
+static bool is_of_ours(const char *fdw_name, const char *server_name, List *options);
+static Oid	keeps_credentials_of(AlterUserMappingStmt *stmt);
+static void hide_statement(void *arg);
+
+void
+tc_secrets_init(void)
+{
+	prev_post_parse_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = post_parse_analyze;
+}
+
+/*
+ * A statement without a query id is not recorded by pg_stat_statements, in
+ * whatever order the libraries were loaded.
+ */
+static void
+post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
+{
+	if (prev_post_parse_analyze)
+		prev_post_parse_analyze(pstate, query, jstate);
+	if (query->commandType == CMD_UTILITY && may_have_secrets(query->utilityStmt))
+		query->queryId = 0;
+}
+
+void
+tc_secrets_begin(SecretStatement *statement, Node *stmt)
+{
+	statement->keeps_of = InvalidOid;
+	statement->hidden = may_have_secrets(stmt);
+	if (!statement->hidden)
+		return;
+	statement->callback.callback = hide_statement;
+	statement->callback.arg = NULL;
+	statement->callback.previous = error_context_stack;
+	error_context_stack = &statement->callback;
+	if (IsA(stmt, AlterUserMappingStmt))
+		statement->keeps_of = keeps_credentials_of((AlterUserMappingStmt *) stmt);
+}
+
+void
+tc_secrets_end(SecretStatement *statement)
+{
+	if (!statement->hidden)
+		return;
+
+	/* not before, for it would tell what there is to who may not alter it at all */
+	if (OidIsValid(statement->keeps_of))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to alter a user mapping that keeps credentials of role \"%s\"",
+						GetUserNameFromId(statement->keeps_of, false)),
+				 errdetail("The user mapping says what may be done with the credentials of its role."),
+				 errhint("Set or drop all its credentials in the same statement.")));
+	error_context_stack = statement->callback.previous;
+}
+
+/* Statement, and the function that runs it: both have the text */
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
+	errhidecontext(true);
+}
+
+/*
+ * May a statement have a secret of ours in it?  Options of servers and of the
+ * wrapper are no secrets, but somebody may mistake them.
+ */
+static bool
+may_have_secrets(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CreateUserMappingStmt:
+			return is_of_ours(NULL, ((CreateUserMappingStmt *) stmt)->servername,
+							  ((CreateUserMappingStmt *) stmt)->options);
+		case T_AlterUserMappingStmt:
+			return is_of_ours(NULL, ((AlterUserMappingStmt *) stmt)->servername,
+							  ((AlterUserMappingStmt *) stmt)->options);
+		case T_CreateForeignServerStmt:
+			return is_of_ours(((CreateForeignServerStmt *) stmt)->fdwname, NULL,
+							  ((CreateForeignServerStmt *) stmt)->options);
+		case T_AlterForeignServerStmt:
+			return is_of_ours(NULL, ((AlterForeignServerStmt *) stmt)->servername,
+							  ((AlterForeignServerStmt *) stmt)->options);
+		case T_AlterFdwStmt:
+			return is_of_ours(((AlterFdwStmt *) stmt)->fdwname, NULL,
+							  ((AlterFdwStmt *) stmt)->options);
+		default:
+			return false;
+	}
+}
+
+/*
+ * Is a statement about our wrapper or a server of it, or can nobody know
+ * because there is no such server?  An option that is named like one of our
+ * secrets is enough: the name of the server may be the mistake.
+ */
+static bool
+is_of_ours(const char *fdw_name, const char *server_name, List *options)
+{
+	ListCell   *lc;
+
+	if (options == NIL)
+		return false;
+	foreach(lc, options)
+	{
+		if (tc_option_is_credential(lfirst_node(DefElem, lc)->defname))
+			return true;
+	}
+	if (fdw_name != NULL)
+		return strcmp(fdw_name, TC_WRAPPER_NAME) == 0;
+	return GetForeignServerByName(server_name, true) == NULL ||
+		OidIsValid(tc_server_of_name(server_name));
+}
+
+/*
+ * The role whose credentials a statement leaves in a user mapping though the
+ * user could not have read them; InvalidOid if it does not.
+ */
+static Oid
+keeps_credentials_of(AlterUserMappingStmt *stmt)
+{
+	Oid			role = stmt->user->roletype == ROLESPEC_PUBLIC ? InvalidOid :
+		get_rolespec_oid(stmt->user, true);
+	ForeignServer *server = GetForeignServerByName(stmt->servername, true);
+	HeapTuple	tuple;
+	Datum		datum;
+	bool		isnull;
+	List	   *kept = NIL;
+	ListCell   *lc;
+
+	if (!OidIsValid(role) || server == NULL)
+		return InvalidOid;
+	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
+							ObjectIdGetDatum(server->serverid));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
+							Anum_pg_user_mapping_umoptions, &isnull);
+	if (!isnull)
+		kept = untransformRelOptions(datum);
+	ReleaseSysCache(tuple);
+
+	foreach(lc, stmt->options)
+	{
+		const char *name = lfirst_node(DefElem, lc)->defname;
+		ListCell   *old;
+
+		foreach(old, kept)
+		{
+			if (strcmp(lfirst_node(DefElem, old)->defname, name) == 0)
+				kept = foreach_delete_current(kept, old);
+		}
+	}
+	foreach(lc, kept)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		/* who is trusted gets them in any case */
+		if (strcmp(def->defname, "trust_server_owner") == 0 && defGetBoolean(def))
+			return InvalidOid;
+	}
+	return tc_owner_could_read(GetUserId(), role, kept) ? InvalidOid : role;
+}
