@@ -109,7 +109,7 @@ record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs 
 	tc_outbox_insert(&identity, queue, method, request, len);
 	tc_wake_at_commit(queue);
 	error_context_stack = context.previous;
-	tc_warn_if_not_preloaded();
+	tc_warn_if_nothing_is_sent();
 
 	PG_RETURN_INT64(identity.id);
 }

@@ -17,16 +17,13 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "compat.h"
+#include "crash_memory.h"
 #include "event_loop.h"
 #include "launcher.h"
+#include "launcher_databases.h"
 #include "launcher_state.h"
+#include "launcher_turns.h"
 #include "lib/ilist.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -34,42 +31,24 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "temporal_complete.h"
-#include "utils/snapmgr.h"
+#include "termination.h"
 #include "worker_slots.h"
 
 /* Workers that may be starting, or looking for the extension, at once */
 #define MAX_STARTING 4
 
-/* Pause before a worker that failed is started again: doubled up to the maximum */
+/* Pause before a worker that ended with an error is started again: doubled up to the maximum */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
 
 /* For so long a database to which nobody may connect is not looked at again */
 #define UNUSABLE_RETRY_MS 60000
 
-/* How often to try again while no worker can be registered */
-#define STARVED_RETRY_MS 1000
+/* A worker that has not begun to work after that keeps no other from starting */
+#define STARTING_MS 10000
 
-/* So long that must have lasted before it is reported */
-#define STARVED_REPORT_MS 2000
-
-/* While others wait: turn of a worker, and of one with nothing in flight */
-#define TURN_MS 10000
-#define IDLE_TURN_MS 1000
-
-/* A database that has a worker, or is to have one */
-typedef struct DatabaseEntry
-{
-	dlist_node	node;
-	Oid			database;
-	bool		wanted;			/* start a worker when there is none */
-	int			slot;			/* of its worker, -1 = none */
-	BackgroundWorkerHandle *handle; /* NULL: started by a former launcher */
-	int64		started_at;		/* monotonic ms */
-	bool		unusable;		/* nobody may connect to it */
-	int64		not_before;		/* the next start, or look */
-	int			backoff_ms;		/* 0 = it did not fail */
-} DatabaseEntry;
+/* How often to look at all databases, if more want a worker than the list holds */
+#define LOOK_AT_ALL_MS 1000
 
 /* A worker that gave up its slot, and still has its place with the postmaster */
 typedef struct LeavingWorker
@@ -78,25 +57,22 @@ typedef struct LeavingWorker
 	BackgroundWorkerHandle *handle;
 } LeavingWorker;
 
-/* A row of pg_database */
-typedef struct DatabaseInfo
-{
-	Oid			database;
-	char		name[NAMEDATALEN];
-	bool		usable;			/* a worker can be connected to it */
-} DatabaseInfo;
-
 /* Those that wait longest come first */
 static dlist_head databases = DLIST_STATIC_INIT(databases);
 
 static dlist_head leaving = DLIST_STATIC_INIT(leaving);
 
-/* Times are monotonic ms, 0 = not starved */
-static int64 starved_retry_at = 0;
-static int64 starved_since = 0;
-static bool starved_reported = false;
+/* Monotonic ms: before that, not even the launcher's own work begins: it crashed */
+static int64 begin_at = 0;
+
+/* Monotonic ms: not before that are all databases looked at again */
+static int64 look_at_all_after = 0;
+
+/* Monotonic ms: when something that takes too long is to be looked at; 0 = nothing does */
+static int64 check_at = 0;
 
 static void reload(void);
+static void report_missing_databases(void);
 static void look_at_wanted(void);
 static void want_all(void);
 static void look_at_leaving(void);
@@ -104,13 +80,13 @@ static void look_at_slots(void);
 static void worker_left(DatabaseEntry *entry, const SlotView *view);
 static void worker_failed(DatabaseEntry *entry);
 static void start_workers(void);
-static bool start_worker(DatabaseEntry *entry, const char *name);
-static void starve(int nwaiting);
-static void no_longer_starved(void);
-static void end_a_turn(void);
+static void count_workers(int *nworkers, int *nstarting);
+static DatabaseInfo *find_info(const List *infos, Oid database);
+static bool may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info);
+static Shortage start_worker(DatabaseEntry *entry, const char *name, int nworkers);
 static void stop_workers(void);
+static void check_again_at(int64 time);
 static long next_timeout(void);
-static List *read_databases(void);
 static DatabaseEntry *find_entry(Oid database);
 static void forget_entry(DatabaseEntry *entry);
 static void forget_handle(DatabaseEntry *entry);
@@ -138,28 +114,43 @@ tc_launcher_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	tc_terminate_quietly();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	wait_event = tc_wait_event_new("TemporalCompleteLauncherMain");
-	tc_launcher_attach();
+	tc_crashes_read(tc_launcher_attach());
+	tc_crash_mark(InvalidOid);
+	begin_at = tc_crashes_not_before(InvalidOid, NULL);
 	tc_slots_release_starting();
+	if (*tc_databases != '\0')
+		report_missing_databases();
 
 	for (;;)
 	{
 		long		timeout;
 
+		if (ProcDiePending)
+		{
+			/* an ordinary end */
+			tc_crashes_forget_all();
+			proc_exit(1);
+		}
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 			reload();
 
-		look_at_wanted();
-		look_at_leaving();
-		look_at_slots();
-		if (tc_enabled)
-			start_workers();
-		else
-			stop_workers();
+		check_at = 0;
+		if (begin_at <= tc_monotonic_ms())
+		{
+			look_at_wanted();
+			look_at_leaving();
+			look_at_slots();
+			if (tc_enabled)
+				start_workers();
+			else
+				stop_workers();
+		}
 
 		timeout = next_timeout();
 		(void) WaitLatch(MyLatch,
@@ -173,6 +164,9 @@ static void
 reload(void)
 {
 	bool		was_enabled = tc_enabled;
+	char	   *old_databases = pstrdup(tc_databases);
+	bool		databases_changed;
+	dlist_iter	iter;
 
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
@@ -180,11 +174,35 @@ reload(void)
 		ereport(LOG,
 				(errmsg("temporal_complete.enabled is off: workers are stopped and requests wait")));
 	else if (!was_enabled && tc_enabled)
-	{
 		ereport(LOG,
 				(errmsg("temporal_complete.enabled is on: workers are started")));
+	databases_changed = strcmp(old_databases, tc_databases) != 0;
+	pfree(old_databases);
+	if (databases_changed)
+		report_missing_databases();
+	if (databases_changed || (tc_enabled && !was_enabled))
 		want_all();
+
+	/* whatever was the reason for which a database has no worker, it may be gone */
+	tc_crashes_try_again();
+	begin_at = 0;
+	dlist_foreach(iter, &databases)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+
+		if (entry->not_before == NEVER)
+			entry->not_before = 0;
 	}
+	tc_shortage_retry_now();
+}
+
+static void
+report_missing_databases(void)
+{
+	List	   *infos = tc_read_databases();
+
+	tc_report_missing_databases(infos);
+	list_free_deep(infos);
 }
 
 /* Note which databases were asked for. */
@@ -200,8 +218,14 @@ look_at_wanted(void)
 	for (int i = 0; i < n; i++)
 		find_entry(wanted[i])->wanted = true;
 
-	if (look_at_all)
+	/* not for each of many that cannot be served */
+	if (look_at_all && look_at_all_after <= tc_monotonic_ms())
+	{
+		tc_launcher_looks_at_all();
 		want_all();
+	}
+	else if (look_at_all)
+		check_again_at(look_at_all_after);
 
 	if (look_again)
 	{
@@ -209,7 +233,7 @@ look_at_wanted(void)
 		{
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
-			if (entry->unusable)
+			if (entry->unusable || entry->not_before == NEVER)
 			{
 				entry->unusable = false;
 				entry->not_before = 0;
@@ -221,15 +245,22 @@ look_at_wanted(void)
 static void
 want_all(void)
 {
-	List	   *infos = read_databases();
+	List	   *infos = tc_read_databases();
 	ListCell   *lc;
 
+	look_at_all_after = tc_monotonic_ms() + LOOK_AT_ALL_MS;
 	foreach(lc, infos)
 	{
 		DatabaseInfo *info = lfirst(lc);
+		DatabaseEntry *entry;
 
-		if (info->usable)
-			find_entry(info->database)->wanted = true;
+		if (!info->usable)
+			continue;
+		entry = find_entry(info->database);
+		if (info->listed)
+			entry->wanted = true;
+		else if (entry->slot >= 0)
+			tc_slot_ask_to_leave(entry->slot, LEAVE_AT_ONCE);
 	}
 	list_free_deep(infos);
 }
@@ -250,7 +281,7 @@ look_at_leaving(void)
 			dlist_delete(&worker->node);
 			pfree(worker->handle);
 			pfree(worker);
-			starved_retry_at = 0;
+			tc_shortage_retry_now();
 		}
 	}
 }
@@ -297,6 +328,8 @@ look_at_slots(void)
 				worker_left(entry, &view);
 				break;
 		}
+		if (entry->slot == i && view.leave != LEAVE_NOT)
+			check_again_at(tc_end_if_stuck(entry, &view));
 	}
 
 	/* What has a worker wants none; what has none and wants none is forgotten. */
@@ -342,7 +375,7 @@ worker_left(DatabaseEntry *entry, const SlotView *view)
 	dlist_push_tail(&databases, &entry->node);
 }
 
-/* Start it again, but not at once if it fails again and again. */
+/* Start it again, but not at once if it fails again and again, and after others. */
 static void
 worker_failed(DatabaseEntry *entry)
 {
@@ -355,124 +388,166 @@ worker_failed(DatabaseEntry *entry)
 	entry->not_before = now + entry->backoff_ms;
 	entry->wanted = true;
 	forget_handle(entry);
+	dlist_delete(&entry->node);
+	dlist_push_tail(&databases, &entry->node);
 }
 
-/* Start what is wanted, as far as slots of the postmaster allow. */
+/* Start what is wanted, as far as there are places. */
 static void
 start_workers(void)
 {
 	int64		now = tc_monotonic_ms();
 	dlist_mutable_iter iter;
 	List	   *infos = NIL;
-	bool		infos_read = false;
-	bool		starved = false;
-	int			nstarting = 0;
+	Shortage	shortage = SHORTAGE_NONE;
+	int			nworkers;
+	int			nstarting;
 	int			nwaiting = 0;
 
+	count_workers(&nworkers, &nstarting);
 	dlist_foreach_modify(iter, &databases)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		DatabaseInfo *info;
+
+		if (entry->slot >= 0 || !entry->wanted || entry->not_before > now)
+			continue;
+		if (nstarting >= MAX_STARTING)
+			break;				/* the end of a start wakes us */
+		if (shortage != SHORTAGE_NONE || tc_shortage_lasts(&shortage))
+		{
+			nwaiting++;
+			continue;
+		}
+
+		if (infos == NIL)
+			infos = tc_read_databases();
+		info = find_info(infos, entry->database);
+		if (info == NULL)
+		{
+			tc_crashes_forget(entry->database);
+			tc_launcher_served(entry->database);
+			forget_entry(entry);
+			continue;
+		}
+		if (!may_have_worker(entry, info))
+			continue;
+		shortage = start_worker(entry, info->name, nworkers);
+		if (shortage != SHORTAGE_NONE)
+			nwaiting++;
+		else if (entry->slot >= 0)
+		{
+			nstarting++;
+			nworkers++;
+		}
+	}
+	list_free_deep(infos);
+
+	if (shortage == SHORTAGE_NONE)
+		tc_shortage_over();
+	else if (nstarting == 0 && dlist_is_empty(&leaving))
+		tc_shortage_of_places(shortage, nwaiting, &databases);
+	else
+		tc_shortage_retry_later(shortage);
+
+	/* the setting was lowered */
+	if (nworkers > tc_max_workers)
+	{
+		tc_end_a_turn(&databases);
+		check_again_at(now + STARTING_MS);
+	}
+}
+
+/* How many workers there are, and how many of them are about to begin. */
+static void
+count_workers(int *nworkers, int *nstarting)
+{
+	int64		now = tc_monotonic_ms();
+	dlist_iter	iter;
+
+	*nworkers = *nstarting = 0;
+	dlist_foreach(iter, &databases)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		SlotView	view;
 
 		if (entry->slot < 0)
 			continue;
+		(*nworkers)++;
 		tc_slot_view(entry->slot, &view);
-		if (!view.working)
-			nstarting++;
+		if (!view.working && now - entry->started_at < STARTING_MS)
+		{
+			(*nstarting)++;
+			check_again_at(entry->started_at + STARTING_MS);
+		}
 	}
+}
 
-	dlist_foreach_modify(iter, &databases)
+static DatabaseInfo *
+find_info(const List *infos, Oid database)
+{
+	ListCell   *lc;
+
+	foreach(lc, infos)
 	{
-		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
-		DatabaseInfo *info = NULL;
-		ListCell   *lc;
+		DatabaseInfo *info = lfirst(lc);
 
-		if (entry->slot >= 0 || !entry->wanted || entry->not_before > now)
-			continue;
-		if (nstarting >= MAX_STARTING)
-			break;				/* the end of a start wakes us */
-		if (starved || starved_retry_at > now)
-		{
-			starved = true;
-			nwaiting++;
-			continue;
-		}
+		if (info->database == database)
+			return info;
+	}
+	return NULL;
+}
 
-		if (!infos_read)
-		{
-			infos = read_databases();
-			infos_read = true;
-		}
-		foreach(lc, infos)
-		{
-			info = lfirst(lc);
-			if (info->database == entry->database)
-				break;
-			info = NULL;
-		}
-		if (info == NULL)
+/* Is a worker to be started now?  If not, entry->not_before says when, or it is forgotten. */
+static bool
+may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info)
+{
+	int64		now = tc_monotonic_ms();
+
+	if (!info->usable)
+	{
+		/*
+		 * Its sessions may ask again and again, so do not forget it at once,
+		 * but neither look at it for ever.
+		 */
+		if (entry->unusable)
 		{
 			tc_launcher_served(entry->database);
 			forget_entry(entry);
-			continue;
-		}
-		if (!info->usable)
-		{
-			/*
-			 * Its sessions may ask again and again, so do not forget it at
-			 * once, but neither look at it for ever.
-			 */
-			if (entry->unusable)
-			{
-				tc_launcher_served(entry->database);
-				forget_entry(entry);
-			}
-			else
-			{
-				entry->unusable = true;
-				entry->not_before = now + UNUSABLE_RETRY_MS;
-			}
-			continue;
-		}
-		entry->unusable = false;
-
-		if (start_worker(entry, info->name))
-		{
-			if (entry->slot >= 0)
-				nstarting++;
 		}
 		else
 		{
-			starved = true;
-			nwaiting++;
+			entry->unusable = true;
+			entry->not_before = now + UNUSABLE_RETRY_MS;
 		}
+		return false;
 	}
-	list_free_deep(infos);
-
-	if (!starved)
-		no_longer_starved();
-	else if (nstarting == 0 && dlist_is_empty(&leaving))
-		starve(nwaiting);
-	else if (starved_retry_at <= now)
-		starved_retry_at = now + STARVED_RETRY_MS;
+	entry->unusable = false;
+	if (!info->listed)
+		entry->not_before = NEVER;
+	else
+		entry->not_before = tc_crashes_not_before(entry->database, info->name);
+	return entry->not_before <= now;
 }
 
 /*
  * Start the worker of a database.  Leaves entry->slot < 0 if that must wait
- * because the database is barred.  False if there is no slot for a worker.
+ * because the database is barred.
  */
-static bool
-start_worker(DatabaseEntry *entry, const char *name)
+static Shortage
+start_worker(DatabaseEntry *entry, const char *name, int nworkers)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	int			slot;
 
+	if (nworkers >= tc_max_workers)
+		return SHORTAGE_MAX_WORKERS;
 	slot = tc_slot_reserve(entry->database);
 	if (slot == TC_SLOT_BARRED)
-		return true;			/* told again when it no longer is */
+		return SHORTAGE_NONE;	/* told again when it no longer is */
 	if (slot < 0)
-		return false;
+		return SHORTAGE_PROCESSES;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -489,82 +564,14 @@ start_worker(DatabaseEntry *entry, const char *name)
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		tc_slot_release(slot, SLOT_STARTING);
-		return false;
+		return SHORTAGE_PROCESSES;
 	}
 	entry->handle = handle;
 	entry->slot = slot;
 	entry->wanted = false;
 	tc_launcher_served(entry->database);
 	entry->started_at = tc_monotonic_ms();
-	return true;
-}
-
-/*
- * No worker can be started, and none of ours is about to make room.  There
- * is one message until all have been served.
- */
-static void
-starve(int nwaiting)
-{
-	int64		now = tc_monotonic_ms();
-
-	if (starved_retry_at <= now)
-		starved_retry_at = now + STARVED_RETRY_MS;
-	if (starved_since == 0)
-		starved_since = now;
-	if (!starved_reported && now - starved_since >= STARVED_REPORT_MS)
-	{
-		starved_reported = true;
-		tc_launcher_set_starved(true);
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("out of background worker slots for temporal_complete"),
-				 errdetail_plural("%d database waits for a worker.",
-								  "%d databases wait for a worker.",
-								  nwaiting, nwaiting),
-				 errhint("Consider increasing max_worker_processes; until then databases take turns.")));
-	}
-	end_a_turn();
-}
-
-static void
-no_longer_starved(void)
-{
-	if (starved_reported)
-		tc_launcher_set_starved(false);
-	starved_retry_at = 0;
-	starved_since = 0;
-	starved_reported = false;
-}
-
-/*
- * Others wait: ask the worker that has run longest to leave, if its turn is
- * over.  One at a time.
- */
-static void
-end_a_turn(void)
-{
-	int64		now = tc_monotonic_ms();
-	DatabaseEntry *longest = NULL;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &databases)
-	{
-		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
-		SlotView	view;
-
-		if (entry->slot < 0)
-			continue;
-		tc_slot_view(entry->slot, &view);
-		if (view.leave != LEAVE_NOT)
-			return;
-		if (view.state == SLOT_RUNNING &&
-			now - entry->started_at >= (view.in_flight > 0 ? TURN_MS : IDLE_TURN_MS) &&
-			(longest == NULL || entry->started_at < longest->started_at))
-			longest = entry;
-	}
-	if (longest != NULL)
-		tc_slot_ask_to_leave(longest->slot, LEAVE_FOR_OTHERS);
+	return SHORTAGE_NONE;
 }
 
 static void
@@ -579,7 +586,14 @@ stop_workers(void)
 		if (entry->slot >= 0)
 			tc_slot_ask_to_leave(entry->slot, LEAVE_AT_ONCE);
 	}
-	no_longer_starved();
+	tc_shortage_over();
+}
+
+static void
+check_again_at(int64 time)
+{
+	if (check_at == 0 || time < check_at)
+		check_at = time;
 }
 
 /* Milliseconds until there is something to do without being told; -1 = none. */
@@ -587,63 +601,24 @@ static long
 next_timeout(void)
 {
 	int64		now = tc_monotonic_ms();
-	int64		next = -1;
 	dlist_iter	iter;
 
-	if (!tc_enabled)
-		return -1;
-	if (starved_retry_at != 0)
-		next = starved_retry_at;
-	dlist_foreach(iter, &databases)
+	if (begin_at > now)
+		return (long) (begin_at - now);
+	if (tc_enabled)
 	{
-		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		if (tc_shortage_retry_at() != 0)
+			check_again_at(tc_shortage_retry_at());
+		dlist_foreach(iter, &databases)
+		{
+			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
-		if (entry->slot < 0 && entry->wanted && entry->not_before > now &&
-			(next < 0 || entry->not_before < next))
-			next = entry->not_before;
+			if (entry->slot < 0 && entry->wanted && entry->not_before > now &&
+				entry->not_before != NEVER)
+				check_again_at(entry->not_before);
+		}
 	}
-	return next < 0 ? -1 : (long) Max(next - now, 0);
-}
-
-/*
- * All databases.  Templates count as not usable: they should be without
- * sessions.
- */
-static List *
-read_databases(void)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *infos = NIL;
-	Relation	rel;
-	TableScanDesc scan;
-	HeapTuple	tuple;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	rel = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(rel, 0, NULL);
-	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
-		MemoryContext old;
-		DatabaseInfo *info;
-
-		old = MemoryContextSwitchTo(caller);
-		info = palloc(sizeof(DatabaseInfo));
-		info->database = row->oid;
-		strlcpy(info->name, NameStr(row->datname), NAMEDATALEN);
-		info->usable = !row->datistemplate && row->datallowconn &&
-			row->datconnlimit != DATCONNLIMIT_INVALID_DB;
-		infos = lappend(infos, info);
-		MemoryContextSwitchTo(old);
-	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-
-	MemoryContextSwitchTo(caller);
-	return infos;
+	return check_at == 0 ? -1 : (long) Max(check_at - now, 0);
 }
 
 /* The entry of a database; a new one if there is none yet. */

@@ -30,6 +30,7 @@ typedef struct LauncherState
 	slock_t		mutex;			/* protects all of it */
 	Latch	   *latch;			/* NULL while there is no launcher */
 	bool		starved;
+	bool		launched;		/* there has been a launcher */
 	bool		look_at_all;	/* wanted[] is full */
 	bool		look_again;		/* databases have changed */
 	int			nwanted;		/* entries stay until the launcher has served them */
@@ -170,15 +171,20 @@ tc_launcher_starved(void)
 
 /*---- for the launcher ----*/
 
-void
+bool
 tc_launcher_attach(void)
 {
+	bool		first;
+
 	before_shmem_exit(launcher_exit_callback, (Datum) 0);
 	SpinLockAcquire(&shared->mutex);
+	first = !shared->launched;
+	shared->launched = true;
 	shared->latch = MyLatch;
 	shared->nwanted = 0;
 	shared->look_at_all = true;
 	SpinLockRelease(&shared->mutex);
+	return first;
 }
 
 static void
@@ -207,11 +213,18 @@ tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all, bool *look_agai
 	n = shared->nwanted;
 	memcpy(wanted, shared->wanted, sizeof(Oid) * n);
 	*look_at_all = shared->look_at_all;
-	shared->look_at_all = false;
 	*look_again = shared->look_again;
 	shared->look_again = false;
 	SpinLockRelease(&shared->mutex);
 	return n;
+}
+
+void
+tc_launcher_looks_at_all(void)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->look_at_all = false;
+	SpinLockRelease(&shared->mutex);
 }
 
 void

@@ -37,20 +37,31 @@ extern bool tc_launcher_starved(void);
 
 /*---- for the launcher ----*/
 
-/* Become the launcher, which looks at all databases first. */
-extern void tc_launcher_attach(void);
+/*
+ * Become the launcher, which looks at all databases first.  True if this is
+ * the first one since shared memory was initialized: no worker was started
+ * since then.
+ */
+extern bool tc_launcher_attach(void);
 extern void tc_launcher_set_starved(bool starved);
 
 /*
  * Get the list of the databases that were asked for and not served yet;
  * *look_at_all if there were more than it holds, *look_again if databases
- * have changed (both are cleared).  Returns how many.
+ * have changed (it is cleared).  Returns how many.
  */
 #define TC_MAX_WANTED 256
 extern int	tc_launcher_wanted(Oid wanted[TC_MAX_WANTED], bool *look_at_all,
 							   bool *look_again);
 
-/* The worker of a database has a slot, or the database is gone. */
+/* The launcher is about to look at all. */
+extern void tc_launcher_looks_at_all(void);
+
+/*
+ * The worker of a database has a slot, or the database is gone.  One that is
+ * to have no worker stays on the list, so that the launcher is not woken again
+ * and again for its sake.
+ */
 extern void tc_launcher_served(Oid database);
 
 #endif							/* TC_LAUNCHER_STATE_H */

@@ -103,7 +103,7 @@ tc_retry_request(PG_FUNCTION_ARGS)
 
 	if (run_for_request(retry_one, id) == 0 && run_for_request(find_waiting, id) == 0)
 		no_such_request(id);
-	tc_warn_if_not_preloaded();
+	tc_warn_if_nothing_is_sent();
 	tc_wake_all_at_commit();
 	PG_RETURN_VOID();
 }
@@ -119,7 +119,7 @@ tc_retry_rejected(PG_FUNCTION_ARGS)
 
 	if (count > 0)
 	{
-		tc_warn_if_not_preloaded();
+		tc_warn_if_nothing_is_sent();
 		tc_wake_all_at_commit();
 	}
 	PG_RETURN_INT64((int64) count);

@@ -17,6 +17,7 @@
 #include "default_server.h"
 #include "fmgr.h"
 #include "launcher.h"
+#include "launcher_databases.h"
 #include "launcher_state.h"
 #include "miscadmin.h"
 #include "ping_mailbox.h"
@@ -31,6 +32,8 @@
 TC_MODULE_MAGIC("0.1.0");
 
 bool		tc_enabled = true;
+char	   *tc_databases = NULL;
+int			tc_max_workers = 4;
 int			tc_retention = 7 * 24 * 60 * 60;
 int			tc_worker_idle_timeout = 60 * 60;
 int			tc_safety_poll_interval = 60;
@@ -74,6 +77,16 @@ _PG_init(void)
 static void
 define_settings(void)
 {
+	DefineCustomStringVariable("temporal_complete.databases",
+							   "Sets the databases in which workers are started.",
+							   "A list of names; empty or * means all. In other databases requests "
+							   "are recorded and wait.",
+							   &tc_databases,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   tc_check_databases, NULL, NULL);
+
 	tc_default_server_define();
 
 	DefineCustomBoolVariable("temporal_complete.enabled",
@@ -85,6 +98,17 @@ define_settings(void)
 							 PGC_SIGHUP,
 							 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("temporal_complete.max_workers",
+							"Sets how many workers may run at once.",
+							"There is one for each database that has requests. They are taken from "
+							"max_worker_processes, which others need, too. If more databases want "
+							"one, they take turns.",
+							&tc_max_workers,
+							4, 1, 10000,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("temporal_complete.retention",
 							"Sets how long requests that were delivered can be looked at.",

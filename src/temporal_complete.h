@@ -9,6 +9,8 @@
 #define TEMPORAL_COMPLETE_H
 
 extern bool tc_enabled;
+extern char *tc_databases;		/* list of names; empty = all */
+extern int	tc_max_workers;
 extern int	tc_retention;		/* seconds */
 extern int	tc_worker_idle_timeout; /* seconds; -1 = never */
 extern int	tc_safety_poll_interval;	/* seconds */

@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "launcher_databases.h"
 #include "launcher_state.h"
 #include "outbox.h"
 #include "ping_mailbox.h"
@@ -117,7 +118,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 						 errmsg("request %lld was made in the current transaction", (long long) id),
 						 errdetail("It is sent after the transaction has committed."),
 						 errhint("Call wait_for_request() in another transaction, after COMMIT.")));
-			tc_warn_if_not_preloaded();
+			tc_warn_if_nothing_is_sent();
 		}
 		else if (!tc_outbox_has(id))
 		{
@@ -334,6 +335,11 @@ check_ping_possible(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("temporal_complete.enabled is off, so there is no worker to ping"),
 				 errhint("Set temporal_complete.enabled to on and reload the configuration.")));
+	if (!tc_this_database_is_listed())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is not in temporal_complete.databases, so there is no worker to ping"),
+				 errhint("Add it to temporal_complete.databases and reload the configuration.")));
 }
 
 /*
@@ -405,7 +411,7 @@ wait_for_ping(const PingRequest *ping, PingReply *reply, int timeout)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("no worker could be started for this database within %d s", timeout / 1000),
 			 tc_launcher_starved() ?
-			 errhint("Consider increasing max_worker_processes.") :
+			 errhint("Consider increasing temporal_complete.max_workers, or max_worker_processes.") :
 			 errhint("The server log may say why. Templates and databases that allow no connections get no worker.")));
 }
 
@@ -429,7 +435,7 @@ text_or_null(const char *string, bool *isnull)
 Datum
 tc_wake_worker_sql(PG_FUNCTION_ARGS)
 {
-	tc_warn_if_not_preloaded();
+	tc_warn_if_nothing_is_sent();
 	tc_wake_all_at_commit();
 	PG_RETURN_VOID();
 }

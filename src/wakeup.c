@@ -22,8 +22,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "launcher_databases.h"
 #include "launcher_state.h"
 #include "miscadmin.h"
+#include "temporal_complete.h"
 #include "utils/resowner.h"
 #include "wakeup.h"
 #include "worker_slots.h"
@@ -90,18 +93,36 @@ tc_bar_database_in_transaction(Oid database)
 }
 
 void
-tc_warn_if_not_preloaded(void)
+tc_warn_if_nothing_is_sent(void)
 {
 	static bool warned = false;
+	static const char *looked_at = NULL;
 
-	if (tc_preloaded() || warned || IsBinaryUpgrade)
+	if (warned || IsBinaryUpgrade)
 		return;
-	warned = true;
-	ereport(WARNING,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("temporal_complete is not loaded by the server, so nothing is sent to Temporal"),
-			 errdetail("Requests are recorded and wait."),
-			 errhint("Add temporal_complete to shared_preload_libraries and restart the server.")));
+	if (!tc_preloaded())
+	{
+		warned = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("temporal_complete is not loaded by the server, so nothing is sent to Temporal"),
+				 errdetail("Requests are recorded and wait."),
+				 errhint("Add temporal_complete to shared_preload_libraries and restart the server.")));
+	}
+	else if (looked_at != tc_databases)
+	{
+		/* once for each value of the setting */
+		looked_at = tc_databases;
+		if (tc_this_database_is_listed())
+			return;
+		warned = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("database \"%s\" is not in temporal_complete.databases, so nothing is sent to Temporal from it",
+						get_database_name(MyDatabaseId)),
+				 errdetail("Requests are recorded and wait."),
+				 errhint("Add the database to temporal_complete.databases and reload the configuration.")));
+	}
 }
 
 /* Once a backend, when it needs the callbacks first */

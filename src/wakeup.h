@@ -24,9 +24,9 @@ extern void tc_look_again_at_commit(Oid database);
 extern void tc_bar_database_in_transaction(Oid database);
 
 /*
- * WARNING, once a session, if the library is not preloaded: requests are
- * recorded and wait.
+ * WARNING, once a session, if the library is not preloaded, or if this
+ * database is to have no worker: requests are recorded and wait.
  */
-extern void tc_warn_if_not_preloaded(void);
+extern void tc_warn_if_nothing_is_sent(void);
 
 #endif							/* TC_WAKEUP_H */

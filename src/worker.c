@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "crash_memory.h"
 #include "dispatch.h"
 #include "event_loop.h"
 #include "outbox.h"
@@ -34,6 +35,7 @@
 #include "ping_mailbox.h"
 #include "reading.h"
 #include "temporal_complete.h"
+#include "termination.h"
 #include "transaction.h"
 #include "worker.h"
 #include "worker_settings.h"
@@ -78,7 +80,9 @@ tc_worker_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, asked_to_end);
+	tc_terminate_quietly();
 	BackgroundWorkerUnblockSignals();
+	tc_crash_mark(database);
 	tc_connect_without_settings(database);
 	before_shmem_exit(give_up, (Datum) 0);
 	tc_worker_attach();

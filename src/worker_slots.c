@@ -392,6 +392,8 @@ tc_evict_worker(Oid database, int timeout_ms)
 
 		if (slot == NULL)
 			break;
+		if (slot->leave == LEAVE_NOT)
+			slot->leave_since = tc_monotonic_ms();
 		slot->leave = LEAVE_AT_ONCE;
 		pid = slot->pid;
 		latch = slot->latch;
@@ -480,6 +482,8 @@ tc_slot_view(int slot_number, SlotView *view)
 	view->database = slot->database;
 	view->working = slot->working;
 	view->leave = slot->leave;
+	view->leave_since = slot->leave_since;
+	view->pid = slot->pid;
 	view->exit_reason = slot->exit_reason;
 	view->woken = slot->pending;
 	SpinLockRelease(&slot->mutex);

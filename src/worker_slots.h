@@ -133,6 +133,8 @@ typedef struct SlotView
 	Oid			database;
 	bool		working;		/* has begun to look for requests */
 	LeaveRequest leave;
+	int64		leave_since;	/* monotonic ms, if it was asked to */
+	int			pid;			/* 0: not there yet */
 	WorkerExit	exit_reason;	/* if SLOT_EXITED */
 	bool		woken;			/* if SLOT_EXITED: a wake was not taken */
 	int			in_flight;

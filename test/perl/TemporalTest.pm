@@ -135,6 +135,7 @@ restart_after_crash = on
 log_statement = none
 max_connections = 50
 max_prepared_transactions = 10
+temporal_complete.max_workers = 40
 EOC
 	$node->append_conf('postgresql.conf', $options{settings})
 	  if defined $options{settings};

@@ -28,6 +28,7 @@ sub new_cluster
 	$node->append_conf('postgresql.conf', <<"EOC");
 shared_preload_libraries = 'temporal_complete'
 temporal_complete.safety_poll_interval = 1d
+temporal_complete.max_workers = 40
 log_min_messages = info
 EOC
 	$node->append_conf('postgresql.conf', $conf) if defined $conf;

@@ -94,6 +94,7 @@ def databases(bench):
     number = bench.pick(20, 200)
     seconds = bench.pick(10, 60)
     cluster = bench.new_cluster("databases", {"max_worker_processes": number + 20, "autovacuum": "off",
+                                              "temporal_complete.max_workers": number + 20,
                                               "shared_buffers": "128MB", "fsync": "off"})
     session = cluster.create_database(f"127.0.0.1:{bench.stub.port}")
     session.close()

@@ -40,6 +40,8 @@ var defaultSettings = map[string]string{
 	"max_worker_processes": "32",
 	"max_connections":      "200",
 	"log_line_prefix":      "%m [%p] %b ",
+
+	"temporal_complete.max_workers": "32",
 }
 
 // New makes a cluster and starts it.
