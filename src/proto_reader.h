@@ -89,6 +89,8 @@ tc_proto_next(ProtoReader *reader, ProtoField *field)
 	field->number = (uint32) (tag >> 3);
 	field->wire_type = (uint32) (tag & 7);
 	field->varint = 0;
+	field->span.bytes = NULL;
+	field->span.len = 0;
 
 	switch (field->wire_type)
 	{

@@ -86,7 +86,7 @@ static const char discard_rejected[] =
 
 static uint64 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls);
 static uint64 run_for_request(const char *query, int64 id);
-static void no_such_request(int64 id) pg_attribute_noreturn();
+static void no_such_request(int64 id);
 
 PG_FUNCTION_INFO_V1(tc_retry_request);
 PG_FUNCTION_INFO_V1(tc_retry_rejected);
