@@ -334,7 +334,7 @@ set_metadata(const char *name, Oid catalog, const char *value, ServerConfig *con
 
 /* The option of that name of that catalog, or NULL */
 static const ServerOption *
-find_option(const char *name, Oid catalog)
+option_named(const char *name, Oid catalog)
 {
 	for (int i = 0; i < lengthof(server_options); i++)
 	{
@@ -355,7 +355,7 @@ is_metadata(const char *name, Oid catalog)
 bool
 tc_option_is_credential(const char *name)
 {
-	const ServerOption *option = find_option(name, UserMappingRelationId);
+	const ServerOption *option = option_named(name, UserMappingRelationId);
 
 	return option != NULL ? option->kind != OPTION_BOOL : is_metadata(name, UserMappingRelationId);
 }
@@ -363,7 +363,7 @@ tc_option_is_credential(const char *name)
 bool
 tc_option_names_file(const char *name)
 {
-	const ServerOption *option = find_option(name, UserMappingRelationId);
+	const ServerOption *option = option_named(name, UserMappingRelationId);
 
 	return option != NULL && option->kind == OPTION_PATH;
 }
@@ -418,7 +418,7 @@ tc_options_apply(List *options, Oid catalog, ServerConfig *config)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
-		const ServerOption *option = find_option(def->defname, catalog);
+		const ServerOption *option = option_named(def->defname, catalog);
 		const char *problem;
 
 		if (option != NULL)
@@ -450,9 +450,9 @@ report_unknown_option(const char *name, Oid catalog)
 	StringInfoData names;
 	const char *where = NULL;
 
-	if (find_option(name, UserMappingRelationId) != NULL)
+	if (option_named(name, UserMappingRelationId) != NULL)
 		where = "It is an option of user mappings.";
-	else if (find_option(name, ForeignServerRelationId) != NULL)
+	else if (option_named(name, ForeignServerRelationId) != NULL)
 		where = "It is an option of servers.";
 
 	initStringInfo(&names);
@@ -511,7 +511,7 @@ temporal_complete_fdw_validator(PG_FUNCTION_ARGS)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
-		const ServerOption *option = find_option(def->defname, catalog);
+		const ServerOption *option = option_named(def->defname, catalog);
 		const char *hint;
 
 		if (option != NULL)
