@@ -13,6 +13,9 @@
 #include "access/genam.h"
 #include "access/transam.h"
 #include "access/xlog.h"
+#include "catalog/catalog.h"
+#include "commands/tablecmds.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -23,6 +26,7 @@
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 140000
@@ -30,6 +34,7 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "varatt.h"
@@ -154,6 +159,51 @@ tc_timeline(void)
 #else
 	(void) RecoveryInProgress();	/* sets it */
 	return ThisTimeLineID;
+#endif
+}
+
+/* Have the executor know of one relation. */
+static inline void
+tc_init_range_table(EState *estate, RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 180000
+	List	   *permissions = NIL;
+
+	addRTEPermissionInfo(&permissions, entry);
+	ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+
+	addRTEPermissionInfo(&permissions, entry);
+	ExecInitRangeTable(estate, list_make1(entry), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+}
+
+/* What an update by the executor needs to look at rows that changed meanwhile. */
+static inline void
+tc_eval_plan_qual_init(EPQState *epq, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
+#else
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
+#endif
+}
+
+/* Truncate a table that is open and locked. */
+static inline void
+tc_truncate(Relation rel)
+{
+	List	   *logged = RelationIsLogicallyLogged(rel) ? list_make1_oid(RelationGetRelid(rel)) : NIL;
+
+#if PG_VERSION_NUM >= 160000
+	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), logged,
+						DROP_RESTRICT, false, false);
+#else
+	ExecuteTruncateGuts(list_make1(rel), list_make1_oid(RelationGetRelid(rel)), logged,
+						DROP_RESTRICT, false);
 #endif
 }
 

@@ -17,19 +17,30 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "access/genam.h"
+#include "access/table.h"
+#include "compat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "event_loop.h"
 #include "outbox.h"
+#include "row_write.h"
 #include "temporal_complete.h"
 
 #define SEGMENTS 4
+
+/* Columns of temporal.delivery_segment */
+enum
+{
+	SEGMENT_SEGMENT = 1,
+	SEGMENT_SINCE,
+	SEGMENT_NATTS = SEGMENT_SINCE
+};
 
 /* Come back after that long when a reader holds the next segment */
 #define BUSY_DELAY_MS 60000
@@ -52,21 +63,47 @@ static BlockNumber full_ranges = 0;
 static BlockNumber summarized_ranges = 0;
 static int64 summarize_not_before = 0;	/* monotonic ms */
 
+/* The table must not be empty. */
 static void
-current_segment(int *segment, TimestampTz *since)
+current_segment(Relation rel, int *segment, TimestampTz *since)
 {
-	bool		isnull;
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
 
 	/* a logical subscriber has the row of its publisher, too */
-	if (SPI_execute("SELECT segment, since FROM temporal.delivery_segment ORDER BY since DESC",
-					true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[SEGMENT_NATTS];
+		bool		nulls[SEGMENT_NATTS];
+
+		tc_row_deform(tuple, rel, TABLE_DELIVERY_SEGMENT, values, nulls);
+		if (found && DatumGetTimestampTz(values[SEGMENT_SINCE - 1]) <= *since)
+			continue;
+		found = true;
+		*segment = DatumGetInt16(values[SEGMENT_SEGMENT - 1]);
+		*since = DatumGetTimestampTz(values[SEGMENT_SINCE - 1]);
+	}
+	systable_endscan(scan);
+	if (!found || *segment < 0 || *segment >= SEGMENTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("temporal.delivery_segment is empty"),
-				 errhint("Insert the row (0, now()) into it.")));
-	*segment = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	*since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+				 errmsg("temporal.delivery_segment does not say which segment is filled"),
+				 errhint("Replace what is in it by the row (0, now()).")));
+}
+
+static void
+set_segment(Relation rel, int segment, TimestampTz since)
+{
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	Datum		values[SEGMENT_NATTS] = {Int16GetDatum(segment), TimestampTzGetDatum(since)};
+	bool		nulls[SEGMENT_NATTS] = {false};
+	bool		replace[SEGMENT_NATTS] = {true, true};
+	HeapTuple	tuple;
+
+	while ((tuple = systable_getnext(scan)) != NULL)
+		tc_row_update(rel, TABLE_DELIVERY_SEGMENT, &tuple->t_self, values, nulls, replace);
+	systable_endscan(scan);
 }
 
 int
@@ -74,11 +111,13 @@ tc_delivery_segment(void)
 {
 	if (filled_segment < 0)
 	{
+		Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, AccessShareLock);
 		TimestampTz since;
 
-		SPI_connect();
-		current_segment(&filled_segment, &since);
-		SPI_finish();
+		if (rel == NULL)
+			return -1;
+		current_segment(rel, &filled_segment, &since);
+		table_close(rel, NoLock);
 	}
 	return filled_segment;
 }
@@ -88,45 +127,38 @@ tc_delivery_rotate(void)
 {
 	int64		period_ms = (int64) tc_retention * 1000 / (SEGMENTS - 1);
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz later = TimestampTzPlusMilliseconds(now, BUSY_DELAY_MS);
 	TimestampTz due;
 	int			segment;
 	TimestampTz since;
+	Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, RowExclusiveLock);
 
-	SPI_connect();
-	current_segment(&segment, &since);
+	if (rel == NULL)
+		return later;
+	current_segment(rel, &segment, &since);
+	due = TimestampTzPlusMilliseconds(since, period_ms);
 	if (since > now)
 	{
 		/* the clock was put back: the segment's time begins anew */
-		if (SPI_execute("UPDATE temporal.delivery_segment SET since = pg_catalog.now()",
-						false, 0) != SPI_OK_UPDATE)
-			elog(ERROR, "could not correct the time of a segment of temporal.delivery");
-		since = now;
+		set_segment(rel, segment, now);
+		due = TimestampTzPlusMilliseconds(now, period_ms);
 	}
-	due = TimestampTzPlusMilliseconds(since, period_ms);
-	if (due <= now)
+	else if (due <= now)
 	{
 		int			next = (segment + 1) % SEGMENTS;
-		char		name[NAMEDATALEN];
-		char		statement[128];
+		Relation	table = tc_table_open_nowait((TableId) (TABLE_DELIVERY_0 + next), AccessExclusiveLock);
 
-		snprintf(name, sizeof(name), "delivery_%d", next);
-		if (ConditionalLockRelationOid(tc_relation_oid(name), AccessExclusiveLock))
+		due = later;
+		if (table != NULL)
 		{
-			snprintf(statement, sizeof(statement), "TRUNCATE temporal.%s", name);
-			if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
-				elog(ERROR, "could not truncate the next segment of temporal.delivery");
-			snprintf(statement, sizeof(statement),
-					 "UPDATE temporal.delivery_segment SET segment = %d, since = pg_catalog.now()",
-					 next);
-			if (SPI_execute(statement, false, 0) != SPI_OK_UPDATE)
-				elog(ERROR, "could not begin the next segment of temporal.delivery");
+			tc_truncate(table);
+			table_close(table, NoLock);
+			set_segment(rel, next, now);
 			segment = next;
 			due = TimestampTzPlusMilliseconds(now, period_ms);
 		}
-		else
-			due = TimestampTzPlusMilliseconds(now, BUSY_DELAY_MS);
 	}
-	SPI_finish();
+	table_close(rel, NoLock);
 	filled_segment = segment;
 	return due;
 }
@@ -149,16 +181,21 @@ tc_delivery_has_grown(Relation segment)
 void
 tc_delivery_summarize(void)
 {
-	char		name[NAMEDATALEN];
+	TableId		id = (TableId) (TABLE_DELIVERY_0 + filled_segment);
+	Relation	segment;
 	Oid			index;
 	BlockNumber end = Min(full_ranges, summarized_ranges + SUMMARIZED_AT_ONCE);
 
 	/* if it cannot be done now, then later */
 	summarize_not_before = tc_monotonic_ms() + SUMMARY_RETRY_MS;
-	snprintf(name, sizeof(name), "delivery_%d_id_idx", filled_segment);
-	index = tc_relation_oid(name);
-	if (!OidIsValid(index) ||
-		!ConditionalLockRelationOid(growing_segment, ShareUpdateExclusiveLock))
+	segment = tc_table_open_nowait(id, ShareUpdateExclusiveLock);
+	if (segment == NULL)
+		return;
+	index = tc_table_index(segment, id, DELIVERY_ID_IDX);
+	if (RelationGetRelid(segment) != growing_segment)
+		index = InvalidOid;
+	table_close(segment, NoLock);
+	if (!OidIsValid(index))
 		return;
 	while (summarized_ranges < end)
 	{

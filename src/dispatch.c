@@ -287,7 +287,7 @@ send_all(void)
 	dlist_mutable_iter iter;
 	bool		more;
 
-	more = tc_reading_wants_queues() && tc_reading_is_possible();
+	more = (tc_reading_wants_queues() && tc_reading_is_possible()) || tc_reading_wants_to_note();
 	/* what has just been revoked, or changed, is looked at before anything is sent */
 	if (tc_channels_options_changed())
 		return tc_reading_is_possible();

@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -32,6 +31,7 @@
 #include "doubt.h"
 #include "event_loop.h"
 #include "outbox.h"
+#include "row_write.h"
 #include "transaction.h"
 
 /* Columns of temporal.last_worker */
@@ -58,22 +58,31 @@ static void insert_row(void *arg);
 void
 tc_doubt_init(void)
 {
-	Relation	rel = table_open(tc_required_relation_oid("last_worker"), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	Relation	rel = tc_table_open_nowait(TABLE_LAST_WORKER, AccessShareLock);
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		left = false;
 
-	noted = true;
 	began_at = tc_monotonic_ms();
+	if (rel == NULL)
+	{
+		/* somebody has locked it: then nothing is known of the worker before this one */
+		noted = false;
+		in_doubt = tc_snapshot_take();
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	noted = true;
 	in_doubt = NULL;
+	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[LAST_WORKER_NATTS];
 		bool		nulls[LAST_WORKER_NATTS];
 
 		noted = false;
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		tc_row_deform(tuple, rel, TABLE_LAST_WORKER, values, nulls);
 		if (left || !last_one_left(values, nulls))
 			continue;
 		left = true;
@@ -88,7 +97,7 @@ tc_doubt_init(void)
 		in_doubt = tc_snapshot_take();
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
 }
 
 static bool
@@ -124,12 +133,12 @@ tc_doubt_note_sending(void)
 static void
 delete_rows(void *arg)
 {
-	Relation	rel = table_open(tc_required_relation_oid("last_worker"), RowExclusiveLock);
+	Relation	rel = tc_table_open(TABLE_LAST_WORKER, RowExclusiveLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	HeapTuple	tuple;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
-		CatalogTupleDelete(rel, &tuple->t_self);
+		tc_row_delete(rel, TABLE_LAST_WORKER, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 }
@@ -146,10 +155,9 @@ static void
 insert_row(void *arg)
 {
 	bool		all_done = *(bool *) arg;
-	Relation	rel = table_open(tc_required_relation_oid("last_worker"), RowExclusiveLock);
+	Relation	rel = tc_table_open(TABLE_LAST_WORKER, RowExclusiveLock);
 	Datum		values[LAST_WORKER_NATTS];
 	bool		nulls[LAST_WORKER_NATTS] = {false};
-	HeapTuple	tuple;
 
 	values[LAST_WORKER_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[LAST_WORKER_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
@@ -158,8 +166,6 @@ insert_row(void *arg)
 	values[LAST_WORKER_IN_DOUBT_BEFORE - 1] =
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(in_doubt ? in_doubt->xmax : 0));
 
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
+	tc_row_insert(rel, TABLE_LAST_WORKER, values, nulls);
 	table_close(rel, NoLock);
 }

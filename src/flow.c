@@ -36,6 +36,21 @@ place_of(const Queue *queue)
 	return place;
 }
 
+/* Has a queue an error_changed? */
+static bool errors_changed = false;
+
+bool
+tc_flow_errors_changed(void)
+{
+	return errors_changed;
+}
+
+void
+tc_flow_errors_noted(void)
+{
+	errors_changed = false;
+}
+
 void
 tc_flow_init(Queue *queue)
 {
@@ -125,6 +140,7 @@ tc_flow_set_error(Queue *queue, const char *code, const char *message, int64 unt
 	strlcpy(queue->error_message, message, sizeof(queue->error_message));
 	queue->error_until = until;
 	queue->error_changed = true;
+	errors_changed = true;
 }
 
 void
@@ -134,6 +150,7 @@ tc_flow_clear_error(Queue *queue)
 		return;
 	queue->error_code = NULL;
 	queue->error_changed = true;
+	errors_changed = true;
 }
 
 void

@@ -43,4 +43,8 @@ extern void tc_flow_cannot_send(Queue *queue, const char *code, const char *mess
 /* The server is connected. */
 extern void tc_flow_connected(Queue *queue);
 
+/* Is there a queue whose error changed since tc_flow_errors_noted() was called? */
+extern bool tc_flow_errors_changed(void);
+extern void tc_flow_errors_noted(void);
+
 #endif							/* TC_FLOW_H */

@@ -3,8 +3,8 @@
  * outbox.c
  *	  Recording requests, in the transaction that makes them.
  *
- * Rows are inserted directly, without SPI: it costs half as much, and the
- * caller needs no privilege on the table.  Who may make a request is decided
+ * Rows are inserted without SPI: it costs half as much, and the caller needs
+ * no privilege on the table.  Who may make a request is decided
  * before, by api.c.  Nothing here is done for the worker: it reads in
  * outbox_read.c and records outcomes in outbox_record.c.
  *
@@ -12,30 +12,22 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/indexing.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "outbox.h"
+#include "row_write.h"
 
 void
 tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 				 RequestMethod method, const uint8 *request, size_t len)
 {
-	Relation	rel = table_open(tc_required_relation_oid("outbox"), RowExclusiveLock);
+	Relation	rel = tc_table_open(TABLE_OUTBOX, RowExclusiveLock);
 	Datum		values[OUTBOX_NATTS] = {0};
 	bool		nulls[OUTBOX_NATTS] = {false};
-	HeapTuple	tuple;
-
-	if (RelationGetNumberOfAttributes(rel) != OUTBOX_NATTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension temporal_complete is of another version than its library"),
-				 errhint("Run ALTER EXTENSION temporal_complete UPDATE.")));
 
 	values[OUTBOX_ID - 1] = Int64GetDatum(identity->id);
 	values[OUTBOX_XID - 1] =
@@ -48,32 +40,7 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 	for (int i = OUTBOX_REQUEST; i < OUTBOX_NATTS; i++)
 		nulls[i] = true;
 
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	tc_tuple_shorten(tuple, nulls, OUTBOX_NATTS);
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
-	table_close(rel, RowExclusiveLock);
-}
-
-void
-tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
-{
-	HeapTupleHeader header = tuple->t_data;
-	int			surplus;
-
-	while (natts > 0 && nulls[natts - 1])
-		natts--;
-	for (int i = 0; i < natts; i++)
-		if (nulls[i])
-			return;
-	if (!HeapTupleHasNulls(tuple))
-		return;
-
-	surplus = header->t_hoff - MAXALIGN(SizeofHeapTupleHeader);
-	header->t_hoff -= surplus;
-	memmove((char *) header + header->t_hoff, (char *) header + header->t_hoff + surplus,
-			tuple->t_len - header->t_hoff - surplus);
-	tuple->t_len -= surplus;
-	HeapTupleHeaderSetNatts(header, natts);
-	header->t_infomask &= ~HEAP_HASNULL;
+	tc_row_insert(rel, TABLE_OUTBOX, values, nulls);
+	/* the lock is kept: REINDEX CONCURRENTLY and TRUNCATE wait until the row is committed */
+	table_close(rel, NoLock);
 }

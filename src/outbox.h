@@ -120,7 +120,8 @@ extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
 
 /*
  * The queue of a number: was it made in this database of this cluster, and if
- * so what it is, palloc'd.  False if the active snapshot sees no such queue.
+ * so what it is, palloc'd.  False if the active snapshot sees no such queue,
+ * or somebody has locked the table.
  */
 extern bool tc_queue_find(int64 number, QueueRow *row, bool *is_from_here);
 
@@ -135,6 +136,7 @@ typedef struct FoundQueue
 /*
  * Queues that may have rows, apart from those of the nknown given numbers,
  * which are sorted: a palloc'd array, sorted by number, its length in *count.
+ * NULL if somebody has locked the table of queues.
  */
 extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int *count);
 
@@ -178,12 +180,17 @@ typedef struct Outcome
  */
 extern bool tc_outbox_record(Outcome *outcomes, int count);
 
-/* Say, or with error_code NULL no longer say, why all requests of a queue wait. */
-extern void tc_outbox_set_queue_error(int64 queue, const char *error_code,
+/*---- queue_error.c ----*/
+
+/*
+ * Say, or with error_code NULL no longer say, why all requests of a queue
+ * wait.  False, as below, if somebody has locked the table.
+ */
+extern bool tc_outbox_set_queue_error(int64 queue, const char *error_code,
 									  const char *error_message, TimestampTz next_attempt_at);
 
 /* Forget what a former worker said of its queues. */
-extern void tc_outbox_clear_queue_errors(void);
+extern bool tc_outbox_clear_queue_errors(void);
 
 /*---- delivery.c ----*/
 
@@ -194,7 +201,7 @@ extern void tc_outbox_clear_queue_errors(void);
  */
 extern TimestampTz tc_delivery_rotate(void);
 
-/* The segment of temporal.delivery that is being filled. */
+/* The segment of temporal.delivery that is being filled; -1 if that cannot be seen at once. */
 extern int	tc_delivery_segment(void);
 
 /* Are there full pages of the segment that its index does not know of? */
@@ -205,13 +212,6 @@ extern bool tc_delivery_has_grown(Relation segment);
  * a transaction of its own, which must lose nothing if it fails.
  */
 extern void tc_delivery_summarize(void);
-
-/*
- * Let a tuple end with its last column that is not null, as if the others had
- * been added to the table later: then most rows need no bitmap of nulls.
- * nulls is that of all natts columns.
- */
-extern void tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
 #define OUTBOX_NATTS 12

@@ -25,7 +25,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
@@ -38,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "outbox.h"
+#include "row_write.h"
 
 /* Columns of temporal.queue */
 enum
@@ -71,8 +71,8 @@ static TimestampTz found_since = 0; /* start of a transaction */
 static MemoryContext found_context = NULL;
 
 static bool is_same(const QueueKey *a, const QueueKey *b);
-static int64 find_number(Oid relid, const QueueKey *key, bool *committed);
-static int64 make_number(Oid relid, const QueueKey *key);
+static int64 find_number(const QueueKey *key, bool *committed);
+static int64 make_number(const QueueKey *key);
 static void forget_numbers(void);
 static void remember_number(const QueueKey *key, int64 number);
 static bool made_here(int64 system_identifier, Oid database);
@@ -140,9 +140,9 @@ tc_queue_number(const QueueKey *key)
 		if (is_same(&found_numbers[i].key, key))
 			return found_numbers[i].number;
 
-	number = find_number(relid, key, &committed);
+	number = find_number(key, &committed);
 	if (number == 0)
-		number = make_number(relid, key);
+		number = make_number(key);
 	else if (committed)
 		remember_number(key, number);
 	return number;
@@ -153,10 +153,10 @@ tc_queue_number(const QueueKey *key)
  * transaction has made; 0 if there is none.
  */
 static int64
-find_number(Oid relid, const QueueKey *key, bool *committed)
+find_number(const QueueKey *key, bool *committed)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	Relation	index = index_open(tc_required_relation_oid("queue_server_idx"), AccessShareLock);
+	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
+	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -174,18 +174,20 @@ find_number(Oid relid, const QueueKey *key, bool *committed)
 							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
 
 	/* also what the current command has made, and whatever others have committed */
-	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, lengthof(keys), keys);
+	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf,
+							  key->namespace_name == NULL && !OidIsValid(index) ? 2 : 3, keys);
 	*committed = false;
-	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[QUEUE_NATTS];
 		bool		nulls[QUEUE_NATTS];
 		int64		number;
 		bool		is_committed;
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+					   DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			(key->namespace_name == NULL && !nulls[QUEUE_NAMESPACE - 1]))
 			continue;
 		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
 		is_committed =
@@ -197,31 +199,33 @@ find_number(Oid relid, const QueueKey *key, bool *committed)
 			*committed = is_committed;
 		}
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
 	return result;
 }
 
 bool
 tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 {
-	Relation	rel = table_open(tc_required_relation_oid("queue"), AccessShareLock);
+	Relation	rel = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
+	Oid			index;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		found = false;
 
+	if (rel == NULL)
+		return false;
+	index = tc_table_index(rel, TABLE_QUEUE, QUEUE_PKEY);
 	ScanKeyInit(&key, QUEUE_NUMBER, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
-	scan = systable_beginscan(rel, tc_required_relation_oid("queue_pkey"), true,
-							  GetActiveSnapshot(), 1, &key);
+	scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (tuple != NULL)
 	{
 		Datum		values[QUEUE_NATTS];
 		bool		nulls[QUEUE_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		found = true;
 		*is_from_here = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
 								  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
@@ -236,17 +240,16 @@ tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 		}
 	}
 	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
 	return found;
 }
 
 static int64
-make_number(Oid relid, const QueueKey *key)
+make_number(const QueueKey *key)
 {
-	Relation	rel = table_open(relid, RowExclusiveLock);
+	Relation	rel = tc_table_open(TABLE_QUEUE, RowExclusiveLock);
 	Datum		values[QUEUE_NATTS] = {0};
 	bool		nulls[QUEUE_NATTS] = {false};
-	HeapTuple	tuple;
 	uint64		number;
 
 	/* from 1 on, below what stands for no bound when queues are looked for */
@@ -271,10 +274,8 @@ make_number(Oid relid, const QueueKey *key)
 	nulls[QUEUE_NAMESPACE - 1] = key->namespace_name == NULL;
 	if (key->namespace_name != NULL)
 		values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(key->namespace_name);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleInsert(rel, tuple);
-	heap_freetuple(tuple);
-	table_close(rel, RowExclusiveLock);
+	tc_row_insert(rel, TABLE_QUEUE, values, nulls);
+	table_close(rel, NoLock);
 	return (int64) number;
 }
 

@@ -19,13 +19,13 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/itup.h"
 #include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -35,6 +35,7 @@
 #include "utils/xid8.h"
 
 #include "outbox.h"
+#include "tables.h"
 
 /* A scan of a part of the outbox, with its keys */
 typedef struct OutboxScan
@@ -46,7 +47,7 @@ typedef struct OutboxScan
 } OutboxScan;
 
 static int	uint64_cmp(const void *a, const void *b);
-static void scan_open(OutboxScan *scan, const char *index);
+static void scan_open(OutboxScan *scan, int index);
 static void scan_close(OutboxScan *scan);
 static void scan_key(OutboxScan *scan, OutboxAttr attr, StrategyNumber strategy,
 					 RegProcedure function, Datum value);
@@ -116,7 +117,7 @@ tc_outbox_read(int64 queue, ReadPosition *position,
 		position->id = 0;
 	}
 
-	scan_open(&scan, "outbox_queue_idx");
+	scan_open(&scan, OUTBOX_QUEUE_IDX);
 	scan_key(&scan, OUTBOX_QUEUE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue));
 
 	/* transactions that were running at the former snapshot */
@@ -235,7 +236,7 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 	OutboxScan	scan;
 	bool		found = false;
 
-	scan_open(&scan, "outbox_pkey");
+	scan_open(&scan, OUTBOX_PKEY);
 	scan_key(&scan, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	(void) scan_run(&scan, NULL, consumer, arg, &found);
 	scan_close(&scan);
@@ -253,7 +254,7 @@ tc_outbox_count(int64 queue, const ReadPosition *position, int max)
 
 	if (position->goal != NULL && (done == NULL || position->xip_index >= done->nxip))
 		from = Max(from, position->xid);
-	scan_open(&scan, "outbox_queue_idx");
+	scan_open(&scan, OUTBOX_QUEUE_IDX);
 	scan_key(&scan, OUTBOX_QUEUE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue));
 	scan_key(&scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, F_XID8GE,
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
@@ -272,26 +273,34 @@ tc_outbox_count(int64 queue, const ReadPosition *position, int max)
 bool
 tc_outbox_has(int64 id)
 {
-	Relation	rel = table_open(tc_required_relation_oid("outbox"), AccessShareLock);
+	Relation	rel = tc_table_open(TABLE_OUTBOX, AccessShareLock);
+	Oid			index = tc_table_index(rel, TABLE_OUTBOX, OUTBOX_PKEY);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool		found;
 
 	ScanKeyInit(&key, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	scan = systable_beginscan(rel, tc_required_relation_oid("outbox_pkey"), true, snapshot, 1, &key);
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
 	found = systable_getnext(scan) != NULL;
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
+	/* this may be called for long in a transaction that has nothing else to do with it */
 	table_close(rel, AccessShareLock);
 	return found;
 }
 
 static void
-scan_open(OutboxScan *scan, const char *index)
+scan_open(OutboxScan *scan, int index)
 {
-	scan->rel = table_open(tc_relation_oid("outbox"), AccessShareLock);
-	scan->index = index_open(tc_relation_oid(index), AccessShareLock);
+	/* not waited for: nothing else of the worker must wait with it */
+	scan->rel = tc_table_open_nowait(TABLE_OUTBOX, AccessShareLock);
+	if (scan->rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock table temporal.outbox to read requests")));
+	scan->index = index_open(tc_required_table_index(scan->rel, TABLE_OUTBOX, index),
+							 AccessShareLock);
 	scan->nkeys = 0;
 }
 
@@ -299,7 +308,7 @@ static void
 scan_close(OutboxScan *scan)
 {
 	index_close(scan->index, AccessShareLock);
-	table_close(scan->rel, AccessShareLock);
+	table_close(scan->rel, NoLock);
 }
 
 static void
@@ -339,7 +348,7 @@ scan_run(OutboxScan *scan, ReadPosition *position,
 		char	   *problem;
 
 		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
+		tc_row_deform(tuple, scan->rel, TABLE_OUTBOX, values, nulls);
 		row.xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_XID - 1]));
 		if (position != NULL && !tc_snapshot_sees(position->goal, row.xid))
 			continue;
@@ -431,10 +440,13 @@ FoundQueue *
 tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 {
 	FoundQueue *result = palloc(sizeof(FoundQueue));
+	Relation	queues = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
 	OutboxScan	scan;
 	int			n = 0;
 
-	scan_open(&scan, "outbox_queue_idx");
+	if (queues == NULL)
+		return NULL;
+	scan_open(&scan, OUTBOX_QUEUE_IDX);
 	for (int gap = 0; gap <= nknown; gap++)
 	{
 		int64		number = gap > 0 ? known[gap - 1] : 0;
@@ -449,6 +461,7 @@ tc_outbox_find_queues(const int64 *known, int nknown, int *count)
 		}
 	}
 	scan_close(&scan);
+	table_close(queues, NoLock);
 	*count = n;
 	return result;
 }
@@ -484,22 +497,41 @@ void
 tc_outbox_report_held(void)
 {
 	static bool reported = false;
-	int64		held;
-	int64		looked_at;
-	bool		isnull;
+	Relation	rel;
+	Relation	queues;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		held = 0;
+	int64		looked_at = 0;
+	int64		last_queue = 0;
+	bool		last_is_held = false;
 
 	if (reported)
 		return;
-	SPI_connect();
-	if (SPI_execute("SELECT count(*) FILTER (WHERE NOT here), count(*) FROM"
-					" (SELECT temporal.made_here(q.system_identifier, q.database) IS TRUE AS here"
-					"    FROM (SELECT queue FROM temporal.outbox LIMIT " CppAsString2(HELD_LOOK_MAX) ") o"
-					"         LEFT JOIN temporal.queue q ON q.number OPERATOR(pg_catalog.=) o.queue) r",
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not count requests that are held");
-	held = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	looked_at = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	SPI_finish();
+	rel = tc_table_open_nowait(TABLE_OUTBOX, AccessShareLock);
+	queues = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
+	if (rel == NULL || queues == NULL)
+		return;
+	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	while (looked_at < HELD_LOOK_MAX && (tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+		int64		queue = DatumGetInt64(heap_getattr(tuple, OUTBOX_QUEUE, RelationGetDescr(rel), &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (looked_at++ == 0 || queue != last_queue)
+		{
+			QueueRow	row;
+			bool		made_here;
+
+			last_queue = queue;
+			last_is_held = !tc_queue_find(queue, &row, &made_here) || !made_here;
+		}
+		held += last_is_held;
+	}
+	systable_endscan(scan);
+	table_close(queues, NoLock);
+	table_close(rel, NoLock);
 	if (held == 0)
 		return;
 	reported = true;

@@ -8,8 +8,8 @@
  * that is to be tried again is updated in place.  All that is done for a
  * batch of outcomes at once, in the worker's transaction.
  *
- * Nothing here waits for a row: one that somebody else is changing is left
- * for the next call.  A lock on one of our tables is waited for.
+ * Nothing here waits for others: a row that somebody else is changing, or
+ * whose table somebody has locked, is left for the next call.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,8 +21,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -34,6 +32,7 @@
 
 #include "foreign_text.h"
 #include "outbox.h"
+#include "row_write.h"
 
 /* Columns of temporal.delivery */
 enum
@@ -65,10 +64,12 @@ typedef struct Recorder
 {
 	Relation	outbox;
 	BlockNumber outbox_blocks;
-	Relation	outbox_pkey;
+	Oid			outbox_pkey;	/* InvalidOid = none */
 	Relation	rejected;		/* NULL until needed */
 	Relation	delivery;		/* the segment being filled; NULL until needed */
-	CatalogIndexState delivery_indexes;
+	CatalogIndexState delivery_indexes; /* NULL: rows cannot be written directly */
+	bool		rejected_is_locked; /* by others */
+	bool		delivery_is_locked;
 	TupleTableSlot *row;		/* of the outbox */
 	TupleTableSlot *delivery_rows[DELIVERY_CHUNK];
 	int			ndelivery_slots;
@@ -77,10 +78,15 @@ typedef struct Recorder
 	MemoryContext chunk_context;	/* of the values for delivery_rows */
 } Recorder;
 
+static bool record_one(Recorder *recorder, const Outcome *outcome);
+static bool open_delivery(Recorder *recorder);
+static bool open_rejected(Recorder *recorder);
+static TableId segment_table(int segment);
 static bool find_row(Recorder *recorder, const Outcome *outcome);
 static bool delete_row(Recorder *recorder);
 static bool lock_row(Recorder *recorder);
 static void add_delivery(Recorder *recorder, const Outcome *outcome);
+static void queue_delivery(Recorder *recorder, Datum *values, bool *nulls);
 static void flush_deliveries(Recorder *recorder);
 static void insert_rejected(Recorder *recorder, const Outcome *outcome);
 static void update_retry(Recorder *recorder, const Outcome *outcome);
@@ -94,9 +100,15 @@ tc_outbox_record(Outcome *outcomes, int count)
 	Recorder	recorder = {0};
 	bool		grown = false;
 
-	recorder.outbox = table_open(tc_relation_oid("outbox"), RowExclusiveLock);
+	recorder.outbox = tc_table_open_nowait(TABLE_OUTBOX, RowExclusiveLock);
+	if (recorder.outbox == NULL)
+	{
+		for (int i = 0; i < count; i++)
+			outcomes[i].recorded = false;
+		return false;
+	}
 	recorder.outbox_blocks = RelationGetNumberOfBlocks(recorder.outbox);
-	recorder.outbox_pkey = index_open(tc_relation_oid("outbox_pkey"), AccessShareLock);
+	recorder.outbox_pkey = tc_table_index(recorder.outbox, TABLE_OUTBOX, OUTBOX_PKEY);
 	recorder.row = table_slot_create(recorder.outbox, NULL);
 	recorder.chunk_context = AllocSetContextCreate(CurrentMemoryContext,
 												   "temporal_complete deliveries",
@@ -104,30 +116,7 @@ tc_outbox_record(Outcome *outcomes, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		Outcome    *outcome = &outcomes[i];
-
-		outcome->recorded = true;
-		if (!find_row(&recorder, outcome))
-			continue;
-		switch (outcome->kind)
-		{
-			case OUTCOME_DELIVERED:
-			case OUTCOME_UNCONFIRMED:
-				outcome->recorded = delete_row(&recorder);
-				if (outcome->recorded)
-					add_delivery(&recorder, outcome);
-				break;
-			case OUTCOME_REJECTED:
-				outcome->recorded = delete_row(&recorder);
-				if (outcome->recorded)
-					insert_rejected(&recorder, outcome);
-				break;
-			case OUTCOME_RETRY:
-				outcome->recorded = lock_row(&recorder);
-				if (outcome->recorded)
-					update_retry(&recorder, outcome);
-				break;
-		}
+		outcomes[i].recorded = record_one(&recorder, &outcomes[i]);
 		ExecClearTuple(recorder.row);
 	}
 	flush_deliveries(&recorder);
@@ -137,16 +126,81 @@ tc_outbox_record(Outcome *outcomes, int count)
 		ExecDropSingleTupleTableSlot(recorder.delivery_rows[i]);
 	if (recorder.delivery != NULL)
 	{
-		CatalogCloseIndexes(recorder.delivery_indexes);
-		grown = tc_delivery_has_grown(recorder.delivery);
-		table_close(recorder.delivery, RowExclusiveLock);
+		if (recorder.delivery_indexes != NULL)
+		{
+			CatalogCloseIndexes(recorder.delivery_indexes);
+			grown = tc_delivery_has_grown(recorder.delivery);
+		}
+		table_close(recorder.delivery, NoLock);
 	}
 	if (recorder.rejected != NULL)
-		table_close(recorder.rejected, RowExclusiveLock);
-	index_close(recorder.outbox_pkey, AccessShareLock);
-	table_close(recorder.outbox, RowExclusiveLock);
+		table_close(recorder.rejected, NoLock);
+	table_close(recorder.outbox, NoLock);
 	MemoryContextDelete(recorder.chunk_context);
 	return grown;
+}
+
+/* False if it has to be done later. */
+static bool
+record_one(Recorder *recorder, const Outcome *outcome)
+{
+	if (!find_row(recorder, outcome))
+		return true;
+	switch (outcome->kind)
+	{
+		case OUTCOME_DELIVERED:
+		case OUTCOME_UNCONFIRMED:
+			if (!open_delivery(recorder) || !delete_row(recorder))
+				return false;
+			add_delivery(recorder, outcome);
+			return true;
+		case OUTCOME_REJECTED:
+			if (!open_rejected(recorder) || !delete_row(recorder))
+				return false;
+			insert_rejected(recorder, outcome);
+			return true;
+		case OUTCOME_RETRY:
+			if (!lock_row(recorder))
+				return false;
+			update_retry(recorder, outcome);
+			return true;
+	}
+	return true;
+}
+
+/* False if somebody else has locked it. */
+static bool
+open_delivery(Recorder *recorder)
+{
+	if (recorder->delivery != NULL)
+		return true;
+	if (recorder->delivery_is_locked)
+		return false;
+	recorder->segment = tc_delivery_segment();
+	if (recorder->segment >= 0)
+		recorder->delivery = tc_table_open_nowait(segment_table(recorder->segment), RowExclusiveLock);
+	recorder->delivery_is_locked = recorder->delivery == NULL;
+	if (recorder->delivery_is_locked)
+		return false;
+	if (tc_table_is_as_made(recorder->delivery, segment_table(recorder->segment)))
+		recorder->delivery_indexes = CatalogOpenIndexes(recorder->delivery);
+	return true;
+}
+
+/* False if somebody else has locked it. */
+static bool
+open_rejected(Recorder *recorder)
+{
+	if (recorder->rejected == NULL && !recorder->rejected_is_locked)
+		recorder->rejected = tc_table_open_nowait(TABLE_REJECTED, RowExclusiveLock);
+	recorder->rejected_is_locked = recorder->rejected == NULL;
+	return !recorder->rejected_is_locked;
+}
+
+static TableId
+segment_table(int segment)
+{
+	return (TableId) (TABLE_DELIVERY_0 + segment);
 }
 
 /*
@@ -175,13 +229,13 @@ find_row(Recorder *recorder, const Outcome *outcome)
 	}
 
 	ScanKeyInit(&key, OUTBOX_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(outcome->id));
-	scan = systable_beginscan_ordered(recorder->outbox, recorder->outbox_pkey,
-									  GetActiveSnapshot(), 1, &key);
-	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	scan = systable_beginscan(recorder->outbox, recorder->outbox_pkey,
+							  OidIsValid(recorder->outbox_pkey), GetActiveSnapshot(), 1, &key);
+	tuple = systable_getnext(scan);
 	if (tuple != NULL)
 		found = table_tuple_fetch_row_version(recorder->outbox, &tuple->t_self,
 											  GetActiveSnapshot(), recorder->row);
-	systable_endscan_ordered(scan);
+	systable_endscan(scan);
 	return found;
 }
 
@@ -191,6 +245,17 @@ delete_row(Recorder *recorder)
 {
 	TM_FailureData failure;
 
+	if (!tc_table_is_as_made(recorder->outbox, TABLE_OUTBOX))
+	{
+		ItemPointerData tid;
+
+		if (!lock_row(recorder))
+			return false;
+		tid = recorder->row->tts_tid;
+		ExecMaterializeSlot(recorder->row);
+		tc_row_delete(recorder->outbox, TABLE_OUTBOX, &tid);
+		return true;
+	}
 	return table_tuple_delete(recorder->outbox, &recorder->row->tts_tid,
 							  GetCurrentCommandId(true), GetActiveSnapshot(),
 							  InvalidSnapshot, false, &failure, false) == TM_Ok;
@@ -274,26 +339,10 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 {
 	Datum		values[DELIVERY_NATTS] = {0};
 	bool		nulls[DELIVERY_NATTS] = {false};
-	TupleTableSlot *slot;
-	HeapTuple	tuple;
 	MemoryContext old;
 	RequestTarget target;
 	RequestMethod method;
 	bytea	   *request;
-
-	if (recorder->delivery == NULL)
-	{
-		char		name[NAMEDATALEN];
-
-		recorder->segment = tc_delivery_segment();
-		snprintf(name, sizeof(name), "delivery_%d", recorder->segment);
-		recorder->delivery = table_open(tc_relation_oid(name), RowExclusiveLock);
-		recorder->delivery_indexes = CatalogOpenIndexes(recorder->delivery);
-	}
-	if (recorder->ndelivery_rows == recorder->ndelivery_slots)
-		recorder->delivery_rows[recorder->ndelivery_slots++] =
-			MakeSingleTupleTableSlot(RelationGetDescr(recorder->delivery), &TTSOpsHeapTuple);
-	slot = recorder->delivery_rows[recorder->ndelivery_rows++];
 
 	old = MemoryContextSwitchTo(recorder->chunk_context);
 	slot_getallattrs(recorder->row);
@@ -326,13 +375,32 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	set_text(values, nulls, DELIVERY_ERROR_CODE, outcome->error_code);
 	set_text(values, nulls, DELIVERY_ERROR_MESSAGE, outcome->error_message);
 
-	tuple = heap_form_tuple(RelationGetDescr(recorder->delivery), values, nulls);
-	tc_tuple_shorten(tuple, nulls, DELIVERY_NATTS);
-	ExecStoreHeapTuple(tuple, slot, false);
+	if (recorder->delivery_indexes != NULL)
+		queue_delivery(recorder, values, nulls);
+	else
+		tc_row_insert(recorder->delivery, segment_table(recorder->segment), values, nulls);
 	MemoryContextSwitchTo(old);
 
 	if (recorder->ndelivery_rows == DELIVERY_CHUNK)
 		flush_deliveries(recorder);
+}
+
+/* A row that is to be inserted with others; it lives in chunk_context. */
+static void
+queue_delivery(Recorder *recorder, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(recorder->delivery), values, nulls);
+
+	tc_tuple_shorten(tuple, nulls, DELIVERY_NATTS);
+	if (recorder->ndelivery_rows == recorder->ndelivery_slots)
+	{
+		MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(recorder->chunk_context));
+
+		recorder->delivery_rows[recorder->ndelivery_slots++] =
+			MakeSingleTupleTableSlot(RelationGetDescr(recorder->delivery), &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
+	ExecStoreHeapTuple(tuple, recorder->delivery_rows[recorder->ndelivery_rows++], false);
 }
 
 static void
@@ -354,11 +422,7 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 {
 	Datum		values[REJECTED_NATTS];
 	bool		nulls[REJECTED_NATTS] = {false};
-	HeapTuple	tuple;
 	bytea	   *request;
-
-	if (recorder->rejected == NULL)
-		recorder->rejected = table_open(tc_relation_oid("rejected"), RowExclusiveLock);
 
 	slot_getallattrs(recorder->row);
 	memcpy(values, recorder->row->tts_values, OUTBOX_NATTS * sizeof(Datum));
@@ -376,9 +440,7 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 	set_text(values, nulls, OUTBOX_ERROR_MESSAGE, outcome->error_message);
 	values[REJECTED_FINISHED_AT - 1] = TimestampTzGetDatum(outcome->at);
 
-	tuple = heap_form_tuple(RelationGetDescr(recorder->rejected), values, nulls);
-	CatalogTupleInsert(recorder->rejected, tuple);
-	heap_freetuple(tuple);
+	tc_row_insert(recorder->rejected, TABLE_REJECTED, values, nulls);
 }
 
 /* Note in recorder->row, which is locked, that the request is to be tried again. */
@@ -388,9 +450,7 @@ update_retry(Recorder *recorder, const Outcome *outcome)
 	Datum		values[OUTBOX_NATTS] = {0};
 	bool		nulls[OUTBOX_NATTS] = {false};
 	bool		replace[OUTBOX_NATTS] = {false};
-	bool		should_free;
-	HeapTuple	old = ExecFetchSlotHeapTuple(recorder->row, false, &should_free);
-	HeapTuple	tuple;
+	ItemPointerData tid = recorder->row->tts_tid;
 
 	replace[OUTBOX_MAYBE_SENT - 1] = true;
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(outcome->maybe_sent);
@@ -404,56 +464,5 @@ update_retry(Recorder *recorder, const Outcome *outcome)
 	replace[OUTBOX_ERROR_MESSAGE - 1] = true;
 	set_text(values, nulls, OUTBOX_ERROR_MESSAGE, outcome->error_message);
 
-	tuple = heap_modify_tuple(old, RelationGetDescr(recorder->outbox), values, nulls, replace);
-	CatalogTupleUpdate(recorder->outbox, &tuple->t_self, tuple);
-	heap_freetuple(tuple);
-	if (should_free)
-		heap_freetuple(old);
-}
-
-void
-tc_outbox_set_queue_error(int64 queue, const char *error_code,
-						  const char *error_message, TimestampTz next_attempt_at)
-{
-	static SPIPlanPtr set_plan;
-	static SPIPlanPtr clear_plan;
-	static Oid	argtypes[4] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	SPIPlanPtr *plan = error_code ? &set_plan : &clear_plan;
-	Datum		args[4] = {Int64GetDatum(queue)};
-
-	SPI_connect();
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(error_code ?
-							"INSERT INTO temporal.queue_error AS q (queue,"
-							" error_code, error_message, since, next_attempt_at)"
-							" VALUES ($1, $2, $3, pg_catalog.now(), $4)"
-							" ON CONFLICT (queue) DO UPDATE SET"
-							" error_code = excluded.error_code, error_message = excluded.error_message,"
-							" next_attempt_at = excluded.next_attempt_at"
-							:
-							"DELETE FROM temporal.queue_error"
-							" WHERE queue OPERATOR(pg_catalog.=) $1",
-							error_code ? 4 : 1, argtypes);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare the statement for the error of a queue");
-	}
-	if (error_code)
-	{
-		args[1] = CStringGetTextDatum(error_code);
-		args[2] = CStringGetTextDatum(error_message);
-		args[3] = TimestampTzGetDatum(next_attempt_at);
-	}
-	if (SPI_execute_plan(*plan, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not note the error of a queue");
-	SPI_finish();
-}
-
-void
-tc_outbox_clear_queue_errors(void)
-{
-	SPI_connect();
-	if (SPI_execute("DELETE FROM temporal.queue_error", false, 0) < 0)
-		elog(ERROR, "could not clear the errors of queues");
-	SPI_finish();
+	tc_row_update(recorder->outbox, TABLE_OUTBOX, &tid, values, nulls, replace);
 }

@@ -41,8 +41,15 @@
 /* A queue whose rows cannot be read, or whose options cannot be used, waits that long */
 #define QUEUE_BROKEN_MS 60000
 
-/* After an error while reading nothing is read for that long */
+/* After an error while reading nothing is read for that long, doubling */
+#define READ_RETRY_MIN_MS 10
 #define READ_RETRY_MS 1000
+
+/* A queue whose rows could not be read so often in a row is left alone for a while */
+#define READ_TRIES 8
+
+/* What cannot be done because somebody has locked a table is tried again after that long */
+#define LOCKED_RETRY_MS 1000
 
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
@@ -63,7 +70,14 @@ static bool some_muted;			/* wakes for queues that cannot be read now */
 static bool stopped;
 static bool rows_were_read;		/* and must not be sent before the WAL is flushed */
 static int64 read_not_before;	/* monotonic ms, after an error */
+static int	read_failures;		/* in a row */
+static int64 find_not_before;	/* monotonic ms: queues cannot be looked for */
+static int64 note_not_before;	/* monotonic ms: queues' errors cannot be noted */
+static bool clear_errors;		/* what a former worker said of its queues */
 static LoopTimer timer;
+static LoopTimer find_timer;
+static LoopTimer note_timer;
+static int	nnoted;				/* queues whose errors the transaction has noted */
 static Queue *current;			/* whose rows are being read, for error handling */
 static MemoryContext reading_context;	/* lives as long as the worker */
 
@@ -83,6 +97,9 @@ static bool wants_options(Queue *queue);
 static bool needs_database(void);
 static void read_work(void *arg);
 static void reading_failed(void);
+static void note_errors(void *arg);
+static void errors_noted(void);
+static void note_later(void);
 static void discover_queues(void);
 static bool has_rows(Queue *queue);
 static bool consume_nothing(void *arg, const OutboxRow *row);
@@ -94,7 +111,7 @@ static void reload_retries(Queue *queue);
 static bool consume_row(void *arg, const OutboxRow *row);
 static bool consume_retry(void *arg, const OutboxRow *row);
 static void note_damage(Request *request, const char *problem);
-static void record_queue_error(Queue *queue);
+static bool record_queue_error(Queue *queue);
 static void flush_wal(void);
 
 void
@@ -112,7 +129,7 @@ tc_reading_init(void)
 	tc_doubt_init();
 	tc_channels_init(channel_changed);
 	find_queues = true;
-	tc_outbox_clear_queue_errors();
+	clear_errors = true;
 }
 
 void
@@ -180,8 +197,17 @@ tc_reading_turn(void)
 		if (some_muted)
 			tc_worker_hear_wakes();
 		some_muted = false;
-		if (!tc_run_transaction(read_work, NULL))
+		if (tc_run_transaction(read_work, NULL))
+			read_failures = 0;
+		else
 			reading_failed();
+	}
+	if (tc_reading_wants_to_note())
+	{
+		if (tc_run_transaction(note_errors, NULL))
+			errors_noted();
+		else
+			note_later();
 	}
 	/* also if an error came after rows had been read: they will be sent */
 	if (rows_were_read)
@@ -198,8 +224,7 @@ tc_reading_turn(void)
 bool
 tc_reading_wants(Queue *queue)
 {
-	return wants_rows(queue) || wants_retries(queue) || wants_options(queue) ||
-		queue->error_changed;
+	return wants_rows(queue) || wants_retries(queue) || wants_options(queue);
 }
 
 bool
@@ -217,7 +242,13 @@ tc_reading_allows_sending(void)
 bool
 tc_reading_wants_queues(void)
 {
-	return find_queues;
+	return find_queues && find_not_before <= tc_monotonic_ms();
+}
+
+bool
+tc_reading_wants_to_note(void)
+{
+	return (clear_errors || tc_flow_errors_changed()) && note_not_before <= tc_monotonic_ms();
 }
 
 void
@@ -347,7 +378,7 @@ needs_database(void)
 
 	if (!tc_reading_is_possible())
 		return false;
-	if (find_queues || tc_channels_options_changed())
+	if (tc_reading_wants_queues() || tc_channels_options_changed())
 		return true;
 	dlist_foreach(iter, tc_active_queues())
 		if (tc_reading_wants(dlist_container(Queue, active_node, iter.cur)))
@@ -361,7 +392,7 @@ read_work(void *arg)
 {
 	dlist_iter	iter;
 
-	if (find_queues)
+	if (tc_reading_wants_queues())
 		discover_queues();
 	if (tc_channels_options_changed())
 		options_changed();
@@ -378,8 +409,6 @@ read_work(void *arg)
 			reload_retries(queue);
 		if (wants_rows(queue))
 			read_queue(queue);
-		if (queue->error_changed)
-			record_queue_error(queue);
 		current = NULL;
 	}
 	/* last, and once: it looks at any rows, which may be damaged */
@@ -390,15 +419,59 @@ read_work(void *arg)
 	}
 }
 
-/* After an error in read_work(): the queue that had it waits, the others go on. */
+/*
+ * After an error in read_work(): most go by themselves, so it is tried again
+ * soon.  If one does not, the queue that has it waits, and the others go on.
+ */
 static void
 reading_failed(void)
 {
-	if (current != NULL)
-		tc_flow_pause_until(current, tc_monotonic_ms() + QUEUE_BROKEN_MS);
+	int64		now = tc_monotonic_ms();
+	int64		wait = Min(READ_RETRY_MS, READ_RETRY_MIN_MS << Min(read_failures, 10));
+
+	read_failures++;
+	if (current != NULL && read_failures >= READ_TRIES)
+	{
+		tc_flow_pause_until(current, now + (tc_transaction_error_is_transient() ?
+											READ_RETRY_MS : QUEUE_BROKEN_MS));
+		read_failures = 0;
+	}
 	current = NULL;
-	read_not_before = tc_monotonic_ms() + READ_RETRY_MS;
+	read_not_before = now + wait;
 	tc_timer_set(&timer, read_not_before, timer_due, NULL);
+}
+
+/* Say why queues wait: apart from reading, which must not wait for it. */
+static void
+note_errors(void *arg)
+{
+	nnoted = 0;
+	if (clear_errors && !tc_outbox_clear_queue_errors())
+		nnoted = -1;
+	while (nnoted >= 0 && nnoted < nqueues &&
+		   (!queues[nnoted]->error_changed || record_queue_error(queues[nnoted])))
+		nnoted++;
+}
+
+/* After the commit */
+static void
+errors_noted(void)
+{
+	if (nnoted >= 0)
+		clear_errors = false;
+	for (int i = 0; i < nnoted; i++)
+		queues[i]->error_changed = false;
+	if (nnoted == nqueues)
+		tc_flow_errors_noted();
+	else
+		note_later();
+}
+
+static void
+note_later(void)
+{
+	note_not_before = tc_monotonic_ms() + LOCKED_RETRY_MS;
+	tc_timer_set(&note_timer, note_not_before, timer_due, NULL);
 }
 
 static void
@@ -407,6 +480,12 @@ discover_queues(void)
 	int			nfound;
 	FoundQueue *found = tc_outbox_find_queues(known, nknown, &nfound);
 
+	if (found == NULL)
+	{
+		find_not_before = tc_monotonic_ms() + LOCKED_RETRY_MS;
+		tc_timer_set(&find_timer, find_not_before, timer_due, NULL);
+		return;
+	}
 	find_queues = false;
 	if (nfound == 0)
 		return;
@@ -628,16 +707,15 @@ note_damage(Request *request, const char *problem)
 	tc_request_set_error(request, tc_words_from_server(problem));
 }
 
-/* Say why the queue waits, or that it no longer does. */
-static void
+/* Say why the queue waits, or that it no longer does.  False if somebody has locked the table. */
+static bool
 record_queue_error(Queue *queue)
 {
 	int64		wait = queue->error_until - tc_monotonic_ms();
 
-	tc_outbox_set_queue_error(queue->number, queue->error_code,
-							  tc_words_to_server(queue->error_message),
-							  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
-	queue->error_changed = false;
+	return tc_outbox_set_queue_error(queue->number, queue->error_code,
+									 tc_words_to_server(queue->error_message),
+									 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
 }
 
 /*

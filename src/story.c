@@ -22,7 +22,6 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "event_loop.h"

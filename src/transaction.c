@@ -24,9 +24,20 @@
 #define REPEATED_LOG_MS 60000
 #define LOGGED_ERRORS 8
 
+/* and one that goes by itself when it comes so often in that time */
+#define TRANSIENT_LOG_COUNT 10
+
 /* The extension as it was first seen; whether it is gone since */
 static Oid	extension_oid = InvalidOid;
 static bool extension_is_gone = false;
+
+static bool last_error_is_transient = false;
+
+bool
+tc_transaction_error_is_transient(void)
+{
+	return last_error_is_transient;
+}
 
 bool
 tc_extension_is_gone(void)
@@ -46,17 +57,28 @@ extension_is_here(void)
 	return !extension_is_gone;
 }
 
+static bool
+is_transient(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
+		sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlerrcode == ERRCODE_OBJECT_IN_USE ||
+		sqlerrcode == ERRCODE_UNDEFINED_TABLE;
+}
+
 /*
  * Was the error that is being handled logged a short while ago?  What fails,
- * because of a full disk for instance, is tried every second.
+ * because of a full disk for instance, is tried every second.  One that is
+ * transient is not worth a line before it has come several times.
  */
 static bool
-is_repeated(void)
+need_not_be_logged(void)
 {
 	static struct
 	{
 		uint32		hash;
-		int64		logged_at;	/* monotonic ms */
+		int64		since;		/* monotonic ms: when it was logged, or seen */
+		int			count;		/* how often it was seen */
 	}			logged[LOGGED_ERRORS];
 	static int	next = 0;
 	ErrorData  *error = CopyErrorData();
@@ -66,15 +88,17 @@ is_repeated(void)
 	hash = hash_combine(hash_bytes((const unsigned char *) error->message,
 								   strlen(error->message)),
 						error->sqlerrcode);
+	last_error_is_transient = is_transient(error->sqlerrcode);
 	FreeErrorData(error);
 	for (int i = 0; i < LOGGED_ERRORS; i++)
-		if (logged[i].hash == hash && logged[i].logged_at != 0 &&
-			now - logged[i].logged_at < REPEATED_LOG_MS)
-			return true;
+		if (logged[i].hash == hash && logged[i].count > 0 &&
+			now - logged[i].since < REPEATED_LOG_MS)
+			return ++logged[i].count != TRANSIENT_LOG_COUNT || !last_error_is_transient;
 	logged[next].hash = hash;
-	logged[next].logged_at = now;
+	logged[next].since = now;
+	logged[next].count = 1;
 	next = (next + 1) % LOGGED_ERRORS;
-	return false;
+	return last_error_is_transient;
 }
 
 bool
@@ -110,7 +134,7 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 	{
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(context);
-		if (!is_repeated())
+		if (!need_not_be_logged())
 			EmitErrorReport();
 		AbortCurrentTransaction();
 		FlushErrorState();

@@ -17,6 +17,13 @@
 extern bool tc_run_transaction(void (*work) (void *arg), void *arg);
 
 /*
+ * Was the error of the last transaction that failed one that goes by itself: a
+ * lock that somebody has, a serialization failure, a table just replaced?
+ * Such errors are logged only if they come again and again.
+ */
+extern bool tc_transaction_error_is_transient(void);
+
+/*
  * Was the extension found to be missing, or to have been dropped and created
  * anew?  The worker ends then.
  */

@@ -106,7 +106,8 @@ pin(void)
 		{"statement_timeout", "0"},
 		{"transaction_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
-		{"lock_timeout", "0"},
+		/* what is not asked for without waiting: rows, indexes */
+		{"lock_timeout", "100ms"},
 		{"row_security", "off"},
 	};
 

@@ -15,7 +15,6 @@ import (
 	"temporal_complete/test/temporal/internal/certs"
 	"temporal_complete/test/temporal/internal/connect"
 	"temporal_complete/test/temporal/internal/flows"
-	"temporal_complete/test/temporal/internal/pgtest"
 	"temporal_complete/test/temporal/internal/temporaltest"
 )
 
@@ -91,8 +90,6 @@ func newAuthorities(t *testing.T) authorities {
 	a.named, err = a.ca.Issue("named", otherName)
 	check()
 	a.client, err = a.ca.Issue("client")
-	check()
-	err = pgtest.Own(a.client.KeyFile)
 	check()
 	return a
 }

@@ -1,0 +1,70 @@
+/*-------------------------------------------------------------------------
+ *
+ * tables.h
+ *	  Our tables as the install script made them, and as they are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_TABLES_H
+#define TC_TABLES_H
+
+#include "access/htup.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
+typedef enum TableId
+{
+	TABLE_QUEUE,
+	TABLE_OUTBOX,
+	TABLE_REJECTED,
+	TABLE_DELIVERY_0,			/* the segments of temporal.delivery, in their order */
+	TABLE_DELIVERY_1,
+	TABLE_DELIVERY_2,
+	TABLE_DELIVERY_3,
+	TABLE_DELIVERY_SEGMENT,
+	TABLE_LAST_WORKER,
+	TABLE_QUEUE_ERROR,
+	TABLE_COUNT
+} TableId;
+
+/* Indexes that are used to read, by table: their number there */
+#define QUEUE_PKEY 0
+#define QUEUE_SERVER_IDX 1
+#define OUTBOX_PKEY 0
+#define OUTBOX_QUEUE_IDX 1
+#define DELIVERY_ID_IDX 0
+#define QUEUE_ERROR_PKEY 0
+
+/*
+ * Open a table with that lock.  Its first columns are those that this library
+ * knows, or an error says that they are not; there may be more behind them.
+ * To be closed with NoLock: the lock is kept until the transaction ends, as
+ * for everything that is written.
+ */
+extern Relation tc_table_open(TableId id, LOCKMODE lockmode);
+
+/* The same, without waiting for the lock: NULL if it cannot be had at once. */
+extern Relation tc_table_open_nowait(TableId id, LOCKMODE lockmode);
+
+/*
+ * Is the table exactly as the install script made it, with nothing attached?
+ * Then rows may be written directly; if not, only by row_write.c.
+ */
+extern bool tc_table_is_as_made(Relation rel, TableId id);
+
+/*
+ * An index on the columns of that one, whatever it is called, that has all
+ * rows; InvalidOid if there is none.
+ */
+extern Oid	tc_table_index(Relation rel, TableId id, int number);
+
+/* The same; raises an error if there is none. */
+extern Oid	tc_required_table_index(Relation rel, TableId id, int number);
+
+/* Take the known columns out of a row; NULL where there should be none is an error. */
+extern void tc_row_deform(HeapTuple tuple, Relation rel, TableId id, Datum *values, bool *nulls);
+
+/* How many columns are known */
+extern int	tc_table_natts(TableId id);
+
+#endif							/* TC_TABLES_H */
