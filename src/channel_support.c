@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "channel_support.h"
+#include "hash_bytes.h"
 
 #define MAX_FILE_SIZE (1024 * 1024)
 
@@ -30,8 +31,20 @@ tc_channel_error(ChannelError *error, const char *code, bool needs_operator, con
 	va_end(args);
 }
 
+/*
+ * Can nobody else read it?  As libpq asks of private keys: root may let a
+ * group read what belongs to root.
+ */
+static bool
+is_private(const struct stat *st)
+{
+	if (st->st_uid == geteuid())
+		return (st->st_mode & (S_IRWXG | S_IRWXO)) == 0;
+	return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0;
+}
+
 char *
-tc_channel_read_file(const char *what, const char *path, ChannelError *error)
+tc_channel_read_file(const char *what, const char *path, bool is_secret, ChannelError *error)
 {
 	struct stat st;
 	char	   *contents = NULL;
@@ -53,6 +66,15 @@ tc_channel_read_file(const char *what, const char *path, ChannelError *error)
 		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
 						 "the file \"%s\" of %s is not a regular file of at most %d bytes",
 						 path, what, MAX_FILE_SIZE);
+		close(fd);
+		return NULL;
+	}
+
+	if (is_secret && !is_private(&st))
+	{
+		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
+						 "the file \"%s\" of %s can be read by others: it must belong to the server's user and have mode 0600 or less, or to root and have mode 0640 or less",
+						 path, what);
 		close(fd);
 		return NULL;
 	}
@@ -83,6 +105,37 @@ tc_channel_read_file(const char *what, const char *path, ChannelError *error)
 	if (contents != NULL)
 		contents[len] = '\0';
 	return contents;
+}
+
+uint64
+tc_channel_files_stamp(const ChannelOptions *options)
+{
+	const char *const paths[] = {
+		options->tls_server_ca_cert_path, options->tls_client_cert_path,
+		options->tls_client_key_path, options->api_key_path
+	};
+	uint64		stamp = 0;
+
+	for (int i = 0; i < lengthof(paths); i++)
+	{
+		struct stat st;
+		int64		numbers[7] = {0};
+
+		if (paths[i] == NULL)
+			continue;
+		if (stat(paths[i], &st) == 0)
+		{
+			numbers[0] = st.st_dev;
+			numbers[1] = st.st_ino;
+			numbers[2] = st.st_size;
+			numbers[3] = st.st_mtim.tv_sec;
+			numbers[4] = st.st_mtim.tv_nsec;
+			numbers[5] = st.st_ctim.tv_sec;
+			numbers[6] = st.st_ctim.tv_nsec;
+		}
+		stamp = tc_hash_bytes(stamp, numbers, sizeof(numbers)) | 1;
+	}
+	return stamp;
 }
 
 void

@@ -32,6 +32,9 @@
 /* A connection without calls is closed after that long; Temporal's server would do so too */
 #define IDLE_MS 120000
 
+/* How often files with credentials are looked at, at most */
+#define LOOK_AT_FILES_MS 1000
+
 static dlist_head pool = DLIST_STATIC_INIT(pool);
 static PoolChanged pool_changed;
 static bool options_changed;
@@ -45,6 +48,7 @@ static void idle_due(void *arg);
 static bool is_idle(const PooledChannel *channel, int64 since);
 static void disconnect(PooledChannel *channel);
 static void make_room(void);
+static void look_at_files(PooledChannel *channel);
 
 void
 tc_channels_init(PoolChanged changed)
@@ -248,9 +252,39 @@ fingerprint(const ServerConfig *config)
 	return hash;
 }
 
+/*
+ * Files that options name are looked at when there is something to send, so
+ * nothing is done for them while nobody sends.
+ */
+static void
+look_at_files(PooledChannel *channel)
+{
+	const ChannelOptions *options = &channel->config->channel;
+	int64		now;
+
+	if (options->api_key_path == NULL && options->tls_client_key_path == NULL &&
+		options->tls_client_cert_path == NULL && options->tls_server_ca_cert_path == NULL)
+		return;
+	now = tc_monotonic_ms();
+	if (channel->files_seen_at != 0 && now - channel->files_seen_at < LOOK_AT_FILES_MS)
+		return;
+	channel->files_seen_at = now;
+	tc_channel_look_at_files(channel->channel);
+}
+
+void
+tc_channels_files_may_have_changed(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pool)
+		dlist_container(PooledChannel, node, iter.cur)->files_seen_at = 0;
+}
+
 bool
 tc_channels_connect(PooledChannel *channel)
 {
+	look_at_files(channel);
 	switch (tc_channel_state(channel->channel))
 	{
 		case CHANNEL_READY:

@@ -24,6 +24,7 @@ typedef struct PooledChannel
 	int			users;			/* queues and calls that refer to it */
 	int			calls;			/* of these, calls */
 	int64		used_at;		/* monotonic ms: when it was of use last */
+	int64		files_seen_at;	/* monotonic ms: when its files were looked at last */
 	int			failures;		/* attempts to connect that failed, in a row */
 	int64		connect_at;		/* monotonic ms; not before then */
 	ChannelError error;			/* why it failed last; code NULL = it did not */
@@ -64,6 +65,9 @@ extern void tc_channels_options_seen(void);
 
 /* Can calls be made?  If not, connect, unless it is too early to try again. */
 extern bool tc_channels_connect(PooledChannel *channel);
+
+/* What was read from files may be old: look at them before the next call. */
+extern void tc_channels_files_may_have_changed(void);
 
 /* Is it waiting to connect again after a failure? */
 extern bool tc_channels_backing_off(const PooledChannel *channel);

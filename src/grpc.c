@@ -4,7 +4,7 @@
  *	  gRPC channels: unary calls over HTTP/2 sessions (implements transport.h).
  *
  * A channel has at most one session for new calls, and any number that drain
- * after a GOAWAY.  What becomes of a call is found out beneath nghttp2 and
+ * after a GOAWAY, or because the files of their credentials have changed.  What becomes of a call is found out beneath nghttp2 and
  * noted; the callbacks of calls and of the channel are run afterwards, with
  * nothing of nghttp2 or libcurl on the stack, so they can start calls or
  * destroy the channel.
@@ -51,6 +51,8 @@ typedef struct Link
 	Http2Session *session;		/* NULL = closed, to be freed */
 	bool		answered;		/* a call was answered */
 	int64		ready_at;
+	uint64		files;			/* stamp of the files that were read for it */
+	bool		stale;			/* they have changed since */
 	GrpcHeaders *headers;		/* of its requests */
 } Link;
 
@@ -99,6 +101,7 @@ struct Channel
 
 static Link *open_link(Channel *channel, ChannelError *error);
 static void close_link(Link *link);
+static bool is_stale(Link *link);
 static void enter(Channel *channel);
 static void leave(Channel *channel);
 static void set_state(Channel *channel, ChannelState state, const ChannelError *error);
@@ -228,6 +231,21 @@ tc_channel_tls_version(const Channel *channel)
 }
 
 void
+tc_channel_look_at_files(Channel *channel)
+{
+	Link	   *link = channel->current;
+
+	if (channel->state != CHANNEL_READY || !is_stale(link))
+		return;
+	enter(channel);
+	channel->current = NULL;
+	channel->state = CHANNEL_IDLE;
+	if (tc_http2_nstreams(link->session) == 0)
+		close_link(link);
+	leave(channel);
+}
+
+void
 tc_channel_destroy(Channel *channel)
 {
 	dlist_mutable_iter iter;
@@ -262,6 +280,7 @@ open_link(Channel *channel, ChannelError *error)
 		return NULL;
 	}
 	link->channel = channel;
+	link->files = tc_channel_files_stamp(&channel->options);
 	link->headers = tc_grpc_headers_make(&channel->options, error);
 	if (link->headers == NULL)
 	{
@@ -292,6 +311,17 @@ close_link(Link *link)
 	link->session = NULL;
 	if (session != NULL)
 		tc_http2_close(session);
+}
+
+/*
+ * Have the files from which a link has its credentials changed?
+ */
+static bool
+is_stale(Link *link)
+{
+	if (!link->stale && link->files != 0)
+		link->stale = tc_channel_files_stamp(&link->channel->options) != link->files;
+	return link->stale;
 }
 
 /*
@@ -387,6 +417,13 @@ current_changed(Link *link)
 	Http2State	state = tc_http2_state(link->session);
 	ChannelError error;
 
+	if (state == HTTP2_OPEN && !connecting && link->stale)
+	{
+		/* What is in flight goes on behind it. */
+		channel->current = NULL;
+		set_state(channel, CHANNEL_IDLE, NULL);
+		return;
+	}
 	if (state == HTTP2_CONNECTING || (state == HTTP2_OPEN && !connecting))
 		return;
 
@@ -627,6 +664,13 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code, const ChannelErro
 		case HTTP2_ANSWERED:
 			rpc->link->answered = true;
 			fate = tc_grpc_answer_judge(&rpc->answer);
+			/* such a refusal proves that the call was not processed */
+			if (fate == CALL_ANSWERED && tc_grpc_answer_refuses_credentials(&rpc->answer) &&
+				is_stale(rpc->link))
+			{
+				tc_grpc_answer_say(&rpc->answer, "the credentials have changed meanwhile");
+				fate = CALL_NOT_PROCESSED;
+			}
 			break;
 		case HTTP2_NOT_PROCESSED:
 			if (why != NULL)

@@ -162,6 +162,13 @@ tc_grpc_answer_judge(GrpcAnswer *answer)
 	return CALL_ANSWERED;
 }
 
+bool
+tc_grpc_answer_refuses_credentials(const GrpcAnswer *answer)
+{
+	/* PERMISSION_DENIED, which is Temporal's word for both, and UNAUTHENTICATED */
+	return answer->grpc_status == 7 || answer->grpc_status == 16;
+}
+
 void
 tc_grpc_answer_say(GrpcAnswer *answer, const char *fmt,...)
 {

@@ -55,6 +55,9 @@ extern bool tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t le
 /* The whole answer is there: what does it say? */
 extern CallFate tc_grpc_answer_judge(GrpcAnswer *answer);
 
+/* Does it say that credentials are not good enough? */
+extern bool tc_grpc_answer_refuses_credentials(const GrpcAnswer *answer);
+
 /* Set the message to our words; without memory there is none. */
 extern void tc_grpc_answer_say(GrpcAnswer *answer, const char *fmt,...) pg_attribute_printf(2, 3);
 

@@ -184,7 +184,7 @@ make_bearer(const ChannelOptions *options, ChannelError *error)
 	{
 		size_t		len;
 
-		contents = tc_channel_read_file(option, options->api_key_path, error);
+		contents = tc_channel_read_file(option, options->api_key_path, true, error);
 		if (contents == NULL)
 			return NULL;
 		for (len = strlen(contents); len > 0 && isspace((unsigned char) contents[len - 1]); len--)

@@ -63,7 +63,7 @@ static const struct
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "NamespaceInvalidStateFailure", NULL, VERDICT_NEEDS_OPERATOR},
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ClientVersionNotSupportedFailure", NULL, VERDICT_NEEDS_OPERATOR},
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ServerVersionNotSupportedFailure", NULL, VERDICT_NEEDS_OPERATOR},
-	/* for instance: cancellation of a standalone activity was not requested */
+	/* for instance, before 1.32: cancellation of a standalone activity was not requested */
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", NULL, NULL, VERDICT_REJECTED},
 	{GRPC_ABORTED, "ABORTED", NULL, NULL, VERDICT_RETRY},
 	{GRPC_OUT_OF_RANGE, "OUT_OF_RANGE", NULL, NULL, VERDICT_RETRY},

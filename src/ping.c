@@ -17,6 +17,7 @@
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
+#include "channels.h"
 #include "foreign_text.h"
 #include "outcome.h"
 #include "ping.h"
@@ -88,6 +89,9 @@ begin_ping(const PingRequest *request)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Ping	   *ping = palloc0(sizeof(Ping));
+
+	/* what a ping finds to be right, requests have to find, too */
+	tc_channels_files_may_have_changed();
 
 	ping->context = context;
 	ping->request = *request;

@@ -22,6 +22,7 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "event_loop.h"

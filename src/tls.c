@@ -44,7 +44,7 @@ struct TlsSettings
 static int	ctx_index = -1;
 
 static char *option_contents(const char *path, const char *data, const char *option,
-							 ChannelError *error);
+							 bool is_secret, ChannelError *error);
 static bool load_ca(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
 static bool load_certificate(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
 static bool load_key(TlsSettings *tls, char *pem, const char *option, ChannelError *error);
@@ -90,7 +90,7 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 			"tls_server_ca_cert_path" : "tls_server_ca_cert_data";
 
 		ca = option_contents(options->tls_server_ca_cert_path, options->tls_server_ca_cert_data,
-							 option, error);
+							 option, false, error);
 		ok = ca != NULL && load_ca(tls, ca, option, error);
 	}
 	if (ok && has_certificate)
@@ -99,7 +99,7 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 			"tls_client_cert_path" : "tls_client_cert_data";
 
 		certificate = option_contents(options->tls_client_cert_path,
-									  options->tls_client_cert_data, option, error);
+									  options->tls_client_cert_data, option, false, error);
 		ok = certificate != NULL && load_certificate(tls, certificate, option, error);
 	}
 	if (ok && has_key)
@@ -108,7 +108,7 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 			"tls_client_key_path" : "tls_client_key_data";
 
 		key = option_contents(options->tls_client_key_path, options->tls_client_key_data,
-							  option, error);
+							  option, true, error);
 		ok = key != NULL && load_key(tls, key, option, error);
 	}
 	if (ok && has_key && X509_check_private_key(tls->certificate, tls->key) != 1)
@@ -272,12 +272,13 @@ alert_text(int alert)
  * Value of an option that is given as a path or as data; malloc'd.
  */
 static char *
-option_contents(const char *path, const char *data, const char *option, ChannelError *error)
+option_contents(const char *path, const char *data, const char *option, bool is_secret,
+				ChannelError *error)
 {
 	char	   *contents;
 
 	if (path != NULL)
-		return tc_channel_read_file(option, path, error);
+		return tc_channel_read_file(option, path, is_secret, error);
 	contents = strdup(data);
 	if (contents == NULL)
 		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false, "out of memory");

@@ -88,7 +88,7 @@ typedef struct ChannelOptions
 	const char *tls_client_key_data;
 	const char *authority;		/* :authority; NULL = address */
 	const char *api_key;		/* bearer token, or NULL */
-	const char *api_key_path;	/* read at each connect, or NULL */
+	const char *api_key_path;	/* or NULL */
 	int			nmetadata;		/* grpc_meta_*: lower-case keys */
 	const char **metadata_keys;
 	const char **metadata_values;
@@ -112,6 +112,14 @@ extern Channel *tc_channel_create(const ChannelOptions *options,
 								  ChannelStateChanged changed, void *arg);
 extern void tc_channel_connect(Channel *channel);
 extern ChannelState tc_channel_state(const Channel *channel);
+
+/*
+ * Files that options name are read when a connection is made.  If they have
+ * changed since, the channel becomes idle, without being told of it; calls in
+ * flight go on.  Without being asked it looks when credentials are refused:
+ * if they have changed, the call was not processed.
+ */
+extern void tc_channel_look_at_files(Channel *channel);
 
 /* How many more calls can be started now; 0 unless READY. */
 extern int	tc_channel_capacity(const Channel *channel);

@@ -15,6 +15,7 @@ import (
 	"temporal_complete/test/temporal/internal/certs"
 	"temporal_complete/test/temporal/internal/connect"
 	"temporal_complete/test/temporal/internal/flows"
+	"temporal_complete/test/temporal/internal/pgtest"
 	"temporal_complete/test/temporal/internal/temporaltest"
 )
 
@@ -90,6 +91,8 @@ func newAuthorities(t *testing.T) authorities {
 	a.named, err = a.ca.Issue("named", otherName)
 	check()
 	a.client, err = a.ca.Issue("client")
+	check()
+	err = pgtest.Own(a.client.KeyFile)
 	check()
 	return a
 }

@@ -106,10 +106,14 @@ func serial() *big.Int {
 	return n
 }
 
-// writePEM leaves the file readable for everyone: PostgreSQL runs as another user, and the keys guard nothing.
+// writePEM leaves certificates readable for everyone, and keys for their owner only.
 func writePEM(path, kind string, der []byte) error {
 	data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(path, data, 0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if kind == "PRIVATE KEY" {
+		mode = 0o600
+	}
+	if err := os.WriteFile(path, data, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

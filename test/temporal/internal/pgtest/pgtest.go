@@ -86,18 +86,24 @@ func (c *Cluster) create(ctx context.Context) error {
 
 // own gives the directory to the user as whom PostgreSQL runs.
 func (c *Cluster) own() error {
-	if os.Geteuid() == 0 {
-		owner, err := user.Lookup("postgres")
-		if err != nil {
-			return err
-		}
-		uid, _ := strconv.Atoi(owner.Uid)
-		gid, _ := strconv.Atoi(owner.Gid)
-		if err := os.Chown(c.Dir, uid, gid); err != nil {
-			return err
-		}
+	if err := Own(c.Dir); err != nil {
+		return err
 	}
 	return os.Chmod(c.Dir, 0o755)
+}
+
+// Own gives a file or directory to the user as whom PostgreSQL runs.
+func Own(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	owner, err := user.Lookup("postgres")
+	if err != nil {
+		return err
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	return os.Chown(path, uid, gid)
 }
 
 // Start starts a cluster that was stopped and waits until it accepts connections.
