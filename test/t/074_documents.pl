@@ -94,4 +94,16 @@ $node->safe_psql('postgres', "ALTER TABLE $_ ENABLE ALWAYS TRIGGER a_insert") fo
 is(fired_by(q(SET session_replication_role = replica; UPDATE orders SET status = 'approved' WHERE id = 1)), 'AFTER INSERT ROW',
 	'but triggers that are enabled ALWAYS');
 
+# Dumps by the owner of a database
+$node->safe_psql('postgres', 'CREATE ROLE boss LOGIN');
+$node->safe_psql('postgres', 'CREATE ROLE dumper LOGIN IN ROLE pg_read_all_data');
+$node->safe_psql('postgres', 'CREATE DATABASE shop OWNER boss');
+$node->safe_psql('shop', 'CREATE EXTENSION temporal_complete');
+$node->safe_psql('shop', 'CREATE TABLE public.mine AS SELECT 1 AS i; ALTER TABLE public.mine OWNER TO boss');
+
+sub dump_as { my ($role, @arguments) = @_; return [ 'pg_dump', '-h', $node->host, '-p', $node->port, '-U', $role, '-f', '/dev/null', @arguments, 'shop' ]; }
+command_fails_like(dump_as('boss'), qr/permission denied for (sequence|table)/, 'the owner of a database cannot dump our tables');
+command_ok(dump_as('boss', '-N', 'temporal'), 'but all else');
+command_ok(dump_as('dumper'), 'a role of pg_read_all_data dumps all');
+
 done_testing();
