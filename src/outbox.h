@@ -119,6 +119,13 @@ extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
 
 /*
+ * How many requests of this database wait for a server, max at the most, and
+ * what it was called when they were made; also for other processes than the
+ * worker.
+ */
+extern int	tc_outbox_count_for_server(Oid server, int max, char **name);
+
+/*
  * The queue of a number: was it made in this database of this cluster, and if
  * so what it is, palloc'd.  False if the active snapshot sees no such queue,
  * or somebody has locked the table.

@@ -204,6 +204,51 @@ find_number(const QueueKey *key, bool *committed)
 	return result;
 }
 
+int
+tc_outbox_count_for_server(Oid server, int max, char **name)
+{
+	static const ReadPosition beginning = {0};
+	Oid			relid = tc_relation_oid("queue");
+	Oid			indexid = tc_relation_oid("queue_server_idx");
+	Relation	rel;
+	Relation	index;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			count = 0;
+
+	/* the extension may be about to be dropped, too */
+	if (!OidIsValid(relid) || !OidIsValid(indexid) ||
+		!OidIsValid(tc_relation_oid("outbox")) || !OidIsValid(tc_relation_oid("outbox_queue_idx")))
+		return 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	rel = table_open(relid, AccessShareLock);
+	index = index_open(indexid, AccessShareLock);
+	ScanKeyInit(&key, QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(server));
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 1, &key);
+	while (count < max && (tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		int			waiting;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+			continue;
+		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count);
+		if (waiting > 0 && count == 0)
+			*name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
+		count += waiting;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	PopActiveSnapshot();
+	return count;
+}
+
 bool
 tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 {

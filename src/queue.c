@@ -203,7 +203,7 @@ activity_seed(const Queue *queue, const char *namespace_utf8, bool is_own)
 	return tc_hash_string(hash, is_own ? "" : namespace_utf8);
 }
 
-void
+bool
 tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 					   const char *namespace_utf8, bool is_own)
 {
@@ -214,7 +214,7 @@ tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 		bool		is_same = strcmp(queue->namespace_utf8, namespace_utf8) == 0;
 
 		if (is_same && seed == queue->activity_seed)
-			return;
+			return false;
 		tc_queue_unload(queue);
 		if (seed != queue->activity_seed)
 			forget_retries(queue);
@@ -224,6 +224,7 @@ tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 	queue->namespace_name = MemoryContextStrdup(queue_context, namespace_name);
 	queue->namespace_utf8 = MemoryContextStrdup(queue_context, namespace_utf8);
 	queue->activity_seed = seed;
+	return true;
 }
 
 /*

@@ -97,6 +97,7 @@ struct Queue
 	uint64		activity_seed;	/* of the hashes of its activities */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
 	bool		look_again;		/* at its options and rights, before anything is sent */
+	int64		look_after;		/* monotonic ms: not before, after an error */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read */
 	dlist_head	ready;
@@ -162,9 +163,10 @@ extern void tc_queue_set_server(Queue *queue, Oid server, const char *name);
 
 /*
  * Say into which namespace its requests go by today's options, and whether that
- * is the server's own.  What was not sent yet is read again if that changes.
+ * is the server's own.  What was not sent yet is read again if that changes,
+ * which is returned.
  */
-extern void tc_queue_set_namespace(Queue *queue, const char *namespace_name,
+extern bool tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 								   const char *namespace_utf8, bool is_own);
 
 /*

@@ -170,20 +170,25 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 		tc_worker_mute_wakes(muted);
 }
 
+/* Let nothing of a queue wait any longer. */
+static void
+try_now(Queue *queue)
+{
+	tc_flow_pause_until(queue, 0);
+	if (queue->channel != NULL)
+		queue->channel->connect_at = 0;
+	tc_queue_retry_now(queue);
+}
+
 void
-tc_reading_wake_all(bool try_now)
+tc_reading_wake_all(bool now)
 {
 	find_queues = true;
 	for (int i = 0; i < nqueues; i++)
 	{
 		queues[i]->unread = true;
-		if (try_now)
-		{
-			tc_flow_pause_until(queues[i], 0);
-			if (queues[i]->channel != NULL)
-				queues[i]->channel->connect_at = 0;
-			tc_queue_retry_now(queues[i]);
-		}
+		if (now)
+			try_now(queues[i]);
 		tc_queue_activate(queues[i]);
 	}
 }
@@ -364,11 +369,10 @@ wants_retries(Queue *queue)
 static bool
 wants_options(Queue *queue)
 {
-	if (tc_flow_is_paused(queue))
-		return false;
-	return queue->look_again ||
-		(queue->channel == NULL &&
-		 (queue->unread || queue->nready > 0 || tc_retry_is_due(queue)));
+	if (queue->look_again)
+		return queue->look_after <= tc_monotonic_ms();
+	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
+		(queue->unread || queue->nready > 0 || tc_retry_is_due(queue));
 }
 
 static bool
@@ -432,8 +436,9 @@ reading_failed(void)
 	read_failures++;
 	if (current != NULL && read_failures >= READ_TRIES)
 	{
-		tc_flow_pause_until(current, now + (tc_transaction_error_is_transient() ?
-											READ_RETRY_MS : QUEUE_BROKEN_MS));
+		current->look_after = now + (tc_transaction_error_is_transient() ?
+									 READ_RETRY_MS : QUEUE_BROKEN_MS);
+		tc_flow_pause_until(current, current->look_after);
 		read_failures = 0;
 	}
 	current = NULL;
@@ -551,7 +556,10 @@ options_changed(void)
 	for (int i = 0; i < nqueues; i++)
 	{
 		if (queues[i]->channel != NULL)
+		{
 			queues[i]->look_again = true;
+			queues[i]->look_after = 0;
+		}
 		else if (queues[i]->error_code != NULL)
 			tc_flow_pause_until(queues[i], 0);
 		else
@@ -565,6 +573,7 @@ static void
 use_options(Queue *queue)
 {
 	bool		was_stopped = queue->channel == NULL;
+	bool		is_new;
 	ServerProblem problem;
 	PooledChannel *channel;
 	char	   *namespace_name;
@@ -572,6 +581,7 @@ use_options(Queue *queue)
 
 	find_server(queue);
 	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
+	is_new = channel != queue->channel;
 	if (queue->channel != NULL)
 		tc_channels_release(queue->channel);
 	queue->channel = channel;
@@ -584,8 +594,10 @@ use_options(Queue *queue)
 	}
 	else
 	{
-		tc_queue_set_namespace(queue, namespace_name, tc_namespace_to_utf8(namespace_name),
-							   is_own_namespace);
+		is_new |= tc_queue_set_namespace(queue, namespace_name,
+										 tc_namespace_to_utf8(namespace_name), is_own_namespace);
+		if (is_new)
+			try_now(queue);
 		if (was_stopped)
 			tc_flow_clear_error(queue);
 		queue->window = Min(queue->window, channel->config->max_in_flight);

@@ -18,10 +18,10 @@ extern void tc_reading_init(void);
 extern void tc_reading_wake(const uint32 bits[TC_WAKE_WORDS]);
 
 /*
- * Look at all queues.  With try_now also what waits for a retry or a
+ * Look at all queues.  With now also what waits for a retry or a
  * connection is tried at once: options may have changed.
  */
-extern void tc_reading_wake_all(bool try_now);
+extern void tc_reading_wake_all(bool now);
 
 /*
  * Read what is wanted of the active queues, in one transaction, if there is

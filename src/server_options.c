@@ -493,8 +493,8 @@ check_may_name_file(const ServerOption *option)
  * Validate the options of a foreign-data wrapper, server or user mapping:
  * PostgreSQL calls it with all options that the object is about to have.
  *
- * That is also how this library learns of changes, so the workers are made to
- * look at all queues once they are committed: what waits because of a wrong
+ * That is also how this library learns of changes, so the worker is made to
+ * look at options once they are committed: what waits because of a wrong
  * option goes on when the option is put right.
  */
 Datum
@@ -552,7 +552,7 @@ temporal_complete_fdw_validator(PG_FUNCTION_ARGS)
 				 errhint("Change both in one statement, for instance with OPTIONS (ADD ..., DROP ...)."),
 				 errhidestmt(true)));
 
-	tc_wake_all_at_commit();
+	tc_look_at_options_at_commit();
 
 	PG_RETURN_VOID();
 }

@@ -8,7 +8,7 @@
  * ALTER DATABASE ... SET TABLESPACE and CREATE DATABASE ... TEMPLATE need a
  * database without sessions, so its worker is asked to leave before, and
  * none comes back until the transaction ends.  The end of the extension is
- * told to the worker.
+ * told to the worker, and GRANT and its like.
  *
  * Runs for every utility statement of the cluster: whatever does not concern
  * us costs no more than a look at the node's tag.
@@ -27,13 +27,18 @@
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "compat.h"
+#include "foreign/foreign.h"
 #include "nodes/parsenodes.h"
+#include "outbox.h"
 #include "secrets.h"
 #include "tcop/utility.h"
 #include "utility_hook.h"
 #include "utils/syscache.h"
 #include "wakeup.h"
 #include "worker_slots.h"
+
+/* So many requests are counted for a server that is dropped */
+#define WAITING_COUNT_MAX 10000
 
 /* How long a statement waits for a worker to leave, before it finds out itself */
 #define EVICT_TIMEOUT_MS 5000
@@ -47,6 +52,8 @@ static void process_utility(PlannedStmt *pstmt, const char *query_string,
 							DestReceiver *dest, QueryCompletion *qc);
 static void object_access(ObjectAccessType access, Oid classId, Oid objectId,
 						  int subId, void *arg);
+static bool changes_rights(NodeTag tag);
+static void warn_of_waiting_requests(Oid server);
 static const char *database_to_empty(Node *stmt);
 static void empty_database(const char *name, bool is_template);
 
@@ -102,6 +109,9 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 								params, query_env, dest, qc);
 	tc_secrets_end(&secret);
 
+	if (changes_rights(tag))
+		tc_look_at_options_at_commit();
+
 	/*
 	 * Nobody knows whether the transaction made requests.  A database
 	 * without a worker gets one only if it has the extension.
@@ -110,6 +120,50 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 		(tc_has_worker(MyDatabaseId) ||
 		 OidIsValid(get_extension_oid("temporal_complete", true))))
 		tc_wake_worker(MyDatabaseId, NULL, true);
+}
+
+/*
+ * May the statement give rights that somebody's requests wait for?  Those that
+ * are taken the worker notices before it sends anything.
+ */
+static bool
+changes_rights(NodeTag tag)
+{
+	switch (tag)
+	{
+		case T_GrantStmt:
+		case T_GrantRoleStmt:
+		case T_AlterRoleStmt:
+		case T_AlterOwnerStmt:
+		case T_ReassignOwnedStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * DROP SERVER goes through, as for other things that are not in the catalogs,
+ * but whoever does it should know.
+ */
+static void
+warn_of_waiting_requests(Oid server)
+{
+	char	   *name;
+	int			count = tc_outbox_count_for_server(server, WAITING_COUNT_MAX, &name);
+
+	if (count == 0)
+		return;
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 count < WAITING_COUNT_MAX ?
+			 errmsg_plural("%d request waits for server \"%s\"", "%d requests wait for server \"%s\"",
+						   count, count, GetForeignServer(server)->servername) :
+			 errmsg("%d requests or more wait for server \"%s\"", count,
+					GetForeignServer(server)->servername),
+			 errdetail("What waits for it goes to no other server, whatever that is called."),
+			 errhint("To send them to another one, call temporal.rebind_server('%s', ...); to give them up, temporal.discard_requests('%s').",
+					 name, name)));
 }
 
 /* Name of the database that must have no sessions for the statement, or NULL */
@@ -202,8 +256,9 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 	else if ((access == OAT_DROP || access == OAT_POST_ALTER) &&
 			 (classId == ForeignServerRelationId || classId == UserMappingRelationId))
 	{
-		if (tc_has_worker(MyDatabaseId))
-			tc_wake_all_at_commit();
+		tc_look_at_options_at_commit();
+		if (access == OAT_DROP && classId == ForeignServerRelationId)
+			warn_of_waiting_requests(objectId);
 	}
 	else if (access == OAT_DROP && classId == ExtensionRelationId)
 	{

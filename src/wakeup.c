@@ -73,6 +73,16 @@ tc_wake_all_at_commit(void)
 	wake_all = true;
 }
 
+/* What exactly has changed, catalogs say; without bits the worker is merely woken. */
+void
+tc_look_at_options_at_commit(void)
+{
+	if (!tc_preloaded() || !tc_has_worker(MyDatabaseId))
+		return;
+	register_callbacks();
+	wake_some = true;
+}
+
 void
 tc_look_again_at_commit(Oid database)
 {

@@ -14,6 +14,12 @@ extern void tc_wake_at_commit(int64 queue);
 /* The same for all queues: options have changed, the extension is new or gone. */
 extern void tc_wake_all_at_commit(void);
 
+/*
+ * At COMMIT of this transaction, have a worker that there is look at options
+ * and rights: those that the transaction has changed.
+ */
+extern void tc_look_at_options_at_commit(void);
+
 /* At COMMIT of this transaction, have the launcher look at a database, new or changed. */
 extern void tc_look_again_at_commit(Oid database);
 
