@@ -56,7 +56,7 @@ tc_grpc_metadata_problem(const char *key)
 	if (strncmp(key, "grpc-", 5) == 0)
 		return "Keys that begin with \"grpc-\" are reserved.";
 	if (strcmp(key, "authorization") == 0)
-		return "The key \"authorization\" is reserved for the option \"api_key\" of user mappings.";
+		return "The key \"authorization\" is reserved for the option \"api_key\".";
 	for (int i = 0; i < lengthof(reserved); i++)
 	{
 		if (strcmp(key, reserved[i]) == 0)

@@ -4,10 +4,10 @@
  *	  Statements that give credentials.
  *
  * A statement that creates or alters a user mapping may have a secret in its
- * text.  Whatever goes wrong with it, and however early, that text is kept
- * out of the log, and whether it goes well or not, pg_stat_statements does
- * not get it.  What PostgreSQL logs before it runs a statement, or because it
- * took long, cannot be kept back from here.
+ * text.  Whatever becomes of it, that text is kept out of the log, of
+ * pg_stat_statements, and of pg_stat_activity once it runs.  What it is about
+ * is known for certain only while it runs; before, as with a syntax error, and
+ * where PostgreSQL itself logs it, we go by the names of options in its text.
  *
  * The owner of a server may alter the user mappings of others, unread.  Where
  * credentials of another role stay in the mapping he must not: it says what
@@ -20,6 +20,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "catalog/pg_foreign_server.h"
@@ -29,16 +31,25 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
+#include "parser/parse_node.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/syscache.h"
 
 #include "credentials.h"
 #include "secrets.h"
 #include "server_options.h"
 
+#define HIDDEN "<hidden>"
+
 static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
+static emit_log_hook_type prev_emit_log = NULL;
 
 static void post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate);
+static void emit_log(ErrorData *edata);
+static const char *find_secret(const char *text);
+static void mask(char **text);
 static bool may_have_secrets(Node *stmt);
 static bool is_of_ours(const char *fdw_name, const char *server_name, List *options);
 static Oid	keeps_credentials_of(AlterUserMappingStmt *stmt);
@@ -49,6 +60,8 @@ tc_secrets_init(void)
 {
 	prev_post_parse_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = post_parse_analyze;
+	prev_emit_log = emit_log_hook;
+	emit_log_hook = emit_log;
 }
 
 /*
@@ -60,8 +73,104 @@ post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 {
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(pstate, query, jstate);
-	if (query->commandType == CMD_UTILITY && may_have_secrets(query->utilityStmt))
+	if (query->commandType == CMD_UTILITY &&
+		(may_have_secrets(query->utilityStmt) ||
+		 (IsA(query->utilityStmt, DoStmt) && find_secret(pstate->p_sourcetext) != NULL)))
 		query->queryId = 0;
+}
+
+/*
+ * Whatever is about to be written to the log, by any process of the cluster:
+ * also texts of other sessions, as after a deadlock.  The client is told what
+ * is left here, so none of our own messages may look like such a statement.
+ */
+static void
+emit_log(ErrorData *edata)
+{
+	bool		with_statement = edata->elevel >= log_min_error_statement ||
+		edata->elevel == LOG || edata->elevel == LOG_SERVER_ONLY;
+
+	if (with_statement && !edata->hide_stmt && find_secret(debug_query_string) != NULL)
+		edata->hide_stmt = true;
+	mask(&edata->message);
+	mask(&edata->detail);
+	mask(&edata->detail_log);
+	mask(&edata->context);
+	mask(&edata->internalquery);
+	if (prev_emit_log)
+		prev_emit_log(edata);
+}
+
+static const char *
+find_word(const char *text, const char *word)
+{
+	size_t		len = strlen(word);
+
+	for (; *text != '\0'; text++)
+	{
+		/* most of a text, which may be long, is neither */
+		if (pg_ascii_tolower((unsigned char) *text) == word[0] &&
+			pg_strncasecmp(text, word, len) == 0)
+			return text;
+	}
+	return NULL;
+}
+
+/* Does it say "user mapping", whatever is between the words? */
+static bool
+is_about_mapping(const char *text)
+{
+	const char *next = text;
+
+	while ((next = find_word(next, "user")) != NULL)
+	{
+		for (next += strlen("user"); *next != '\0';)
+		{
+			if (isspace((unsigned char) *next))
+				next++;
+			else if (strncmp(next, "/*", 2) == 0 && strstr(next + 2, "*/") != NULL)
+				next = strstr(next + 2, "*/") + 2;
+			else if (strncmp(next, "--", 2) == 0)
+				next += strcspn(next, "\r\n");
+			else
+				break;
+		}
+		if (pg_strncasecmp(next, "mapping", strlen("mapping")) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Where a text that is about a user mapping names the first option that is a
+ * secret: the secret follows.  NULL if it does not.
+ */
+static const char *
+find_secret(const char *text)
+{
+	static const char *const names[] = {"api_key", "tls_client_key_data", "grpc_meta_"};
+	const char *first = NULL;
+
+	if (text == NULL || !is_about_mapping(text))
+		return NULL;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		const char *found = find_word(text, names[i]);
+
+		if (found != NULL && (first == NULL || found < first))
+			first = found;
+	}
+	return first;
+}
+
+/* Runs where memory is that of the message. */
+static void
+mask(char **text)
+{
+	const char *secret = find_secret(*text);
+
+	if (secret != NULL)
+		*text = psprintf("%.*s" HIDDEN, (int) (secret - *text), *text);
 }
 
 void
@@ -75,6 +184,8 @@ tc_secrets_begin(SecretStatement *statement, Node *stmt)
 	statement->callback.arg = NULL;
 	statement->callback.previous = error_context_stack;
 	error_context_stack = &statement->callback;
+	/* what pg_monitor sees, also afterwards in a session that is idle */
+	pgstat_report_activity(STATE_RUNNING, HIDDEN);
 	if (IsA(stmt, AlterUserMappingStmt))
 		statement->keeps_of = keeps_credentials_of((AlterUserMappingStmt *) stmt);
 }
