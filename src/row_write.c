@@ -196,6 +196,9 @@ begin_write(Write *write, Relation rel)
 	tc_init_range_table(write->estate, entry);
 	write->result_rel = makeNode(ResultRelInfo);
 	InitResultRelInfo(write->result_rel, rel, 1, NULL, 0);
+	/* where triggers look for it */
+	write->estate->es_opened_result_relations =
+		lappend(write->estate->es_opened_result_relations, write->result_rel);
 	write->estate->es_output_cid = GetCurrentCommandId(true);
 	write->estate->es_snapshot = GetActiveSnapshot();
 	AfterTriggerBeginQuery();
