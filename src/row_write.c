@@ -175,7 +175,7 @@ begin_write(Write *write, Relation rel)
 {
 	RangeTblEntry *entry = makeNode(RangeTblEntry);
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relhasrules)
+	if (rel->rd_rel->relkind != RELKIND_RELATION || tc_table_has_rules(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot write table \"%s.%s\" of temporal_complete",

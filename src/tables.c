@@ -25,6 +25,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "rewrite/prs2lock.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -247,6 +248,13 @@ tc_required_table_index(Relation rel, TableId id, int number)
 	return InvalidOid;			/* not reached */
 }
 
+bool
+tc_table_has_rules(Relation rel)
+{
+	/* pg_class says so for a while after the last one was dropped */
+	return rel->rd_rules != NULL && rel->rd_rules->numLocks > 0;
+}
+
 int
 tc_table_natts(TableId id)
 {
@@ -345,7 +353,7 @@ oddity(Relation rel, const Table *table, const State *state)
 		return "its kind";
 	if (form->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "its persistence";
-	if (rel->trigdesc != NULL || form->relhasrules || form->relrowsecurity)
+	if (rel->trigdesc != NULL || tc_table_has_rules(rel) || form->relrowsecurity)
 		return "triggers, rules or policies";
 	if (form->relispartition != table->is_partition || form->relhassubclass)
 		return "its partitions";

@@ -52,6 +52,8 @@ extern Relation tc_table_open_nowait(TableId id, LOCKMODE lockmode);
  */
 extern bool tc_table_is_as_made(Relation rel, TableId id);
 
+extern bool tc_table_has_rules(Relation rel);
+
 /*
  * An index on the columns of that one, whatever it is called, that has all
  * rows; InvalidOid if there is none.

@@ -178,12 +178,12 @@ EOS
 make_fails(qr/a row of table "temporal.outbox" of temporal_complete was not written/, 'a trigger that suppresses requests');
 $node->safe_psql('postgres', 'DROP TRIGGER suppress ON temporal.outbox; CREATE RULE nothing AS ON INSERT TO temporal.outbox DO INSTEAD NOTHING');
 make_fails(qr/cannot write table "temporal.outbox".*HINT/s, 'a rule');
-$node->safe_psql('postgres', 'DROP RULE nothing ON temporal.outbox; ALTER TABLE temporal.outbox ADD CONSTRAINT small CHECK (octet_length(request) < 1)');
+$node->safe_psql('postgres', 'DROP RULE nothing ON temporal.outbox; ALTER TABLE temporal.outbox ADD CONSTRAINT small CHECK (octet_length(request) < 1) NOT VALID');
 make_fails(qr/violates check constraint "small"/, 'a constraint');
 $node->safe_psql('postgres', 'ALTER TABLE temporal.outbox DROP CONSTRAINT small');
 
 # Columns that are not what they were
-foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['ALTER method TYPE integer', 'ALTER method TYPE smallint'])
+foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['RENAME former_identities TO f', 'RENAME f TO former_identities'])
 {
 	$node->safe_psql('postgres', "ALTER TABLE temporal.outbox $change->[0]");
 	make_fails(qr/table "temporal.outbox" is not as this version of temporal_complete knows it.*HINT/s, $change->[0]);
@@ -225,7 +225,7 @@ my @statements = ('REINDEX INDEX CONCURRENTLY temporal.outbox_queue_idx', 'REIND
 	'REINDEX INDEX CONCURRENTLY temporal.queue_pkey', 'REINDEX INDEX CONCURRENTLY temporal.queue_server_idx',
 	'CREATE INDEX CONCURRENTLY beside ON temporal.outbox (requested_at)', 'DROP INDEX CONCURRENTLY temporal.beside',
 	'CREATE INDEX beside ON temporal.outbox (lower(error_code))', 'REINDEX TABLE temporal.outbox', 'DROP INDEX temporal.beside',
-	'VACUUM FULL temporal.outbox', 'VACUUM FULL temporal.queue', 'CLUSTER temporal.outbox USING outbox_pkey', 'TRUNCATE temporal.outbox', 'TRUNCATE temporal.queue',
+	'VACUUM FULL temporal.outbox', 'VACUUM FULL temporal.queue', 'CLUSTER temporal.outbox USING outbox_pkey', 'TRUNCATE temporal.outbox',
 	'ALTER TABLE temporal.outbox ADD COLUMN note text', 'ALTER TABLE temporal.outbox DROP COLUMN note');
 my $number = 0;
 
@@ -239,13 +239,13 @@ foreach my $statement (@statements)
 	$session->query_safe("BEGIN; SET LOCAL ROLE $role; SELECT count(*) FROM (SELECT " . call() . ' FROM generate_series(1, 10)) x');
 	my $beside = $node->background_psql('postgres', on_error_stop => 0);
 
-	$beside->query_until(qr/go/, "\\echo go\n$statement;\n\\echo done\n");
+	$beside->query_until(qr/go/, "\\echo go\n$statement;\n");
 	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid())) or fail("$statement waits");
 	$session->query_safe('COMMIT');
 	$beside->quit;
 	if ($truncates)
 	{
-		is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.queue"), 0, 'TRUNCATE waited, and then had its way') if $statement =~ /queue/;
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), 0, 'TRUNCATE waited, and then had its way');
 	}
 	else
 	{
@@ -254,7 +254,7 @@ foreach my $statement (@statements)
 	}
 	ok_indexes("$statement, beside an open transaction");
 }
-await_finished($node);
+await_finished($node, q(state <> 'retrying'));
 
 # The same inside the transaction that has made requests
 foreach my $statement ('REINDEX TABLE temporal.outbox', 'REINDEX TABLE temporal.queue', 'CLUSTER temporal.outbox USING outbox_pkey',
