@@ -18,13 +18,12 @@
 
 #include "common/pg_prng.h"
 #include "compat.h"
-#include "storage/fd.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "channels.h"
-#include "hash_bytes.h"
+#include "connection.h"
 
 /* An attempt to connect costs little, and a server that is back should be found soon */
 #define CONNECT_DELAY_MAX_MS 5000
@@ -36,18 +35,23 @@
 #define LOOK_AT_FILES_MS 1000
 
 static dlist_head pool = DLIST_STATIC_INIT(pool);
+static bool untidy;				/* there may be something to clean up */
 static PoolChanged pool_changed;
 static bool options_changed;
 
 static void note_options_changed(Datum arg, int cacheid, uint32 hashvalue);
-static uint64 fingerprint(const ServerConfig *config);
+static SipHash fingerprint(const ServerConfig *config);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
 static void timer_due(void *arg);
 static void idle_due(void *arg);
 static bool is_idle(const PooledChannel *channel, int64 since);
 static void disconnect(PooledChannel *channel);
-static void make_room(void);
+static bool make_room(Account *account);
+static bool close_idle(Account *role_of);
+static void charge(PooledChannel *channel, Account *account);
+static int	count_connections(const PooledChannel *channel);
+static void settle(PooledChannel *channel);
 static void look_at_files(PooledChannel *channel);
 
 void
@@ -88,7 +92,7 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	ServerConfig *config;
 	PooledChannel *channel;
 	dlist_iter	iter;
-	uint64		print;
+	SipHash		print;
 
 	config = tc_server_config(queue, problem);
 	MemoryContextSwitchTo(old);
@@ -106,7 +110,7 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	dlist_foreach(iter, &pool)
 	{
 		channel = dlist_container(PooledChannel, node, iter.cur);
-		if (channel->fingerprint == print &&
+		if (tc_siphash_equal(channel->fingerprint, print) &&
 			channel->config->serverid == config->serverid &&
 			channel->config->umid == config->umid)
 		{
@@ -121,6 +125,7 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	channel->config = config;
 	channel->fingerprint = print;
 	channel->users = 1;
+	dlist_init(&channel->queues);
 	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
 	dlist_push_tail(&pool, &channel->node);
 	return channel;
@@ -130,7 +135,8 @@ void
 tc_channels_release(PooledChannel *channel)
 {
 	Assert(channel->users > 0);
-	channel->users--;
+	if (--channel->users == 0)
+		untidy = true;
 }
 
 void
@@ -138,6 +144,9 @@ tc_channels_cleanup(void)
 {
 	dlist_mutable_iter iter;
 
+	if (!untidy)
+		return;
+	untidy = false;
 	dlist_foreach_modify(iter, &pool)
 	{
 		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
@@ -152,14 +161,70 @@ tc_channels_cleanup(void)
 							 (channel->calls > 0 ? tc_monotonic_ms() : channel->used_at) + IDLE_MS,
 							 idle_due, channel);
 		}
+		/* its role has use for the place */
+		if (channel->account != NULL && is_idle(channel, PG_INT64_MAX) &&
+			tc_share_role_lacks(channel->account, SHARE_CONNECTIONS))
+			disconnect(channel);
 		if (channel->users > 0)
+		{
+			settle(channel);
 			continue;
+		}
 		dlist_delete(&channel->node);
 		tc_timer_cancel(&channel->timer);
 		tc_timer_cancel(&channel->idle_timer);
 		tc_channel_destroy(channel->channel);
+		charge(channel, NULL);
 		MemoryContextDelete(channel->context);
 	}
+}
+
+/* What is put down for a channel is what it has; sessions that end are not told of. */
+static void
+settle(PooledChannel *channel)
+{
+	int			now = count_connections(channel);
+
+	if (now == 0)
+		charge(channel, NULL);
+	else if (now < channel->connections)
+	{
+		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections - now);
+		channel->connections = now;
+	}
+	if (tc_channel_sessions(channel->channel) > (tc_channel_state(channel->channel) == CHANNEL_READY))
+		untidy = true;
+}
+
+static int
+count_connections(const PooledChannel *channel)
+{
+	int			sessions = tc_channel_sessions(channel->channel);
+
+	return tc_channel_state(channel->channel) == CHANNEL_CONNECTING ? Max(sessions, 1) : sessions;
+}
+
+/* One connection more of that account, or with NULL none any longer. */
+static void
+charge(PooledChannel *channel, Account *account)
+{
+	/* those that drain may be another one's: who connects anew takes them over */
+	if (channel->account != NULL && channel->account != account)
+	{
+		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections);
+		tc_account_release(channel->account);
+		channel->account = NULL;
+		if (account == NULL)
+			channel->connections = 0;
+		else if (channel->connections > 0)
+			tc_share_take(account, SHARE_CONNECTIONS, channel->connections);
+	}
+	if (account == NULL)
+		return;
+	if (channel->account == NULL)
+		channel->account = tc_account_share(account);
+	channel->connections++;
+	tc_share_take(account, SHARE_CONNECTIONS, 1);
 }
 
 void
@@ -173,7 +238,8 @@ void
 tc_channels_end_call(PooledChannel *channel)
 {
 	Assert(channel->calls > 0);
-	channel->calls--;
+	if (--channel->calls == 0)
+		untidy = true;
 	channel->used_at = tc_monotonic_ms();
 	tc_channels_release(channel);
 }
@@ -193,41 +259,58 @@ disconnect(PooledChannel *channel)
 	tc_timer_cancel(&channel->idle_timer);
 	tc_channel_destroy(channel->channel);
 	channel->channel = tc_channel_create(&channel->config->channel, state_changed, channel);
+	charge(channel, NULL);
 }
 
 /*
- * A process may have so many open files only: close the connection that has
- * been idle for the longest time if there is no place for another one.
+ * Is there a place for another connection of that account?  If not, those
+ * that have been idle for the longest time give way: its role's own, or if
+ * there is none left for anybody, any.
  */
-static void
-make_room(void)
+static bool
+make_room(Account *account)
+{
+	while (!tc_share_has_room(account, SHARE_CONNECTIONS))
+		if (!close_idle(account))
+			return false;
+	for (;;)
+	{
+		if (tc_connection_has_files())
+			return true;
+		if (!close_idle(NULL))
+			return true;		/* it will be said what is wrong */
+	}
+}
+
+/* Close the connection that has been idle for the longest time, of a role or of all. */
+static bool
+close_idle(Account *role_of)
 {
 	PooledChannel *longest = NULL;
 	dlist_iter	iter;
 
-	if (AcquireExternalFD())
-	{
-		ReleaseExternalFD();
-		return;
-	}
 	dlist_foreach(iter, &pool)
 	{
 		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
 
-		if (is_idle(channel, PG_INT64_MAX) &&
+		if (is_idle(channel, PG_INT64_MAX) && channel->account != NULL &&
+			(role_of == NULL || tc_share_same_role(channel->account, role_of)) &&
 			(longest == NULL || channel->used_at < longest->used_at))
 			longest = channel;
 	}
-	if (longest != NULL)
-		disconnect(longest);
+	if (longest == NULL)
+		return false;
+	disconnect(longest);
+	return true;
 }
 
 /* Hash of all options, to tell whether they have changed. */
-static uint64
+static SipHash
 fingerprint(const ServerConfig *config)
 {
 	const ChannelOptions *options = &config->channel;
-	uint64		hash;
+	StringInfoData buf;
+	SipHash		result;
 	int			numbers[] = {
 		options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
 		config->max_in_flight, config->request_timeout_ms, config->retry_initial_interval_ms,
@@ -241,15 +324,22 @@ fingerprint(const ServerConfig *config)
 		options->api_key_path
 	};
 
-	hash = tc_hash_bytes(0, numbers, sizeof(numbers));
+	/* each with its zero byte, which no option contains */
+	initStringInfo(&buf);
+	appendBinaryStringInfo(&buf, (char *) numbers, sizeof(numbers));
 	for (int i = 0; i < lengthof(texts); i++)
-		hash = tc_hash_string(hash, texts[i] ? texts[i] : "");
+		appendBinaryStringInfo(&buf, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
 	for (int i = 0; i < options->nmetadata; i++)
 	{
-		hash = tc_hash_string(hash, options->metadata_keys[i]);
-		hash = tc_hash_string(hash, options->metadata_values[i]);
+		appendBinaryStringInfo(&buf, options->metadata_keys[i],
+							   strlen(options->metadata_keys[i]) + 1);
+		appendBinaryStringInfo(&buf, options->metadata_values[i],
+							   strlen(options->metadata_values[i]) + 1);
 	}
-	return hash;
+	result = tc_siphash(buf.data, buf.len);
+	explicit_bzero(buf.data, buf.len);
+	pfree(buf.data);
+	return result;
 }
 
 /*
@@ -282,9 +372,10 @@ tc_channels_files_may_have_changed(void)
 }
 
 bool
-tc_channels_connect(PooledChannel *channel)
+tc_channels_connect(PooledChannel *channel, Account *account)
 {
 	look_at_files(channel);
+	channel->lacks_room = false;
 	switch (tc_channel_state(channel->channel))
 	{
 		case CHANNEL_READY:
@@ -296,12 +387,17 @@ tc_channels_connect(PooledChannel *channel)
 			break;
 	}
 	if (channel->connect_at > tc_monotonic_ms())
-		tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
-	else
 	{
-		make_room();
+		if (!channel->timer.armed || channel->timer.due != channel->connect_at)
+			tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
+	}
+	else if (make_room(account))
+	{
+		charge(channel, account);
 		tc_channel_connect(channel->channel);
 	}
+	else
+		channel->lacks_room = true;
 	return tc_channel_state(channel->channel) == CHANNEL_READY;
 }
 
@@ -316,6 +412,7 @@ static void
 idle_due(void *arg)
 {
 	((PooledChannel *) arg)->idle_is_due = true;
+	untidy = true;
 }
 
 /* Time to try again: those who need the channel will, if they still do. */
@@ -331,6 +428,7 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 {
 	PooledChannel *channel = arg;
 
+	untidy = true;
 	if (state == CHANNEL_READY)
 	{
 		channel->failures = 0;
@@ -347,7 +445,8 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 		delay = Min(delay, CONNECT_DELAY_MAX_MS);
 
 		channel->error = *error;
-		channel->failures++;
+		if (channel->failures++ == 0)
+			channel->failing_since = tc_monotonic_ms();
 		channel->connect_at = tc_monotonic_ms() + delay;
 	}
 	pool_changed(channel);

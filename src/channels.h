@@ -12,6 +12,8 @@
 #include "lib/ilist.h"
 #include "outbox.h"
 #include "server.h"
+#include "share.h"
+#include "siphash.h"
 
 /* The channel for a server and a user mapping, shared by all queues that use both */
 typedef struct PooledChannel
@@ -19,13 +21,18 @@ typedef struct PooledChannel
 	dlist_node	node;			/* in the pool */
 	MemoryContext context;		/* of everything here */
 	ServerConfig *config;
-	uint64		fingerprint;	/* of the configuration */
+	SipHash		fingerprint;	/* of the configuration */
 	Channel    *channel;
+	dlist_head	queues;			/* that use it; the owner of this keeps them */
+	Account    *account;		/* that its connections are put down to, or NULL */
+	int			connections;	/* how many that are */
+	bool		lacks_room;		/* the last attempt to connect found none */
 	int			users;			/* queues and calls that refer to it */
 	int			calls;			/* of these, calls */
 	int64		used_at;		/* monotonic ms: when it was of use last */
 	int64		files_seen_at;	/* monotonic ms: when its files were looked at last */
 	int			failures;		/* attempts to connect that failed, in a row */
+	int64		failing_since;	/* monotonic ms: the first of these */
 	int64		connect_at;		/* monotonic ms; not before then */
 	ChannelError error;			/* why it failed last; code NULL = it did not */
 	LoopTimer	timer;
@@ -63,8 +70,11 @@ extern bool tc_channels_options_changed(void);
 /* What has changed is going to be looked at. */
 extern void tc_channels_options_seen(void);
 
-/* Can calls be made?  If not, connect, unless it is too early to try again. */
-extern bool tc_channels_connect(PooledChannel *channel);
+/*
+ * Can calls be made?  If not, connect, unless it is too early to try again or
+ * there is no room for another connection of that account (lacks_room).
+ */
+extern bool tc_channels_connect(PooledChannel *channel, Account *account);
 
 /* What was read from files may be old: look at them before the next call. */
 extern void tc_channels_files_may_have_changed(void);

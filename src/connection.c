@@ -52,7 +52,7 @@ struct Connection
 	CURL	   *easy;
 	struct curl_slist *connect_to;
 	TlsSettings *tls;			/* NULL in cleartext */
-	bool		counted;		/* as an external file descriptor */
+	int			files;			/* counted as external file descriptors */
 
 	LoopTimer	timer;
 	dlist_head	curl_sockets;	/* while connecting */
@@ -134,9 +134,21 @@ tc_connection_close(Connection *conn)
 	restore_signals(&old);
 
 	tc_timer_cancel(&conn->timer);
-	if (conn->counted)
+	for (; conn->files > 0; conn->files--)
 		ReleaseExternalFD();
 	free(conn);
+}
+
+bool
+tc_connection_has_files(void)
+{
+	int			n = 0;
+
+	while (n < TC_CONNECTION_FILES && AcquireExternalFD())
+		n++;
+	for (int i = 0; i < n; i++)
+		ReleaseExternalFD();
+	return n == TC_CONNECTION_FILES;
 }
 
 ssize_t
@@ -242,8 +254,9 @@ set_up(Connection *conn)
 			 tls_name ? tls_name : host, port);
 	snprintf(connect_to, sizeof(connect_to), "::%s:%d", host, port);
 
-	conn->counted = AcquireExternalFD();
-	if (!conn->counted)
+	while (conn->files < TC_CONNECTION_FILES && AcquireExternalFD())
+		conn->files++;
+	if (conn->files < TC_CONNECTION_FILES)
 	{
 		tc_channel_error(&conn->error, TC_ERROR_CONNECTION_FAILED, false,
 						 "could not connect to \"%s\": too many open files", options->address);

@@ -13,6 +13,15 @@
 typedef struct Connection Connection;
 
 /*
+ * Open files that a connection may need: its socket, those by which libcurl
+ * wakes itself, and while it connects those of the resolver.
+ */
+#define TC_CONNECTION_FILES 3
+
+/* May another connection open so many files? */
+extern bool tc_connection_has_files(void);
+
+/*
  * Told once that the connection is there (error = NULL), or why not; it may
  * be closed in here, and must be if there is an error.
  */

@@ -36,6 +36,9 @@
 /* A stream that was refused so often, unprocessed, counts as a failure */
 #define REFUSALS_MAX 3
 
+/* The replies of Temporal to what is sent here have a few bytes */
+#define MAX_REPLY (64 * 1024)
+
 /* Requests whose call is over */
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 
@@ -56,6 +59,7 @@ static void proof_found(Request *request, ProofVerdict verdict, const char *word
 						int64 next_look);
 static bool send_all(void);
 static void send_queue(Queue *queue);
+static void make_way(Queue *queue);
 static void send_request(Request *request);
 static void call_done(void *arg, const CallResult *result);
 
@@ -77,6 +81,7 @@ tc_dispatch_init(void)
 	}
 	MemoryContextSwitchTo(old);
 
+	tc_shares_init();
 	tc_queues_init();
 	tc_reading_init();
 	tc_proofs_init(proof_found);
@@ -90,17 +95,19 @@ tc_dispatch_turn(void)
 	bool		more;
 
 	process_answers();
+	more = tc_queues_feed();
 	tc_reading_turn();
 	(void) tc_queues_activated();
-	more = tc_reading_allows_sending() ? send_all() : false;
+	if (tc_reading_allows_sending())
+		more |= send_all();
 	process_answers();
-	tc_proofs_turn();
 	tc_channels_cleanup();
+	tc_proofs_turn();
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
 	tc_story_turn(tc_reading_count_waiting);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
-	return more || tc_queues_activated();
+	return more || tc_queues_activated() || tc_queues_can_be_fed();
 }
 
 void
@@ -172,6 +179,7 @@ process_answer(Request *request)
 
 	tc_worker_set_in_flight(request->place, 0);
 	free_places[nfree_places++] = request->place;
+	tc_share_give(queue->account, SHARE_PLACES, 1);
 	queue->in_flight--;
 	tc_queue_activate(queue);
 
@@ -232,7 +240,7 @@ process_answer(Request *request)
 	/* what waits for an operator, or behind such, must not keep others' room; it may be gone now */
 	if ((verdict == VERDICT_NEEDS_OPERATOR || verdict == VERDICT_SEND_AGAIN) &&
 		tc_flow_is_paused(queue))
-		tc_queue_unload(queue);
+		queue->to_unload = true;
 }
 
 /*
@@ -297,6 +305,7 @@ send_all(void)
 		Request    *next;
 		int64		timer;
 
+		queue->lacks = false;
 		send_queue(queue);
 		if (tc_reading_wants(queue))
 		{
@@ -313,6 +322,9 @@ send_all(void)
 		if (timer > tc_monotonic_ms())
 			tc_timer_set(&queue->timer, timer, timer_due, queue);
 	}
+	/* those that wait for places are served in turn */
+	if (!dlist_is_empty(tc_active_queues()))
+		dlist_push_tail(tc_active_queues(), dlist_pop_head_node(tc_active_queues()));
 	return more;
 }
 
@@ -322,25 +334,50 @@ send_queue(Queue *queue)
 	PooledChannel *channel = queue->channel;
 	Request    *request;
 
+	if (queue->to_unload ||
+		(tc_flow_is_paused(queue) && !queue->steps_aside && tc_flow_is_stuck(queue)))
+		make_way(queue);
 	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
 		(queue->nready == 0 && !queue->unread && !tc_retry_is_due(queue)))
 		return;
-	if (!tc_channels_connect(channel))
+	if (!tc_channels_connect(channel, queue->account))
 	{
+		if (channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
+		{
+			tc_flow_set_error(queue, "CONNECTION_FAILED",
+							  "too many connections are open; this one waits for its turn", 0);
+			make_way(queue);
+			return;
+		}
 		if (tc_channels_backing_off(channel))
 		{
 			tc_flow_cannot_send(queue, channel->error.code, channel->error.message,
 								channel->connect_at);
-			tc_queue_unload(queue);
+			make_way(queue);
 		}
 		return;
 	}
+	tc_queue_step_back(queue);
 	tc_flow_connected(queue);
 
 	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
+		   tc_share_has_room(queue->account, SHARE_PLACES) &&
+		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
 		   (request = tc_queue_pop_ready(queue)) != NULL)
 		send_request(request);
 	tc_channel_flush(channel->channel);
+}
+
+/*
+ * A queue that cannot send at present keeps nothing in memory that can be read
+ * again, and if that may last, lets others go first.
+ */
+static void
+make_way(Queue *queue)
+{
+	tc_queue_unload(queue);
+	if (tc_flow_is_stuck(queue))
+		tc_queue_step_aside(queue);
 }
 
 static void
@@ -357,6 +394,7 @@ send_request(Request *request)
 	request->channel = queue->channel;
 	tc_channels_begin_call(request->channel);
 	request->place = free_places[--nfree_places];
+	tc_share_take(queue->account, SHARE_PLACES, 1);
 	queue->in_flight++;
 	tc_worker_set_in_flight(request->place, request->id);
 
@@ -365,6 +403,7 @@ send_request(Request *request)
 	call.message = request->bytes;
 	call.message_len = request->len;
 	call.timeout_ms = queue->channel->config->request_timeout_ms;
+	call.max_reply = MAX_REPLY;
 	call.done = call_done;
 	call.arg = request;
 	tc_channel_call(queue->channel->channel, &call);

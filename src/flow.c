@@ -23,6 +23,9 @@
 #define WINDOW_SHRINK_INTERVAL_MS 100
 #define PAUSE_MAX_MS 10000
 
+/* After so long without an answer others need not wait for a queue's turn */
+#define STUCK_AFTER_MS 10000
+
 static StoryPlace
 place_of(const Queue *queue)
 {
@@ -100,6 +103,9 @@ tc_flow_failure(Queue *queue, const Request *request)
 	if (queue->nfailed < FAILED_TO_PAUSE || tc_flow_is_paused(queue))
 		return;
 
+	if (queue->pauses == 0)
+		queue->failing_since = now;
+	queue->needs_operator = request->verdict == VERDICT_NEEDS_OPERATOR;
 	pause = request->verdict == VERDICT_NEEDS_OPERATOR ?
 		config->retry_max_interval_ms : tc_backoff_ms(config, queue->pauses);
 	queue->pauses++;
@@ -121,6 +127,28 @@ bool
 tc_flow_is_paused(const Queue *queue)
 {
 	return queue->paused_until > tc_monotonic_ms();
+}
+
+bool
+tc_flow_is_stuck(const Queue *queue)
+{
+	int64		since = PG_INT64_MAX;
+
+	if (queue->channel == NULL)
+		return true;
+	if (tc_channels_backing_off(queue->channel))
+	{
+		if (queue->channel->error.needs_operator)
+			return true;
+		since = queue->channel->failing_since;
+	}
+	if (tc_flow_is_paused(queue))
+	{
+		if (queue->needs_operator)
+			return true;
+		since = Min(since, queue->failing_since);
+	}
+	return since <= tc_monotonic_ms() - STUCK_AFTER_MS;
 }
 
 bool

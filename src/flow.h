@@ -24,6 +24,12 @@ extern void tc_flow_pause_until(Queue *queue, int64 until);
 
 extern bool tc_flow_is_paused(const Queue *queue);
 
+/*
+ * Can the queue not send, for a reason that waiting alone will not mend, or
+ * for so long that nobody should wait for it any more?
+ */
+extern bool tc_flow_is_stuck(const Queue *queue);
+
 /* May another request be sent, as far as the queue is concerned? */
 extern bool tc_flow_has_room(const Queue *queue);
 

@@ -40,6 +40,9 @@
  */
 #define MIN_LIFE_MS 1000
 
+/* Sessions that the server has ended, but whose calls it lets wait, are not to be too many */
+#define SESSIONS_MAX 4
+
 /* Lists of calls by timeout; more timeouts than this share lists */
 #define DEADLINE_LISTS 8
 
@@ -85,8 +88,7 @@ struct Channel
 	Link	   *current;		/* connecting or ready, else NULL */
 	dlist_head	links;			/* all of them */
 	dlist_head	finished;		/* calls whose callbacks are to be run */
-	Rpc		   *unused;			/* chained by link, for reuse */
-	size_t		reply_bytes;	/* held by the answers of all calls */
+	size_t		held;			/* by the answers of all calls */
 
 	DeadlineList deadlines[DEADLINE_LISTS];
 	LoopTimer	deadline_timer;
@@ -98,6 +100,9 @@ struct Channel
 	int			busy;			/* depth of functions that run callbacks */
 	bool		destroyed;
 };
+
+/* Of all channels, chained by link, for reuse */
+static Rpc *unused;
 
 static Link *open_link(Channel *channel, ChannelError *error);
 static void close_link(Link *link);
@@ -112,7 +117,7 @@ static void on_later(void *arg);
 static void on_deadline(void *arg);
 static void watch_deadline(Channel *channel, Rpc *rpc);
 static void set_deadline_timer(Channel *channel);
-static Rpc *new_rpc(Channel *channel);
+static Rpc *new_rpc(const Call *call);
 static void recycle_rpc(Channel *channel, Rpc *rpc);
 static void finish(Channel *channel, Rpc *rpc, CallFate fate);
 static void run_finished(Channel *channel);
@@ -154,7 +159,12 @@ tc_channel_connect(Channel *channel)
 		return;
 
 	channel->state = CHANNEL_CONNECTING;
-	channel->current = open_link(channel, &channel->failure);
+	if (tc_channel_sessions(channel) < SESSIONS_MAX)
+		channel->current = open_link(channel, &channel->failure);
+	else
+		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
+						 "\"%s\" ended %d sessions without answering all calls",
+						 channel->options.address, SESSIONS_MAX);
 	if (channel->current != NULL)
 		tc_timer_set(&channel->connect_timer,
 					 tc_monotonic_ms() + channel->options.connect_timeout_ms + CONNECT_GRACE_MS,
@@ -167,6 +177,18 @@ ChannelState
 tc_channel_state(const Channel *channel)
 {
 	return channel->state;
+}
+
+int
+tc_channel_sessions(const Channel *channel)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &unconstify(Channel *, channel)->links)
+		if (dlist_container(Link, node, iter.cur)->session != NULL)
+			n++;
+	return n;
 }
 
 int
@@ -186,7 +208,7 @@ tc_channel_call(Channel *channel, const Call *call)
 	uint32		len = (uint32) call->message_len;
 
 	if (channel->state == CHANNEL_READY)
-		rpc = new_rpc(channel);
+		rpc = new_rpc(call);
 	if (rpc == NULL)
 	{
 		CallResult	result = {CALL_NOT_PROCESSED, 0, "call could not be started", "", NULL, 0};
@@ -354,13 +376,6 @@ leave(Channel *channel)
 	}
 	if (!channel->destroyed)
 		return;
-	while (channel->unused != NULL)
-	{
-		Rpc		   *rpc = channel->unused;
-
-		channel->unused = (Rpc *) rpc->link;
-		free(rpc);
-	}
 	tc_channel_options_free(&channel->options);
 	free(channel);
 }
@@ -590,26 +605,26 @@ on_deadline(void *arg)
 }
 
 static Rpc *
-new_rpc(Channel *channel)
+new_rpc(const Call *call)
 {
-	Rpc		   *rpc = channel->unused;
+	Rpc		   *rpc = unused;
 
 	if (rpc != NULL)
-		channel->unused = (Rpc *) rpc->link;
+		unused = (Rpc *) rpc->link;
 	else
 		rpc = malloc(sizeof(Rpc));
 	if (rpc == NULL)
 		return NULL;
-	tc_grpc_answer_init(&rpc->answer);
+	tc_grpc_answer_init(&rpc->answer, call->max_reply);
 	return rpc;
 }
 
 static void
 recycle_rpc(Channel *channel, Rpc *rpc)
 {
-	tc_grpc_answer_free(&rpc->answer, &channel->reply_bytes);
-	rpc->link = (Link *) channel->unused;
-	channel->unused = rpc;
+	tc_grpc_answer_free(&rpc->answer, &channel->held);
+	rpc->link = (Link *) unused;
+	unused = rpc;
 }
 
 /*
@@ -641,7 +656,9 @@ static void
 rpc_header(Http2Stream *stream, const char *name, size_t name_len, const char *value,
 		   size_t value_len)
 {
-	tc_grpc_answer_header(&((Rpc *) stream)->answer, name, name_len, value, value_len);
+	Rpc		   *rpc = (Rpc *) stream;
+
+	tc_grpc_answer_header(&rpc->answer, name, name_len, value, value_len, &rpc->link->channel->held);
 }
 
 static bool
@@ -649,7 +666,7 @@ rpc_data(Http2Stream *stream, const uint8 *data, size_t len)
 {
 	Rpc		   *rpc = (Rpc *) stream;
 
-	return tc_grpc_answer_data(&rpc->answer, data, len, &rpc->link->channel->reply_bytes);
+	return tc_grpc_answer_data(&rpc->answer, data, len, &rpc->link->channel->held);
 }
 
 static void

@@ -21,8 +21,16 @@
 
 #define MAX_MESSAGE 4096
 
+/* As share.c has it: the more, the more one channel alone gets, and the less is left to others */
+#define GREED 3
+
+/* What the answers of all channels hold */
+static size_t held_by_all;
+
+static bool hold(size_t *held, size_t before, size_t now);
+
 void
-tc_grpc_answer_init(GrpcAnswer *answer)
+tc_grpc_answer_init(GrpcAnswer *answer, size_t max_reply)
 {
 	answer->http_status = 0;
 	answer->is_grpc = false;
@@ -30,8 +38,10 @@ tc_grpc_answer_init(GrpcAnswer *answer)
 	answer->reply = answer->small;
 	answer->reply_len = 0;
 	answer->reply_size = GRPC_SMALL_REPLY;
+	answer->max_reply = max_reply;
 	answer->reply_problem = NULL;
 	answer->message = NULL;
+	answer->message_size = 0;
 	answer->detail_type[0] = '\0';
 }
 
@@ -40,15 +50,34 @@ tc_grpc_answer_free(GrpcAnswer *answer, size_t *held)
 {
 	if (answer->reply != answer->small)
 	{
-		*held -= answer->reply_size;
+		(void) hold(held, answer->reply_size, 0);
 		free(answer->reply);
 	}
+	(void) hold(held, answer->message_size, 0);
 	free(answer->message);
+}
+
+/*
+ * May a channel hold so much instead of so much before?  Less is always
+ * possible; more as long as it holds less than three times what is left.
+ */
+static bool
+hold(size_t *held, size_t before, size_t now)
+{
+	size_t		others = held_by_all - before;
+
+	if (now > before &&
+		(others + now > TC_MAX_REPLIES ||
+		 *held - before + now > GREED * (TC_MAX_REPLIES - others - now)))
+		return false;
+	*held = *held - before + now;
+	held_by_all = others + now;
+	return true;
 }
 
 void
 tc_grpc_answer_header(GrpcAnswer *answer, const char *name, size_t name_len,
-					  const char *value, size_t value_len)
+					  const char *value, size_t value_len, size_t *held)
 {
 #define IS(header) (name_len == sizeof(header) - 1 && memcmp(name, header, sizeof(header) - 1) == 0)
 
@@ -72,7 +101,14 @@ tc_grpc_answer_header(GrpcAnswer *answer, const char *name, size_t name_len,
 		size_t		size = Min(value_len, MAX_MESSAGE) + 1;
 
 		free(answer->message);
-		answer->message = malloc(size);
+		answer->message = hold(held, answer->message_size, size) ? malloc(size) : NULL;
+		if (answer->message != NULL)
+			answer->message_size = size;
+		else
+		{
+			(void) hold(held, answer->message_size, 0);
+			answer->message_size = 0;
+		}
 		if (answer->message != NULL)
 			tc_grpc_message(value, value_len, answer->message, size);
 	}
@@ -97,21 +133,23 @@ tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t len, size_t *h
 	{
 		bool		is_small = answer->reply == answer->small;
 		size_t		before = is_small ? 0 : answer->reply_size;
-		size_t		size = Min(Max(needed, 2 * answer->reply_size),
-							   TC_MAX_REPLY + GRPC_PREFIX_SIZE);
+		size_t		max = answer->max_reply + GRPC_PREFIX_SIZE;
+		size_t		size = Min(Max(needed, 2 * answer->reply_size), max);
 		uint8	   *grown = NULL;
 
-		if (needed > TC_MAX_REPLY + GRPC_PREFIX_SIZE)
+		if (needed > max)
 			answer->reply_problem = "the reply is too large";
-		else if (*held - before + size > TC_MAX_REPLIES)
+		else if (!hold(held, before, size))
 			answer->reply_problem = "the replies to all calls in flight are too large";
 		else if ((grown = realloc(is_small ? NULL : answer->reply, size)) == NULL)
+		{
+			(void) hold(held, size, before);
 			answer->reply_problem = "out of memory for the reply";
+		}
 		if (grown == NULL)
 			return false;
 		if (is_small)
 			memcpy(grown, answer->small, answer->reply_len);
-		*held += size - before;
 		answer->reply = grown;
 		answer->reply_size = size;
 	}

@@ -10,15 +10,12 @@
 
 #include "transport.h"
 
-/* Largest reply that is taken; one that is larger is given up. */
-#define TC_MAX_REPLY (8 * 1024 * 1024)
-
 /*
- * Memory for the replies of all calls in flight on a channel, but for the
- * small ones.  With thousands of calls, a server could fill any memory with
- * replies that are within the limit each.
+ * Memory for the replies and messages of all calls in flight, but for small
+ * replies, which always have room.  With thousands of calls, servers could
+ * fill any memory with replies that are within the limit each.
  */
-#define TC_MAX_REPLIES (64 * 1024 * 1024)
+#define TC_MAX_REPLIES (32 * 1024 * 1024)
 
 /* Replies of most calls fit into this, prefix included */
 #define GRPC_SMALL_REPLY 128
@@ -34,20 +31,22 @@ typedef struct GrpcAnswer
 	uint8	   *reply;			/* with prefix */
 	size_t		reply_len;
 	size_t		reply_size;
+	size_t		max_reply;		/* without prefix */
 	const char *reply_problem;	/* why it is not taken, or NULL */
 	uint8		small[GRPC_SMALL_REPLY];
 	char	   *message;		/* malloc'd, or NULL */
+	size_t		message_size;	/* counted as held */
 	char		detail_type[GRPC_MAX_DETAIL_TYPE];
 } GrpcAnswer;
 
-extern void tc_grpc_answer_init(GrpcAnswer *answer);
+extern void tc_grpc_answer_init(GrpcAnswer *answer, size_t max_reply);
 
-/* *held is the memory for the replies of a channel, but for the small ones. */
+/* *held is the memory for the answers of a channel, but for the small ones. */
 extern void tc_grpc_answer_free(GrpcAnswer *answer, size_t *held);
 
 /* A header or trailer. */
 extern void tc_grpc_answer_header(GrpcAnswer *answer, const char *name, size_t name_len,
-								  const char *value, size_t value_len);
+								  const char *value, size_t value_len, size_t *held);
 
 /* A piece of the body; false = enough of it, reply_problem says why. */
 extern bool tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t len, size_t *held);

@@ -28,6 +28,9 @@
 
 #define SYSTEM_INFO_PATH "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"
 
+/* What a server says of itself, and of the probe */
+#define MAX_REPLY (64 * 1024)
+
 typedef struct Ping
 {
 	dlist_node	node;
@@ -158,6 +161,7 @@ state_changed(void *arg, Channel *channel, ChannelState state, const ChannelErro
 	call.namespace_name = ping->namespace_name;
 	call.message = (const uint8 *) "";
 	call.timeout_ms = ping->config->request_timeout_ms;
+	call.max_reply = MAX_REPLY;
 	call.done = system_info_done;
 	call.arg = ping;
 	INSTR_TIME_SET_CURRENT(ping->sent_at);
@@ -195,6 +199,7 @@ system_info_done(void *arg, const CallResult *result)
 	call.message = ping->probe;
 	call.message_len = ping->probe_len;
 	call.timeout_ms = ping->config->request_timeout_ms;
+	call.max_reply = MAX_REPLY;
 	call.done = probe_done;
 	call.arg = ping;
 	tc_channel_call(ping->channel, &call);

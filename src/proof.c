@@ -29,13 +29,10 @@
 #include "event_loop.h"
 #include "proof.h"
 #include "proof_replies.h"
+#include "proof_turns.h"
 #include "temporal.pb-c.h"
 
 #define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
-
-/* Calls at once, of all queues and of one of them */
-#define PROOFS_MAX 32
-#define QUEUE_PROOFS_MAX 8
 
 /*
  * Size of a page, which Temporal counts in batches of events; less is asked
@@ -44,6 +41,9 @@
  */
 #define PAGE_SIZE 200
 #define SEARCHED_MAX (500 * PAGE_SIZE)
+
+/* A page that is larger is asked for in pieces */
+#define MAX_REPLY (8 * 1024 * 1024)
 
 /* Ends of activities kept of a history */
 #define ENDS_MAX 65536
@@ -54,10 +54,6 @@
 /* Delay between looks, doubling */
 #define LOOK_DELAY_MS 100
 #define LOOK_DELAY_MAX_MS 10000
-
-/* When there is no connection, or too many proofs of one queue */
-#define CHANNEL_DELAY_MS 500
-#define BUSY_DELAY_MS 5
 
 typedef enum ProofStage
 {
@@ -79,7 +75,7 @@ typedef struct Proof
 {
 	MemoryContext context;		/* of everything here */
 	MemoryContext look_context; /* reset before each look at the history */
-	dlist_node	node;			/* in ready or answered list */
+	dlist_node	node;			/* among those to be asked, or in answered list */
 	pairingheap_node delay_node;
 	int64		due;			/* monotonic ms, while delayed */
 	Request    *request;
@@ -119,11 +115,9 @@ typedef struct Proof
 static ProofFound proof_found;
 static MemoryContext proofs_context;
 
-/* Those to be called when there is room, those that wait, those whose call is over */
-static dlist_head ready = DLIST_STATIC_INIT(ready);
+/* Those that wait, those whose call is over; see proof_turns.c for those to be called */
 static pairingheap *delayed;
 static dlist_head answered = DLIST_STATIC_INIT(answered);
-static int	in_flight;
 static LoopTimer delay_timer;
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
@@ -195,7 +189,7 @@ tc_proof_begin(Request *request)
 
 	tc_queue_confirming(request);
 	begin_look(proof);
-	dlist_push_tail(&ready, &proof->node);
+	tc_proof_turn_add(proof->queue, &proof->node, false);
 }
 
 static void
@@ -215,6 +209,7 @@ void
 tc_proofs_turn(void)
 {
 	int64		now = tc_monotonic_ms();
+	dlist_node *node;
 
 	while (!dlist_is_empty(&answered))
 		evaluate(dlist_container(Proof, node, dlist_pop_head_node(&answered)));
@@ -230,10 +225,10 @@ tc_proofs_turn(void)
 			break;
 		}
 		pairingheap_remove_first(delayed);
-		dlist_push_tail(&ready, &proof->node);
+		tc_proof_turn_add(proof->queue, &proof->node, false);
 	}
-	while (in_flight < PROOFS_MAX && !dlist_is_empty(&ready))
-		ask(dlist_container(Proof, node, dlist_pop_head_node(&ready)));
+	while ((node = tc_proof_turn_next()) != NULL)
+		ask(dlist_container(Proof, node, node));
 }
 
 static void
@@ -258,27 +253,15 @@ ask(Proof *proof)
 	PooledChannel *channel = proof->queue->channel;
 	Call		call = {0};
 
-	if (channel == NULL || !tc_channels_connect(channel))
-	{
-		delay(proof, CHANNEL_DELAY_MS);
-		return;
-	}
-	if (proof->queue->proofs_in_flight >= QUEUE_PROOFS_MAX ||
-		tc_channel_capacity(channel->channel) == 0)
-	{
-		delay(proof, BUSY_DELAY_MS);
-		return;
-	}
-
 	proof->message = encode_question(proof, &call.message_len);
 	proof->channel = channel;
 	tc_channels_begin_call(channel);
-	proof->queue->proofs_in_flight++;
-	in_flight++;
+	tc_proof_turn_begin(proof->queue);
 	call.message = proof->message;
 	call.path = paths[proof->stage];
 	call.namespace_name = proof->queue->namespace_utf8;
 	call.timeout_ms = channel->config->request_timeout_ms;
+	call.max_reply = MAX_REPLY;
 	call.done = call_done;
 	call.arg = proof;
 	tc_channel_call(channel->channel, &call);
@@ -364,8 +347,7 @@ call_done(void *arg, const CallResult *result)
 static void
 evaluate(Proof *proof)
 {
-	in_flight--;
-	proof->queue->proofs_in_flight--;
+	tc_proof_turn_end(proof->queue);
 	tc_channels_end_call(proof->channel);
 	proof->channel = NULL;
 	pfree(proof->message);
@@ -595,7 +577,7 @@ evaluate_history(Proof *proof)
 	else
 		proof->stage = DESCRIBE_WORKFLOW;
 	pfree(proof->reply);
-	dlist_push_head(&ready, &proof->node);
+	tc_proof_turn_add(proof->queue, &proof->node, true);
 }
 
 /* The history has no end of the activity: is it still pending, or its end buffered? */
@@ -623,7 +605,7 @@ evaluate_workflow(Proof *proof)
 			proof->was_pending = true;
 			pfree(proof->reply);
 			begin_look(proof);
-			dlist_push_tail(&ready, &proof->node);
+			tc_proof_turn_add(proof->queue, &proof->node, false);
 			return;
 		}
 		if (!proof->may_be_retried)

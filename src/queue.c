@@ -3,15 +3,12 @@
  * queue.c
  *	  Requests in the worker's memory: in which order they may be sent.
  *
- * Requests for one activity form a chain: only the first of them may be
- * ready, in flight or waiting for a retry; the next one's turn comes when it
- * is finished.  Different activities never wait for each other.  Two requests
- * are about the same activity when server, namespace, workflow id and
- * activity id agree; that is kept as a hash, and activities that share one by
- * chance are merely sent one after the other.
+ * Requests for one activity form a chain (chains.c): only the first of them
+ * may be ready, in flight or waiting for a retry; the next one's turn comes
+ * when it is finished.  Different activities never wait for each other.
  *
- * Memory is bounded by dropping what can be read again.  Nothing here reads,
- * sends or records.
+ * Memory is bounded by shares (share.c), and by dropping what can be read
+ * again.  Nothing here reads, sends or records.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,34 +18,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "hash_bytes.h"
+#include "chains.h"
 #include "queue.h"
 
 /* Where options are not known, a request that was tried before waits so long at the most */
 #define DEFAULT_RETRY_WAIT_MS 10000
-
-/* Roles that get their turn when another one is refused, for one activity */
-#define YIELD_QUEUES_MAX 16
-
-/* Chain of requests for an activity */
-typedef struct Activity
-{
-	uint64		hash;
-	char		status;
-	Request    *first;
-	Request    *last;
-} Activity;
-
-#define SH_PREFIX activities
-#define SH_ELEMENT_TYPE Activity
-#define SH_KEY_TYPE uint64
-#define SH_KEY hash
-#define SH_HASH_KEY(tb, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 typedef struct RequestEntry
 {
@@ -68,42 +42,33 @@ typedef struct RequestEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* All requests in memory by id, and all activities that have some */
+/* All requests in memory by id */
 static requests_hash *requests_by_id;
-static activities_hash *activities;
 
-/* Of everything here */
+/* Of everything here; of requests themselves */
 static MemoryContext queue_context;
+static MemoryContext request_context;
 
 /* For decoding one request; reset after it */
 static MemoryContext decode_context;
 
-/* Queues to look at in the next turn, and whether there are new ones */
-static dlist_head active = DLIST_STATIC_INIT(active);
-static bool activated;
-
-/* Bytes of requests in memory, of all queues */
-static size_t loaded_bytes;
+/* Requests are allocated in blocks of this size */
+#define REQUEST_BLOCK_SIZE (64 * 1024)
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
-static uint64 activity_seed(const Queue *queue, const char *namespace_utf8, bool is_own);
 static void forget_retries(Queue *queue);
 static Request *new_request(Queue *queue, const OutboxRow *row);
 static long longest_wait_ms(const Queue *queue);
-static bool hash_activity(const Queue *queue, const OutboxRow *row, uint64 *hash);
 static void load_bytes(Request *request, const OutboxRow *row);
 static void drop_bytes(Request *request);
 static void make_ready(Request *request);
-static bool comes_first(const Activity *activity, const Request *request);
-static bool was_refused_role(const Request *request);
+static bool comes_first(const Request *first, const Request *request);
 static void block(Request *request);
-static void join_chain(Activity *activity, Request *request);
-static void leave_chain(Request *request);
-static void link_after(Activity *activity, Request *before, Request *request);
-static void unlink_from(Activity *activity, Request *request);
+static void stop_waiting(Request *request);
 static void free_request(Request *request);
+static void leave_chain(Request *request);
+static bool can_be_dropped(const Request *request);
 static void unblock(Request *request, int64 due);
-static void chain_was_cut(uint64 hash);
 
 void
 tc_queues_init(void)
@@ -112,44 +77,10 @@ tc_queues_init(void)
 										  ALLOCSET_DEFAULT_SIZES);
 	decode_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete decoding",
 										   ALLOCSET_DEFAULT_SIZES);
+	request_context = SlabContextCreate(TopMemoryContext, "temporal_complete requests",
+										REQUEST_BLOCK_SIZE, sizeof(Request));
 	requests_by_id = requests_create(queue_context, 1024, NULL);
-	activities = activities_create(queue_context, 1024, NULL);
-}
-
-void
-tc_queue_activate(Queue *queue)
-{
-	if (!queue->active)
-	{
-		queue->active = true;
-		activated = true;
-		dlist_push_tail(&active, &queue->active_node);
-	}
-}
-
-void
-tc_queue_deactivate(Queue *queue)
-{
-	if (queue->active)
-	{
-		queue->active = false;
-		dlist_delete(&queue->active_node);
-	}
-}
-
-dlist_head *
-tc_active_queues(void)
-{
-	return &active;
-}
-
-bool
-tc_queues_activated(void)
-{
-	bool		result = activated;
-
-	activated = false;
-	return result;
+	tc_chains_init(queue_context);
 }
 
 static int
@@ -169,9 +100,14 @@ tc_queue_create(int64 number, const QueueRow *row)
 	Queue	   *queue = palloc0(sizeof(Queue));
 
 	queue->number = number;
+	queue->account = tc_account_get(row->key.role, row->key.server);
+	tc_share_take(queue->account, SHARE_QUEUES, 1);
 	queue->position.context = queue_context;
 	queue->retrying = pairingheap_allocate(compare_due, NULL);
+	dlist_init(&queue->requests);
 	dlist_init(&queue->ready);
+	dlist_init(&queue->confirming);
+	dlist_init(&queue->proofs);
 	queue->row.key = row->key;
 	if (row->key.namespace_name != NULL)
 		queue->row.key.namespace_name = pstrdup(row->key.namespace_name);
@@ -190,33 +126,20 @@ tc_queue_set_server(Queue *queue, Oid server, const char *name)
 		queue->row.server_name = MemoryContextStrdup(queue_context, name);
 }
 
-/*
- * The server's own namespace counts as the same one, whatever it is called:
- * where its option is put right, what waits keeps its order.
- */
-static uint64
-activity_seed(const Queue *queue, const char *namespace_utf8, bool is_own)
-{
-	uint64		hash = tc_hash_bytes(0, &queue->row.key.server, sizeof(Oid));
-
-	/* roles do not matter: an activity is the same for all of them */
-	return tc_hash_string(hash, is_own ? "" : namespace_utf8);
-}
-
 bool
 tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 					   const char *namespace_utf8, bool is_own)
 {
-	uint64		seed = activity_seed(queue, namespace_utf8, is_own);
+	SipHash		seed = tc_activity_seed(queue->row.key.server, is_own ? NULL : namespace_utf8);
 
 	if (queue->namespace_utf8 != NULL)
 	{
 		bool		is_same = strcmp(queue->namespace_utf8, namespace_utf8) == 0;
 
-		if (is_same && seed == queue->activity_seed)
+		if (is_same && tc_siphash_equal(seed, queue->activity_seed))
 			return false;
 		tc_queue_unload(queue);
-		if (seed != queue->activity_seed)
+		if (!tc_siphash_equal(seed, queue->activity_seed))
 			forget_retries(queue);
 		pfree(unconstify(char *, queue->namespace_name));
 		pfree(unconstify(char *, queue->namespace_utf8));
@@ -269,36 +192,40 @@ forget_retries(Queue *queue)
 Request *
 tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malformed)
 {
+	MemoryContext old;
 	Request    *request;
-	Activity   *activity;
-	uint64		hash;
-	bool		found;
+	Request    *first;
+	SipHash		activity;
 
 	*malformed = false;
 	if (requests_lookup(requests_by_id, row->id) != NULL)
 		return NULL;
-	if (!hash_activity(queue, row, &hash))
-	{
-		*malformed = true;
+	old = MemoryContextSwitchTo(decode_context);
+	*malformed = !tc_activity_of(queue->activity_seed, row, &activity);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decode_context);
+	if (*malformed)
 		return NULL;
-	}
 
 	request = new_request(queue, row);
 	request->maybe_sent = maybe_sent;
-	request->activity = hash;
+	request->activity = activity;
 
-	activity = activities_insert(activities, hash, &found);
-	if (found && !comes_first(activity, request))
-		join_chain(activity, request);
+	first = tc_chain_first(activity);
+	if (first != NULL && !comes_first(first, request))
+	{
+		/* without bytes: however many wait, they must not take others' room */
+		request->state = REQUEST_BLOCKED;
+		queue->nblocked++;
+		tc_chain_join(request);
+	}
 	else
 	{
 		TimestampTz now = row->next_attempt_at != 0 ? GetCurrentTimestamp() : 0;
 
-		if (found)
-			block(activity->first);
-		else
-			activity->first = activity->last = NULL;
-		link_after(activity, NULL, request);
+		if (first != NULL)
+			block(first);
+		tc_chain_put_first(request);
 		if (row->next_attempt_at > now)
 			tc_queue_retry_at(request, tc_monotonic_ms() +
 							  Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
@@ -317,31 +244,32 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
  * may be older than one that committed before it made its request.  Within a
  * chain the order is that of requests' ids.  Was this one made before all
  * that are there, and has none of them been tried yet by this worker?  Or
- * does it belong to another role than a first one that was refused?
+ * does it belong to another queue than a first one that cannot be sent?
  */
 static bool
-comes_first(const Activity *activity, const Request *request)
+comes_first(const Request *first, const Request *request)
 {
-	const Request *first = activity->first;
-
-	if (first->state == REQUEST_RETRYING && was_refused_role(first) &&
-		first->queue != request->queue)
-		return true;
+	if (first->queue != request->queue && !request->queue->steps_aside)
+	{
+		if (first->state == REQUEST_RETRYING &&
+			(first->queue->steps_aside || tc_was_refused_role(first)))
+			return true;
+		if (first->state == REQUEST_CONFIRMING && first->queue->steps_aside)
+			return true;
+	}
 	return request->id < first->id && first->attempts == 0 &&
 		(first->state == REQUEST_READY || first->state == REQUEST_RETRYING);
 }
 
-/* Was it refused for what its role may not do?  That must not stop other roles. */
-static bool
-was_refused_role(const Request *request)
-{
-	return request->attempts > 0 && request->verdict == VERDICT_NEEDS_OPERATOR;
-}
-
-/* Let the first request of a chain, which is not in flight, wait behind another one. */
+/*
+ * Let the first request of a chain, which is not in flight, wait behind
+ * another one.  One that is being confirmed needs no turn for that.
+ */
 static void
 block(Request *request)
 {
+	if (request->state == REQUEST_CONFIRMING)
+		return;
 	if (request->state == REQUEST_READY)
 	{
 		dlist_delete(&request->node);
@@ -349,65 +277,31 @@ block(Request *request)
 		drop_bytes(request);
 	}
 	else
-	{
-		pairingheap_remove(request->queue->retrying, &request->retry_node);
-		request->queue->nretrying--;
-	}
+		stop_waiting(request);
 	request->state = REQUEST_BLOCKED;
 	request->queue->nblocked++;
 }
 
-/*
- * Each queue counts with the first of its requests in the chain.  If all were
- * refused they take turns, at the pace of retries.
- */
+/* It waits for its retry no longer. */
+static void
+stop_waiting(Request *request)
+{
+	Assert(request->state == REQUEST_RETRYING);
+	pairingheap_remove(request->queue->retrying, &request->retry_node);
+	request->queue->nretrying--;
+}
+
 void
 tc_queue_yield(Request *request, int64 due)
 {
-	Activity   *activity = activities_lookup(activities, request->activity);
-	Queue	   *seen[YIELD_QUEUES_MAX];
-	int			nseen = 0;
-	Request    *chosen = NULL;
+	Request    *chosen;
 
-	Assert(activity != NULL && activity->first == request && request->state == REQUEST_RETRYING);
-	seen[nseen++] = request->queue;
-	for (Request *other = request->next; other != NULL && nseen < YIELD_QUEUES_MAX;
-		 other = other->next)
-	{
-		bool		is_first = true;
-
-		for (int i = 0; i < nseen; i++)
-			is_first &= seen[i] != other->queue;
-		if (!is_first)
-			continue;
-		seen[nseen++] = other->queue;
-		chosen = other;
-		if (!was_refused_role(other))
-			break;
-	}
+	Assert(request->state == REQUEST_RETRYING);
+	chosen = tc_chain_pass_turn(request);
 	if (chosen == NULL)
 		return;
-
-	unlink_from(activity, chosen);
-	link_after(activity, NULL, chosen);
 	block(request);
-	unblock(chosen, was_refused_role(chosen) ? due : 0);
-}
-
-/*
- * Wait behind the first one, without bytes: however many wait, they must not
- * take others' room.  Ids come nearly in order, so its place is near the end.
- */
-static void
-join_chain(Activity *activity, Request *request)
-{
-	Request    *before = activity->last;
-
-	while (before != activity->first && before->id > request->id)
-		before = before->previous;
-	link_after(activity, before, request);
-	request->state = REQUEST_BLOCKED;
-	request->queue->nblocked++;
+	unblock(chosen, tc_was_refused_role(chosen) ? due : 0);
 }
 
 /*
@@ -435,7 +329,7 @@ tc_queue_add_malformed(Queue *queue, const OutboxRow *row)
 static Request *
 new_request(Queue *queue, const OutboxRow *row)
 {
-	Request    *request = MemoryContextAllocZero(queue_context, sizeof(Request));
+	Request    *request = MemoryContextAllocZero(request_context, sizeof(Request));
 	bool		found;
 
 	request->id = row->id;
@@ -449,39 +343,9 @@ new_request(Queue *queue, const OutboxRow *row)
 	if (row->former_identities != NULL)
 		request->former_identities = MemoryContextStrdup(queue_context, row->former_identities);
 	requests_insert(requests_by_id, row->id, &found)->request = request;
+	dlist_push_tail(&queue->requests, &request->queue_node);
+	tc_share_take(queue->account, SHARE_REQUESTS, 1);
 	return request;
-}
-
-/*
- * The task token is decoded for its ids; one that holds none is hashed
- * itself.
- */
-static bool
-hash_activity(const Queue *queue, const OutboxRow *row, uint64 *result)
-{
-	MemoryContext old = MemoryContextSwitchTo(decode_context);
-	RequestTarget target;
-	bool		ok;
-
-	ok = row->problem == NULL && tc_method_is_valid(row->method) &&
-		tc_request_decode(row->method, row->request, row->len, &target);
-	if (ok)
-	{
-		uint64		hash = queue->activity_seed;
-
-		if (target.activity_id != NULL)
-		{
-			if (target.workflow_id != NULL)
-				hash = tc_hash_string(hash, target.workflow_id);
-			hash = tc_hash_string(hash, target.activity_id);
-		}
-		else
-			hash = tc_hash_bytes(hash, target.task_token, target.task_token_len);
-		*result = hash;
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(decode_context);
-	return ok;
 }
 
 /* The request's own copy of its bytes, with namespace and identity appended. */
@@ -500,8 +364,7 @@ load_bytes(Request *request, const OutboxRow *row)
 	request->bytes = bytes;
 	request->len = len;
 	request->queue->nloaded++;
-	request->queue->loaded_bytes += request->len;
-	loaded_bytes += request->len;
+	tc_share_take(request->queue->account, SHARE_BYTES, len);
 }
 
 static void
@@ -512,26 +375,21 @@ drop_bytes(Request *request)
 	pfree(request->bytes);
 	request->bytes = NULL;
 	request->queue->nloaded--;
-	request->queue->loaded_bytes -= request->len;
-	loaded_bytes -= request->len;
+	tc_share_give(request->queue->account, SHARE_BYTES, request->len);
 }
 
 bool
-tc_queue_has_room(const Queue *queue, int max_loaded)
+tc_queue_has_room(Queue *queue, int max_loaded)
 {
-	/* one request at a time always has room */
-	if (queue->nloaded == 0)
-		return true;
-	return queue->nloaded < max_loaded &&
-		queue->loaded_bytes < QUEUE_LOADED_BYTES_MAX &&
-		loaded_bytes < LOADED_BYTES_MAX;
+	return queue->nloaded < max_loaded && tc_queue_may_have(queue, SHARE_BYTES);
 }
 
 bool
-tc_queue_takes_rows(const Queue *queue)
+tc_queue_takes_rows(Queue *queue)
 {
 	return queue->nretrying + queue->nblocked < QUEUE_WAITING_MAX &&
-		queue->nconfirming < QUEUE_CONFIRMING_MAX;
+		queue->nconfirming < QUEUE_CONFIRMING_MAX &&
+		tc_queue_may_have(queue, SHARE_REQUESTS) && tc_queue_may_have(queue, SHARE_CONFIRMING);
 }
 
 static void
@@ -576,9 +434,13 @@ tc_queue_retry_at(Request *request, int64 due)
 void
 tc_queue_confirming(Request *request)
 {
+	Queue	   *queue = request->queue;
+
 	drop_bytes(request);
 	request->state = REQUEST_CONFIRMING;
-	request->queue->nconfirming++;
+	dlist_push_tail(&queue->confirming, &request->node);
+	queue->nconfirming++;
+	tc_share_take(queue->account, SHARE_CONFIRMING, 1);
 }
 
 Request *
@@ -592,9 +454,7 @@ tc_queue_next_retry(Queue *queue)
 void
 tc_queue_reload(Request *request, const OutboxRow *row)
 {
-	Assert(request->state == REQUEST_RETRYING);
-	pairingheap_remove(request->queue->retrying, &request->retry_node);
-	request->queue->nretrying--;
+	stop_waiting(request);
 	request->tid = row->tid;
 	load_bytes(request, row);
 	make_ready(request);
@@ -603,67 +463,34 @@ tc_queue_reload(Request *request, const OutboxRow *row)
 void
 tc_queue_retry_later(Request *request, int64 due)
 {
-	Assert(request->state == REQUEST_RETRYING);
-	pairingheap_remove(request->queue->retrying, &request->retry_node);
-	request->queue->nretrying--;
+	stop_waiting(request);
 	tc_queue_retry_at(request, due);
 }
 
 void
 tc_queue_finish(Request *request)
 {
+	Queue	   *queue = request->queue;
+
 	drop_bytes(request);
 	leave_chain(request);
 	if (request->state == REQUEST_CONFIRMING)
-		request->queue->nconfirming--;
+	{
+		dlist_delete(&request->node);
+		queue->nconfirming--;
+		tc_share_give(queue->account, SHARE_CONFIRMING, 1);
+	}
 	request->state = REQUEST_FINISHED;
 }
 
-/* Leave the activity's chain, of which the request is the first. */
+/* Leave the activity's chain; it may be another one's turn then. */
 static void
 leave_chain(Request *request)
 {
-	Activity   *activity = activities_lookup(activities, request->activity);
+	Request    *next = tc_chain_leave(request);
 
-	Assert(activity != NULL && activity->first == request);
-	unlink_from(activity, request);
-	if (activity->first == NULL)
-		activities_delete(activities, request->activity);
-	else
-		unblock(activity->first, 0);
-}
-
-/*
- * Put a request into a chain: behind another one, or first of all.  A dlist
- * would need a head that stays where it is, unlike elements of a hash table.
- */
-static void
-link_after(Activity *activity, Request *before, Request *request)
-{
-	request->previous = before;
-	request->next = before != NULL ? before->next : activity->first;
-	if (request->next != NULL)
-		request->next->previous = request;
-	else
-		activity->last = request;
-	if (before != NULL)
-		before->next = request;
-	else
-		activity->first = request;
-}
-
-static void
-unlink_from(Activity *activity, Request *request)
-{
-	if (request->previous != NULL)
-		request->previous->next = request->next;
-	else
-		activity->first = request->next;
-	if (request->next != NULL)
-		request->next->previous = request->previous;
-	else
-		activity->last = request->previous;
-	request->next = request->previous = NULL;
+	if (next != NULL && next->state == REQUEST_BLOCKED)
+		unblock(next, 0);
 }
 
 /* It is the request's turn: its bytes are read as those of one that is due. */
@@ -681,8 +508,7 @@ tc_queue_forget(Request *request)
 	switch (request->state)
 	{
 		case REQUEST_RETRYING:
-			pairingheap_remove(request->queue->retrying, &request->retry_node);
-			request->queue->nretrying--;
+			stop_waiting(request);
 			leave_chain(request);
 			break;
 		case REQUEST_FINISHED:
@@ -702,24 +528,23 @@ free_request(Request *request)
 		pfree(request->error_message);
 	if (request->former_identities != NULL)
 		pfree(request->former_identities);
+	dlist_delete(&request->queue_node);
+	tc_share_give(request->queue->account, SHARE_REQUESTS, 1);
 	pfree(request);
 }
 
 /*
- * All that was not sent is forgotten, and the position moved back before it.
- * What was sent before keeps its place in its activity's chain.
+ * All that was not tried is forgotten, and the position moved back before it.
+ * What was tried keeps its place in its activity's chain.
  */
 void
 tc_queue_unload(Queue *queue)
 {
-	requests_iterator i;
-	RequestEntry *entry;
-	Request   **dropped;
-	int			ndropped = 0;
 	uint64		first_xid = PG_UINT64_MAX;
 	dlist_mutable_iter iter;
 
-	if (queue->nloaded == 0 && queue->nblocked == 0)
+	queue->to_unload = false;
+	if (queue->nloaded == 0 && queue->nblocked == 0 && queue->nretrying == 0)
 		return;
 
 	/* ready ones that were tried before wait for their retry again */
@@ -729,62 +554,81 @@ tc_queue_unload(Queue *queue)
 
 		dlist_delete(&request->node);
 		queue->nready--;
-		if (request->attempts > 0)
-			tc_queue_retry_at(request, 0);
+		tc_queue_retry_at(request, 0);
+	}
+
+	dlist_foreach_modify(iter, &queue->requests)
+	{
+		Request    *request = dlist_container(Request, queue_node, iter.cur);
+
+		if (!can_be_dropped(request))
+			continue;
+		/* the next one's turn comes to nothing if it is the queue's own */
+		first_xid = Min(first_xid, request->xid);
+		if (request->state == REQUEST_RETRYING)
+			stop_waiting(request);
 		else
-		{
-			request->state = REQUEST_BLOCKED;
-			queue->nblocked++;
-		}
-	}
-
-	dropped = palloc(sizeof(Request *) * Max(queue->nblocked, 1));
-	requests_start_iterate(requests_by_id, &i);
-	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
-	{
-		Request    *request = entry->request;
-
-		/* what was tried has a state that may not be recorded yet */
-		if (request->queue == queue && request->state == REQUEST_BLOCKED &&
-			!request->unrecorded && !was_refused_role(request))
-		{
 			queue->nblocked--;
-			dropped[ndropped++] = request;
-		}
+		leave_chain(request);
+		requests_delete(requests_by_id, request->id);
+		free_request(request);
 	}
-	for (int d = 0; d < ndropped; d++)
-		unlink_from(activities_lookup(activities, dropped[d]->activity), dropped[d]);
-	for (int d = 0; d < ndropped; d++)
-	{
-		chain_was_cut(dropped[d]->activity);
-		first_xid = Min(first_xid, dropped[d]->xid);
-		drop_bytes(dropped[d]);
-		requests_delete(requests_by_id, dropped[d]->id);
-		free_request(dropped[d]);
-	}
-	pfree(dropped);
-	if (ndropped > 0)
+	if (first_xid < PG_UINT64_MAX)
 	{
 		tc_read_position_rewind(&queue->position, first_xid);
 		queue->unread = true;
 	}
 }
 
-/*
- * Requests of a queue were taken out of the chain of an activity.  Those of
- * other queues stay, and the first of them may be sent.
- */
-static void
-chain_was_cut(uint64 hash)
+/* What was tried has a state that may not be recorded yet, and its place. */
+static bool
+can_be_dropped(const Request *request)
 {
-	Activity   *activity = activities_lookup(activities, hash);
+	if (request->unrecorded)
+		return false;
+	if (request->state == REQUEST_RETRYING)
+		return request->attempts == 0;
+	return request->state == REQUEST_BLOCKED && !tc_was_refused_role(request);
+}
 
-	if (activity == NULL)
-		return;
-	if (activity->first == NULL)
-		activities_delete(activities, hash);
-	else if (activity->first->state == REQUEST_BLOCKED)
-		unblock(activity->first, 0);
+void
+tc_queue_step_aside(Queue *queue)
+{
+	dlist_mutable_iter iter;
+	dlist_head	waiting = DLIST_STATIC_INIT(waiting);
+
+	queue->steps_aside = true;
+	while (!pairingheap_is_empty(queue->retrying))
+	{
+		Request    *request = tc_queue_next_retry(queue);
+
+		(void) pairingheap_remove_first(queue->retrying);
+		dlist_push_tail(&waiting, &request->node);
+	}
+	dlist_foreach_modify(iter, &waiting)
+	{
+		Request    *request = dlist_container(Request, node, iter.cur);
+
+		dlist_delete(&request->node);
+		pairingheap_add(queue->retrying, &request->retry_node);
+		tc_queue_yield(request, 0);
+	}
+	dlist_foreach_modify(iter, &queue->confirming)
+	{
+		Request    *request = dlist_container(Request, node, iter.cur);
+		Request    *chosen = NULL;
+
+		if (tc_chain_first(request->activity) == request)
+			chosen = tc_chain_pass_turn(request);
+		if (chosen != NULL)
+			unblock(chosen, 0);
+	}
+}
+
+void
+tc_queue_step_back(Queue *queue)
+{
+	queue->steps_aside = false;
 }
 
 void

@@ -15,6 +15,8 @@
 #include "event_loop.h"
 #include "outbox.h"
 #include "outcome.h"
+#include "share.h"
+#include "siphash.h"
 
 typedef struct Queue Queue;
 
@@ -41,9 +43,10 @@ typedef struct Request
 	int64		id;
 	uint64		xid;
 	Queue	   *queue;
-	uint64		activity;		/* hash of namespace, workflow id, activity id */
+	SipHash		activity;		/* which one it is about */
 	struct Request *next;		/* its neighbours in its activity's chain */
 	struct Request *previous;
+	dlist_node	queue_node;		/* among all of its queue */
 	ItemPointerData tid;
 	RequestMethod method;
 	RequestState state;
@@ -53,7 +56,7 @@ typedef struct Request
 	int			attempts;		/* that went wrong, or the one that ended it */
 	int			refusals;		/* streams refused unprocessed, in a row */
 	TimestampTz requested_at;
-	dlist_node	node;			/* in ready or answered list */
+	dlist_node	node;			/* in ready, answered or confirming list */
 	dlist_node	record_node;	/* in a list of recording.c */
 	pairingheap_node retry_node;
 	int64		due;			/* REQUEST_RETRYING: monotonic ms */
@@ -94,21 +97,30 @@ struct Queue
 	QueueRow	row;			/* server_name: what it is called now */
 	const char *namespace_name; /* where requests go; set before rows are read */
 	const char *namespace_utf8; /* the same, as it is sent */
-	uint64		activity_seed;	/* of the hashes of its activities */
+	Account    *account;
+	SipHash		activity_seed;	/* see tc_activity_seed() */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
+	dlist_node	channel_node;	/* among those that use it */
 	bool		look_again;		/* at its options and rights, before anything is sent */
 	int64		look_after;		/* monotonic ms: not before, after an error */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read */
+	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
+	bool		steps_aside;	/* cannot send: others for its activities go first */
+	dlist_head	requests;		/* all that are in memory */
 	dlist_head	ready;
+	dlist_head	confirming;
 	pairingheap *retrying;
 	int			nready;
 	int			nloaded;		/* requests with bytes */
-	size_t		loaded_bytes;
 	int			nretrying;
 	int			nblocked;
 	int			nconfirming;
 	int			in_flight;
+
+	/* see proof.c */
+	dlist_head	proofs;			/* to be asked */
+	dlist_node	proofs_node;	/* among queues that have some */
 	int			proofs_in_flight;
 
 	/* flow: see flow.c */
@@ -119,6 +131,8 @@ struct Queue
 	int			nfailed;		/* ... since one succeeded */
 	int			pauses;			/* pauses without a success between them */
 	int64		paused_until;	/* monotonic ms */
+	int64		failing_since;	/* monotonic ms: when it paused first */
+	bool		needs_operator; /* the pause is for what waiting alone will not mend */
 
 	/* what is told in temporal.queue_error */
 	const char *error_code;		/* constant; NULL = nothing is wrong */
@@ -126,14 +140,13 @@ struct Queue
 	int64		error_until;	/* monotonic ms: next attempt */
 	bool		error_changed;	/* ... and not recorded yet */
 
-	bool		active;			/* among those to look at */
+	bool		active;			/* among those to look at ... */
+	bool		starves;		/* ... or among those that wait ... */
+	bool		lacks;			/* ... because they found no room ... */
+	ShareKind	lacking;		/* ... for this */
 	dlist_node	active_node;
 	LoopTimer	timer;
 };
-
-/* Memory for bytes of requests: for all queues, and for one of them */
-#define LOADED_BYTES_MAX (16 * 1024 * 1024)
-#define QUEUE_LOADED_BYTES_MAX (4 * 1024 * 1024)
 
 /* Requests that wait for a retry or behind another one, without bytes; for a queue */
 #define QUEUE_WAITING_MAX 50000
@@ -142,6 +155,8 @@ struct Queue
 #define QUEUE_CONFIRMING_MAX 2000
 
 extern void tc_queues_init(void);
+
+/*---- active_queues.c ----*/
 
 /*
  * Look at the queue in the next turn, or no longer.  They do not raise
@@ -155,6 +170,20 @@ extern dlist_head *tc_active_queues(void);
 
 /* Has a queue been activated since this was asked last? */
 extern bool tc_queues_activated(void);
+
+/*
+ * May the queue have more of that?  If not, and it is deactivated then, it is
+ * activated when it may.
+ */
+extern bool tc_queue_may_have(Queue *queue, ShareKind kind);
+
+/* Activate queues that may have what they lacked; true if there are more to look at. */
+extern bool tc_queues_feed(void);
+
+/* Was something given back since, that one of them may lack? */
+extern bool tc_queues_can_be_fed(void);
+
+/*---- queue.c ----*/
 
 extern Queue *tc_queue_create(int64 number, const QueueRow *row);
 
@@ -181,10 +210,10 @@ extern Request *tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent
 extern Request *tc_queue_add_malformed(Queue *queue, const OutboxRow *row);
 
 /* Is there room for bytes of more requests? */
-extern bool tc_queue_has_room(const Queue *queue, int max_loaded);
+extern bool tc_queue_has_room(Queue *queue, int max_loaded);
 
 /* Or do so many wait already that no more rows should be read? */
-extern bool tc_queue_takes_rows(const Queue *queue);
+extern bool tc_queue_takes_rows(Queue *queue);
 
 /* First request that can be sent, taken from the ready list; NULL if there is none. */
 extern Request *tc_queue_pop_ready(Queue *queue);
@@ -223,6 +252,13 @@ extern void tc_queue_forget(Request *request);
  * Drop what need not be in memory; what was dropped is read again later.
  */
 extern void tc_queue_unload(Queue *queue);
+
+/*
+ * The queue cannot send, and will not soon: requests of other queues for the
+ * same activities need not wait for it.  Or it can again.
+ */
+extern void tc_queue_step_aside(Queue *queue);
+extern void tc_queue_step_back(Queue *queue);
 
 /* Let all requests that wait for a retry be due now. */
 extern void tc_queue_retry_now(Queue *queue);

@@ -297,9 +297,10 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 static void
 channel_changed(PooledChannel *channel)
 {
-	for (int i = 0; i < nqueues; i++)
-		if (queues[i]->channel == channel)
-			tc_queue_activate(queues[i]);
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &channel->queues)
+		tc_queue_activate(dlist_container(Queue, channel_node, iter.cur));
 }
 
 /* The timer only wakes the loop. */
@@ -354,9 +355,11 @@ wants_rows(Queue *queue)
 		return false;
 	if (tc_queue_is_connected(queue))
 		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
-	if (queue->channel != NULL && tc_channels_backing_off(queue->channel))
+	if (queue->channel != NULL &&
+		(tc_channels_backing_off(queue->channel) ||
+		 (queue->channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))))
 		return false;
-	return queue->nloaded == 0;
+	return queue->nloaded == 0 && tc_queue_may_have(queue, SHARE_BYTES);
 }
 
 static bool
@@ -372,7 +375,8 @@ wants_options(Queue *queue)
 	if (queue->look_again)
 		return queue->look_after <= tc_monotonic_ms();
 	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
-		(queue->unread || queue->nready > 0 || tc_retry_is_due(queue));
+		(queue->unread || queue->nready > 0 || queue->nconfirming > 0 ||
+		 tc_retry_is_due(queue));
 }
 
 static bool
@@ -407,7 +411,8 @@ read_work(void *arg)
 
 		current = queue;
 		if (wants_options(queue) &&
-			(queue->look_again || queue->nready > 0 || tc_retry_is_due(queue) || has_rows(queue)))
+			(queue->look_again || queue->nready > 0 || queue->nconfirming > 0 ||
+			 tc_retry_is_due(queue) || has_rows(queue)))
 			use_options(queue);
 		if (wants_retries(queue))
 			reload_retries(queue);
@@ -583,14 +588,20 @@ use_options(Queue *queue)
 	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
 	is_new = channel != queue->channel;
 	if (queue->channel != NULL)
+	{
+		dlist_delete(&queue->channel_node);
 		tc_channels_release(queue->channel);
+	}
 	queue->channel = channel;
+	if (channel != NULL)
+		dlist_push_tail(&channel->queues, &queue->channel_node);
 	if (channel == NULL)
 	{
 		tc_flow_pause_until(queue, tc_monotonic_ms() + QUEUE_BROKEN_MS);
 		tc_flow_cannot_send(queue, problem.code, tc_words_from_server(problem.message),
 							queue->paused_until);
 		tc_queue_unload(queue);
+		tc_queue_step_aside(queue);
 	}
 	else
 	{

@@ -52,6 +52,7 @@ typedef struct Call
 	const uint8 *message;		/* encoded request */
 	size_t		message_len;
 	int			timeout_ms;		/* grpc-timeout, and our own deadline */
+	size_t		max_reply;		/* a longer reply is not taken */
 	CallDone	done;
 	void	   *arg;
 } Call;
@@ -120,6 +121,9 @@ extern ChannelState tc_channel_state(const Channel *channel);
  * if they have changed, the call was not processed.
  */
 extern void tc_channel_look_at_files(Channel *channel);
+
+/* Sessions that are open: that for new calls, and others whose calls go on. */
+extern int	tc_channel_sessions(const Channel *channel);
 
 /* How many more calls can be started now; 0 unless READY. */
 extern int	tc_channel_capacity(const Channel *channel);

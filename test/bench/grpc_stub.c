@@ -13,9 +13,14 @@
  *				[--http-status N] [--no-status] [--reset CODE]
  *				[--goaway-after N] [--goaway-code N] [--close-after N]
  *				[--reset-connection-after N] [--max-streams N] [--hang]
+ *				[--hang-after N] [--hang-path PART] [--unfinished N]
  *				[--silent] [--pong-never] [--junk SEED]
  *				[--tls-cert FILE --tls-key FILE] [--client-ca FILE]
  *				[--authorization FILE [--refuse STATUS]] [--requests FILE]
+ *
+ * --hang never answers, --hang-after not after the first N requests,
+ * --hang-path not those whose path has that part; --unfinished gives what
+ * hangs the first N bytes of a reply.
  *
  * --port 0 takes a free port; the port is printed in the first line.
  * --client-ca wants a client certificate.  --authorization lets in who sends
@@ -80,6 +85,7 @@ struct Stream
 	size_t		sent;			/* of the reply */
 	char		authorization[256];
 	char		headers[512];	/* for the file of requests */
+	bool		hangs;			/* by its path */
 	int64_t		due;			/* if the answer is delayed */
 	bool		queued;			/* among the delayed ones */
 	Stream	   *next_due;
@@ -103,6 +109,9 @@ static long close_after = 0;
 static bool close_hard = false;
 static long max_streams = 0;
 static bool hang = false;
+static long hang_after = -1;
+static const char *hang_path = NULL;
+static size_t unfinished = 0;
 static bool silent = false;
 static bool pong_never = false;
 static const char *tls_cert = NULL;
@@ -227,6 +236,26 @@ status_headers(nghttp2_nv *nv, bool failed, bool refused)
 	return n;
 }
 
+/*
+ * The beginning of a reply that is said to be longer.
+ */
+static ssize_t
+read_unfinished(Stream *stream, uint8_t *buf, size_t len)
+{
+	static const uint8_t prefix[5] = {0, 0x7f, 0xff, 0xff, 0xff};
+	size_t		n = unfinished - stream->sent;
+
+	if (n == 0)
+		return NGHTTP2_ERR_DEFERRED;
+	if (n > len)
+		n = len;
+	memset(buf, 0, n);
+	if (stream->sent == 0 && n >= sizeof(prefix))
+		memcpy(buf, prefix, sizeof(prefix));
+	stream->sent += n;
+	return n;
+}
+
 static ssize_t
 read_reply(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
 		   nghttp2_data_source *source, void *arg)
@@ -237,6 +266,8 @@ read_reply(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *
 	size_t		ntrailers;
 
 	(void) arg;
+	if (stream->hangs)
+		return read_unfinished(stream, buf, len);
 	if (n > len)
 		n = len;
 	memcpy(buf, reply + stream->sent, n);
@@ -292,9 +323,9 @@ static void
 answer(Stream *stream)
 {
 	Session    *session = stream->session;
-	bool		refused = !is_let_in(stream);
+	bool		refused = !stream->hangs && !is_let_in(stream);
 	bool		failed = refused ||
-		(grpc_status != 0 && (fail_first < 0 || stream->number <= fail_first));
+		(!stream->hangs && grpc_status != 0 && (fail_first < 0 || stream->number <= fail_first));
 	nghttp2_nv	headers[5];
 	size_t		n = 0;
 
@@ -354,7 +385,8 @@ take_request(Stream *stream)
 		session->closing = true;
 		return;
 	}
-	if (hang)
+	stream->hangs |= hang || (hang_after >= 0 && stream->number > hang_after);
+	if (stream->hangs && unfinished == 0)
 		return;
 	if (delay_ms > 0)
 	{
@@ -398,7 +430,6 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 	size_t		used;
 
 	(void) name_len;
-	(void) value_len;
 	(void) flags;
 	(void) arg;
 	if (stream == NULL)
@@ -409,6 +440,8 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 	if (strcmp((const char *) name, "authorization") == 0 || strncmp((const char *) name, "x-", 2) == 0)
 		snprintf(stream->headers + used, sizeof(stream->headers) - used, " %s=%s",
 				 (const char *) name, (const char *) value);
+	if (hang_path != NULL && strcmp((const char *) name, ":path") == 0)
+		stream->hangs = memmem(value, value_len, hang_path, strlen(hang_path)) != NULL;
 	return 0;
 }
 
@@ -777,6 +810,9 @@ parse_options(int argc, char **argv)
 		{"reset-connection-after", required_argument, NULL, 'C'},
 		{"max-streams", required_argument, NULL, 'x'},
 		{"hang", no_argument, NULL, 'H'},
+		{"hang-after", required_argument, NULL, '1'},
+		{"hang-path", required_argument, NULL, '2'},
+		{"unfinished", required_argument, NULL, '3'},
 		{"silent", no_argument, NULL, 'S'},
 		{"pong-never", no_argument, NULL, 'P'},
 		{"junk", required_argument, NULL, 'j'},
@@ -842,6 +878,15 @@ parse_options(int argc, char **argv)
 				break;
 			case 'H':
 				hang = true;
+				break;
+			case '1':
+				hang_after = atol(optarg);
+				break;
+			case '2':
+				hang_path = optarg;
+				break;
+			case '3':
+				unfinished = (size_t) atol(optarg);
 				break;
 			case 'S':
 				silent = true;
@@ -964,7 +1009,7 @@ main(int argc, char **argv)
 
 	nghttp2_session_callbacks_new(&callbacks);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	if (authorization != NULL || requests_file != NULL)
+	if (authorization != NULL || requests_file != NULL || hang_path != NULL)
 		nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);

@@ -28,6 +28,8 @@
 #include "event_loop.h"
 #include "grpc_answer.h"
 
+#define MAX_REPLY (8 * 1024 * 1024)
+
 #define MAX_CONNECTIONS 16
 #define MAX_CALLS 64
 #define MAX_STREAMS 64			/* of a connection, that are kept account of */
@@ -540,7 +542,7 @@ call_done(void *arg, const CallResult *result)
 	CHECK(result->message != NULL && result->detail_type != NULL);
 	CHECK(strlen(result->message) <= 4096 && strlen(result->detail_type) < 128);
 	CHECK(result->grpc_status >= 0 && result->grpc_status <= 16);
-	CHECK(result->reply_len <= TC_MAX_REPLY);
+	CHECK(result->reply_len <= MAX_REPLY);
 	for (size_t i = 0; i < result->reply_len; i += Max(1, result->reply_len - 1))
 		CHECK(result->reply[i] <= 0xFF);
 
@@ -561,6 +563,7 @@ make_call(void)
 		.message = message,
 		.message_len = (size >> 1) * (size & 0x40 ? 1000 : 1),
 		.timeout_ms = 1 + 100 * (next_byte() % 12),
+		.max_reply = MAX_REPLY,
 		.done = call_done,
 	};
 	PendingCall *pending = &calls[ncalls];

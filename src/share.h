@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * share.h
+ *	  Who may have how much of what a worker has.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_SHARE_H
+#define TC_SHARE_H
+
+#include "lib/ilist.h"
+
+/* What there is only so much of */
+typedef enum ShareKind
+{
+	SHARE_PLACES,				/* requests in flight */
+	SHARE_BYTES,				/* of requests in memory */
+	SHARE_REQUESTS,				/* in memory, with or without bytes */
+	SHARE_CONFIRMING,			/* of these, such that are being confirmed */
+	SHARE_PROOFS,				/* calls of proof.c */
+	SHARE_CONNECTIONS,
+	SHARE_QUEUES				/* in memory */
+} ShareKind;
+
+#define SHARE_KINDS (SHARE_QUEUES + 1)
+
+/* The account of a role at a server */
+typedef struct Account Account;
+
+extern void tc_shares_init(void);
+
+/* The account of a role at a server; whoever asks for it, or shares it, is one of its users until released. */
+extern Account *tc_account_get(Oid role, Oid server);
+extern Account *tc_account_share(Account *account);
+extern void tc_account_release(Account *account);
+
+/* May it have more?  Whoever may takes as much as one thing needs, however much that is. */
+extern bool tc_share_has_room(const Account *account, ShareKind kind);
+
+/*
+ * It wanted more and found no room; that is forgotten when its role gives
+ * something of that kind back.
+ */
+extern void tc_share_note_lack(Account *account, ShareKind kind);
+extern bool tc_share_role_lacks(const Account *account, ShareKind kind);
+
+/* Do both belong to one role? */
+extern bool tc_share_same_role(const Account *a, const Account *b);
+
+/* Neither of them raises errors. */
+extern void tc_share_take(Account *account, ShareKind kind, size_t amount);
+extern void tc_share_give(Account *account, ShareKind kind, size_t amount);
+
+/* Was something given back since this was asked last?  Then who had no room may have some. */
+extern bool tc_share_was_given(void);
+
+/* The same, and it will be said again. */
+extern bool tc_share_is_given(void);
+
+/* What all have together. */
+extern size_t tc_share_used(ShareKind kind);
+
+#endif							/* TC_SHARE_H */
