@@ -33,6 +33,17 @@
 #error "temporal_complete needs PostgreSQL 14 or later"
 #endif
 
+#if PG_VERSION_NUM < 150000
+#include "postmaster/autovacuum.h"
+#include "replication/walsender.h"
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/proc.h"
+#else
+#include "storage/backendid.h"
+#endif
+
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"
 #include "catalog/pg_database.h"
@@ -233,6 +244,40 @@ tc_latest_completed_xid(void)
 #endif
 	LWLockRelease(ProcArrayLock);
 	return U64FromFullTransactionId(xid);
+}
+
+/* How many processes with transactions there can be; for requesting shared memory, too. */
+static inline int
+tc_max_backends(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return MaxBackends;
+#else
+	return MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders;
+#endif
+}
+
+/* The number of this process among them, from 0 on. */
+static inline int
+tc_my_backend_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyBackendId - 1;
+#endif
+}
+
+/*
+ * Is the client of this session still there?  libpq/libpq.h cannot be included
+ * where the headers of GSSAPI are missing that it needs.
+ */
+extern bool pq_check_connection(void);
+
+static inline bool
+tc_client_is_there(void)
+{
+	return MyProcPort == NULL || pq_check_connection();
 }
 
 #endif							/* TC_COMPAT_H */

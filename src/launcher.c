@@ -290,6 +290,7 @@ look_at_leaving(void)
 static void
 look_at_slots(void)
 {
+	static const Wake look = {.look = true};
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &databases)
@@ -342,7 +343,7 @@ look_at_slots(void)
 			/* It may have looked before the one who asked was committed */
 			entry->wanted = false;
 			tc_launcher_served(entry->database);
-			tc_wake_worker(entry->database, NULL, true);
+			tc_wake_worker(entry->database, &look);
 		}
 		else if (entry->slot < 0 && !entry->wanted)
 			forget_entry(entry);
@@ -358,6 +359,7 @@ worker_left(DatabaseEntry *entry, const SlotView *view)
 			worker_failed(entry);
 			return;
 		case WORKER_EXIT_ASKED:
+		case WORKER_EXIT_REPLACED:
 			entry->wanted = true;
 			break;
 		case WORKER_EXIT_NO_EXTENSION:

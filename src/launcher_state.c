@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "launcher_state.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -23,11 +24,15 @@
 #include "storage/shmem.h"
 #include "storage/spin.h"
 
-#define MAX_BARRED 32
+/*
+ * Bars that a backend can have; each has places of its own, so that nobody
+ * can use up those of others.
+ */
+#define BARS_OF_A_BACKEND 8
 
 typedef struct LauncherState
 {
-	slock_t		mutex;			/* protects all of it */
+	slock_t		mutex;			/* protects all but the bars */
 	Latch	   *latch;			/* NULL while there is no launcher */
 	bool		starved;
 	bool		launched;		/* there has been a launcher */
@@ -36,11 +41,13 @@ typedef struct LauncherState
 	int			nwanted;		/* entries stay until the launcher has served them */
 	Oid			wanted[TC_MAX_WANTED];
 	int			nbarred;
-	Oid			barred[MAX_BARRED]; /* an entry for each bar */
+	Oid			barred[FLEXIBLE_ARRAY_MEMBER];	/* without the mutex: each backend
+												 * writes its own only */
 } LauncherState;
 
 static LauncherState *shared = NULL;
 
+static volatile Oid *bar_of(Oid database);
 static bool is_in(const Oid *list, int count, Oid database);
 static void remove_one(Oid *list, int *count, Oid database);
 static void launcher_exit_callback(int code, Datum arg);
@@ -48,7 +55,8 @@ static void launcher_exit_callback(int code, Datum arg);
 Size
 tc_launcher_state_size(void)
 {
-	return MAXALIGN(sizeof(LauncherState));
+	return MAXALIGN(add_size(offsetof(LauncherState, barred),
+							 mul_size(tc_max_backends(), BARS_OF_A_BACKEND * sizeof(Oid))));
 }
 
 void
@@ -56,10 +64,11 @@ tc_launcher_state_startup(void)
 {
 	bool		found;
 
-	shared = ShmemInitStruct("temporal_complete launcher", sizeof(LauncherState), &found);
+	shared = ShmemInitStruct("temporal_complete launcher", tc_launcher_state_size(), &found);
 	if (!found)
 	{
-		memset(shared, 0, sizeof(LauncherState));
+		memset(shared, 0, tc_launcher_state_size());
+		shared->nbarred = tc_max_backends() * BARS_OF_A_BACKEND;
 		SpinLockInit(&shared->mutex);
 	}
 }
@@ -98,9 +107,11 @@ tc_want_worker(Oid database)
 void
 tc_look_again(Oid database)
 {
-	tc_want_worker(database);
+	if (OidIsValid(database))
+		tc_want_worker(database);
 	SpinLockAcquire(&shared->mutex);
 	shared->look_again = true;
+	shared->look_at_all |= !OidIsValid(database);
 	SpinLockRelease(&shared->mutex);
 	tc_want_worker(InvalidOid);
 }
@@ -108,36 +119,50 @@ tc_look_again(Oid database)
 bool
 tc_bar_database(Oid database)
 {
-	bool		barred = false;
+	volatile Oid *place = bar_of(InvalidOid);
 
-	SpinLockAcquire(&shared->mutex);
-	if (shared->nbarred < MAX_BARRED)
-	{
-		shared->barred[shared->nbarred++] = database;
-		barred = true;
-	}
-	SpinLockRelease(&shared->mutex);
-	return barred;
+	if (place == NULL)
+		return false;
+	*place = database;
+	/* whoever bars a database looks at the slots afterwards */
+	pg_memory_barrier();
+	return true;
 }
 
 void
 tc_unbar_database(Oid database)
 {
-	SpinLockAcquire(&shared->mutex);
-	remove_one(shared->barred, &shared->nbarred, database);
-	SpinLockRelease(&shared->mutex);
+	volatile Oid *place = bar_of(database);
+
+	if (place != NULL)
+		*place = InvalidOid;
+	pg_memory_barrier();
 	tc_look_again(database);
 }
 
 bool
 tc_database_is_barred(Oid database)
 {
-	bool		barred;
+	/* whoever reserves a slot has written there */
+	pg_memory_barrier();
+	for (int i = 0; i < shared->nbarred; i++)
+		if (((volatile Oid *) shared->barred)[i] == database)
+			return true;
+	return false;
+}
 
-	SpinLockAcquire(&shared->mutex);
-	barred = is_in(shared->barred, shared->nbarred, database);
-	SpinLockRelease(&shared->mutex);
-	return barred;
+/* The place of this backend with that value, InvalidOid: one that is free; NULL if there is none. */
+static volatile Oid *
+bar_of(Oid database)
+{
+	int			first = tc_my_backend_number() * BARS_OF_A_BACKEND;
+
+	if (first < 0 || first >= shared->nbarred)
+		return NULL;
+	for (int i = 0; i < BARS_OF_A_BACKEND; i++)
+		if (shared->barred[first + i] == database)
+			return &shared->barred[first + i];
+	return NULL;
 }
 
 /* Both are called with the spinlock held. */

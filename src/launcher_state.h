@@ -18,13 +18,13 @@ extern void tc_launcher_state_startup(void);
 /* Have the launcher start a worker in a database, if it can.  Cannot fail either. */
 extern void tc_want_worker(Oid database);
 
-/* The same, after something about the database has changed. */
+/* The same, after something about the database has changed; InvalidOid: about many. */
 extern void tc_look_again(Oid database);
 
 /*
  * Keep workers out of a database until tc_unbar_database(), which cannot
  * fail and also tells the launcher to look at the database again.  False if
- * too many databases are barred already.
+ * this process bars too many databases already.
  */
 extern bool tc_bar_database(Oid database);
 extern void tc_unbar_database(Oid database);

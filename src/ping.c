@@ -50,8 +50,13 @@ typedef struct Ping
 	bool		over;
 } Ping;
 
-static dlist_head pings = DLIST_STATIC_INIT(pings);
+/* At once; more wait until one of them has ended */
+#define MAX_PINGS 32
 
+static dlist_head pings = DLIST_STATIC_INIT(pings);
+static int	npings = 0;
+
+static void end_pings(void);
 static void begin_ping(const PingRequest *request);
 static void read_options(void *arg);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
@@ -66,15 +71,24 @@ void
 tc_ping_turn(void)
 {
 	PingRequest request;
+
+	end_pings();
+	while (npings < MAX_PINGS && tc_worker_take_ping(&request))
+		begin_ping(&request);
+	end_pings();
+}
+
+/* End those that are over, and those that nobody waits for any more. */
+static void
+end_pings(void)
+{
 	dlist_mutable_iter iter;
 
-	while (tc_worker_take_ping(&request))
-		begin_ping(&request);
 	dlist_foreach_modify(iter, &pings)
 	{
 		Ping	   *ping = dlist_container(Ping, node, iter.cur);
 
-		if (ping->over)
+		if (ping->over || !tc_worker_ping_is_awaited(&ping->request))
 			end_ping(ping);
 	}
 }
@@ -99,6 +113,7 @@ begin_ping(const PingRequest *request)
 	ping->context = context;
 	ping->request = *request;
 	dlist_push_tail(&pings, &ping->node);
+	npings++;
 	if (!tc_run_transaction(read_options, ping))
 		fail(ping, "CONFIGURATION", "the server's options cannot be read; see the server log");
 	else if (ping->config == NULL)
@@ -239,6 +254,7 @@ end_ping(Ping *ping)
 	MemoryContext old = MemoryContextSwitchTo(ping->context);
 
 	dlist_delete(&ping->node);
+	npings--;
 	if (ping->channel != NULL)
 		tc_channel_destroy(ping->channel);
 	/* if there can be no transaction, what is ASCII is told */

@@ -21,7 +21,14 @@
 #include "storage/spin.h"
 #include "worker_slots.h"
 
-#define MAX_MAILBOXES 32
+/*
+ * For the cluster; and what of them a database, a role, and a role in a
+ * database can have, so that nobody's pings keep those of others out.
+ */
+#define MAX_MAILBOXES 128
+#define MAX_OF_DATABASE 32
+#define MAX_OF_ROLE 32
+#define MAX_OF_ROLE_IN_DATABASE 8
 
 typedef enum MailboxState
 {
@@ -49,6 +56,8 @@ typedef struct Mailboxes
 } Mailboxes;
 
 static Mailboxes *mailboxes = NULL;
+
+static int	find_free(Oid role);
 
 Size
 tc_ping_mailboxes_size(void)
@@ -117,6 +126,18 @@ tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply)
 		ConditionVariableBroadcast(&mailbox->cv);
 }
 
+bool
+tc_worker_ping_is_awaited(const PingRequest *ping)
+{
+	Mailbox    *mailbox = &mailboxes->boxes[ping->mailbox];
+	bool		awaited;
+
+	SpinLockAcquire(&mailboxes->mutex);
+	awaited = mailbox->state == MAILBOX_TAKEN && mailbox->request.ticket == ping->ticket;
+	SpinLockRelease(&mailboxes->mutex);
+	return awaited;
+}
+
 void
 tc_worker_return_pings(void)
 {
@@ -140,6 +161,7 @@ bool
 tc_ping_post(Oid serverid, const char *server, Oid role, PingRequest *ping)
 {
 	bool		posted = false;
+	int			free_one;
 
 	memset(ping, 0, sizeof(PingRequest));
 	ping->serverid = serverid;
@@ -147,41 +169,74 @@ tc_ping_post(Oid serverid, const char *server, Oid role, PingRequest *ping)
 	ping->role = role;
 
 	SpinLockAcquire(&mailboxes->mutex);
-	for (int i = 0; i < MAX_MAILBOXES && !posted; i++)
+	free_one = find_free(role);
+	if (free_one >= 0)
 	{
-		Mailbox    *mailbox = &mailboxes->boxes[i];
+		Mailbox    *mailbox = &mailboxes->boxes[free_one];
 
-		if (mailbox->state == MAILBOX_FREE)
-		{
-			ping->mailbox = i;
-			ping->ticket = ++mailboxes->last_ticket;
-			mailbox->state = MAILBOX_POSTED;
-			mailbox->database = MyDatabaseId;
-			mailbox->request = *ping;
-			pg_atomic_fetch_add_u32(&mailboxes->posted, 1);
-			posted = true;
-		}
+		ping->mailbox = free_one;
+		ping->ticket = ++mailboxes->last_ticket;
+		mailbox->state = MAILBOX_POSTED;
+		mailbox->database = MyDatabaseId;
+		mailbox->request = *ping;
+		pg_atomic_fetch_add_u32(&mailboxes->posted, 1);
+		posted = true;
 	}
 	SpinLockRelease(&mailboxes->mutex);
 
 	if (posted)
-		tc_wake_worker(MyDatabaseId, NULL, false);
+		tc_wake_worker(MyDatabaseId, NULL);
 	return posted;
+}
+
+/* A free mailbox for a ping of that role in this database; -1 = none.  Under the spinlock. */
+static int
+find_free(Oid role)
+{
+	int			of_database = 0;
+	int			of_role = 0;
+	int			of_both = 0;
+	int			free_one = -1;
+
+	for (int i = 0; i < MAX_MAILBOXES; i++)
+	{
+		const Mailbox *mailbox = &mailboxes->boxes[i];
+		bool		same_database = mailbox->database == MyDatabaseId;
+		bool		same_role = mailbox->request.role == role;
+
+		if (mailbox->state == MAILBOX_FREE)
+			free_one = i;
+		else
+		{
+			of_database += same_database;
+			of_role += same_role;
+			of_both += same_database && same_role;
+		}
+	}
+	if (of_database >= MAX_OF_DATABASE || of_role >= MAX_OF_ROLE || of_both >= MAX_OF_ROLE_IN_DATABASE)
+		return -1;
+	return free_one;
 }
 
 void
 tc_ping_abandon(const PingRequest *ping)
 {
 	Mailbox    *mailbox = &mailboxes->boxes[ping->mailbox];
+	bool		taken = false;
 
 	SpinLockAcquire(&mailboxes->mutex);
 	if (mailbox->request.ticket == ping->ticket)
 	{
 		if (mailbox->state == MAILBOX_POSTED)
 			pg_atomic_fetch_sub_u32(&mailboxes->posted, 1);
+		taken = mailbox->state == MAILBOX_TAKEN;
 		mailbox->state = MAILBOX_FREE;
 	}
 	SpinLockRelease(&mailboxes->mutex);
+
+	/* the worker closes its connection */
+	if (taken)
+		tc_wake_worker(MyDatabaseId, NULL);
 }
 
 PingState

@@ -41,6 +41,9 @@ extern void tc_ping_mailboxes_startup(void);
 /* The next ping that waits to be served by this worker, if any. */
 extern bool tc_worker_take_ping(PingRequest *ping);
 
+/* Does somebody still wait for the answer to a ping that was taken? */
+extern bool tc_worker_ping_is_awaited(const PingRequest *ping);
+
 /* Dropped if nobody waits for it any more. */
 extern void tc_worker_answer_ping(const PingRequest *ping, const PingReply *reply);
 
@@ -54,7 +57,7 @@ extern void tc_worker_return_pings(void);
 
 /*
  * Post a ping for the worker of this database and wake it.  False if all
- * mailboxes are in use.  Give the mailbox back with tc_ping_abandon(), which
+ * mailboxes are in use, or as many as this role or database may have.  Give the mailbox back with tc_ping_abandon(), which
  * cannot fail, whatever became of it.
  */
 extern bool tc_ping_post(Oid serverid, const char *server, Oid role, PingRequest *ping);

@@ -51,6 +51,9 @@
 /* What cannot be done because somebody has locked a table is tried again after that long */
 #define LOCKED_RETRY_MS 1000
 
+/* Pause between two looks for queues while wakes come for such that cannot be read */
+#define FIND_AGAIN_MS 1000
+
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
 
@@ -63,6 +66,8 @@ static int64 *known;
 static int	nknown;
 
 static bool find_queues;		/* look for queues that are not known yet */
+static int64 found_queues_at;	/* monotonic ms: when that was done last */
+static LoopTimer find_again_timer;
 static bool report_held;		/* there are new ones, maybe with requests that are held */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
@@ -88,6 +93,8 @@ typedef struct Reader
 	int			left;
 } Reader;
 
+static void find_queues_soon(void);
+static void find_again(void *arg);
 static void channel_changed(PooledChannel *channel);
 static void timer_due(void *arg);
 static void look_behind_wakes(void);
@@ -95,6 +102,10 @@ static bool wants_rows(Queue *queue);
 static bool wants_retries(Queue *queue);
 static bool wants_options(Queue *queue);
 static bool needs_database(void);
+static bool queues_want(void);
+static void resume_if_recorded(void);
+static void find_work(void *arg);
+static void report_held_if_new(void);
 static void read_work(void *arg);
 static void reading_failed(void);
 static void note_errors(void *arg);
@@ -135,8 +146,8 @@ tc_reading_init(void)
 void
 tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 {
-	uint32		unknown[TC_WAKE_WORDS];
-	uint32		muted[TC_WAKE_WORDS] = {0};
+	uint32		unknown[TC_WAKE_WORDS];	/* bits of no known queue */
+	uint32		muted[TC_WAKE_WORDS] = {0}; /* of such that cannot be read now */
 	uint32		listening[TC_WAKE_WORDS] = {0};
 
 	memcpy(unknown, bits, sizeof(unknown));
@@ -146,28 +157,51 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 
 		if (!tc_wake_bit_is_set(bits, queue->number))
 			continue;
+		tc_wake_bit_clear(unknown, queue->number);
 		/* known already, and of no use: further ones would be in vain */
 		if (queue->unread && !wants_rows(queue))
 		{
 			tc_wake_bit_set(muted, queue->number);
+			tc_worker_mute_wakes(queue->number);
 			some_muted = true;
 		}
 		else
+		{
 			tc_wake_bit_set(listening, queue->number);
+			tc_wake_bit_set(unanswered, queue->number);
+			some_unanswered = true;
+		}
 		queue->unread = true;
 		tc_queue_activate(queue);
-		tc_wake_bit_clear(unknown, queue->number);
-		tc_wake_bit_set(unanswered, queue->number);
-		some_unanswered = true;
 	}
 	for (int i = 0; i < TC_WAKE_WORDS; i++)
 	{
 		if (unknown[i] != 0)
 			find_queues = true;
-		muted[i] &= ~listening[i];
+		if ((muted[i] & ~listening[i]) != 0)
+			find_queues_soon();
 	}
-	if (some_muted)
-		tc_worker_mute_wakes(muted);
+}
+
+/*
+ * A wake may be for a queue that is not known yet, or for one that cannot be
+ * read anyway: look, but not for each of the latter.
+ */
+static void
+find_queues_soon(void)
+{
+	int64		now = tc_monotonic_ms();
+
+	if (now - found_queues_at >= FIND_AGAIN_MS)
+		find_queues = true;
+	else if (!find_again_timer.armed)
+		tc_timer_set(&find_again_timer, found_queues_at + FIND_AGAIN_MS, find_again, NULL);
+}
+
+static void
+find_again(void *arg)
+{
+	find_queues = true;
 }
 
 /* Let nothing of a queue wait any longer. */
@@ -196,13 +230,18 @@ tc_reading_wake_all(bool now)
 void
 tc_reading_turn(void)
 {
+	resume_if_recorded();
 	if (needs_database())
 	{
+		bool		only_find = !queues_want();
+
 		/* before the snapshot that a batch begins with */
-		if (some_muted)
+		if (some_muted && !only_find)
+		{
 			tc_worker_hear_wakes();
-		some_muted = false;
-		if (tc_run_transaction(read_work, NULL))
+			some_muted = false;
+		}
+		if (tc_run_transaction(only_find ? find_work : read_work, NULL))
 			read_failures = 0;
 		else
 			reading_failed();
@@ -382,16 +421,48 @@ wants_options(Queue *queue)
 static bool
 needs_database(void)
 {
+	return tc_reading_is_possible() && (tc_reading_wants_queues() || queues_want());
+}
+
+static bool
+queues_want(void)
+{
 	dlist_iter	iter;
 
-	if (!tc_reading_is_possible())
-		return false;
-	if (tc_reading_wants_queues() || tc_channels_options_changed())
+	if (tc_channels_options_changed())
 		return true;
 	dlist_foreach(iter, tc_active_queues())
 		if (tc_reading_wants(dlist_container(Queue, active_node, iter.cur)))
 			return true;
 	return false;
+}
+
+/*
+ * When recording has caught up, rows are wanted again, also of queues that
+ * were put to sleep meanwhile.
+ */
+static void
+resume_if_recorded(void)
+{
+	static bool behind = false;
+
+	if (tc_recording_count() > UNRECORDED_MAX)
+		behind = true;
+	else if (behind)
+	{
+		behind = false;
+		for (int i = 0; i < nqueues; i++)
+			if (queues[i]->unread)
+				tc_queue_activate(queues[i]);
+	}
+}
+
+/* No queue is read here: the worker may not hear of what is committed after this snapshot. */
+static void
+find_work(void *arg)
+{
+	discover_queues();
+	report_held_if_new();
 }
 
 /* What a turn needs of the database. */
@@ -420,12 +491,17 @@ read_work(void *arg)
 			read_queue(queue);
 		current = NULL;
 	}
-	/* last, and once: it looks at any rows, which may be damaged */
-	if (report_held)
-	{
-		report_held = false;
-		tc_outbox_report_held();
-	}
+	report_held_if_new();
+}
+
+/* Last, and once: it looks at any rows, which may be damaged. */
+static void
+report_held_if_new(void)
+{
+	if (!report_held)
+		return;
+	report_held = false;
+	tc_outbox_report_held();
 }
 
 /*
@@ -497,6 +573,7 @@ discover_queues(void)
 		return;
 	}
 	find_queues = false;
+	found_queues_at = tc_monotonic_ms();
 	if (nfound == 0)
 		return;
 	queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));

@@ -30,6 +30,7 @@
 /* The extension as it was first seen; whether it is gone since */
 static Oid	extension_oid = InvalidOid;
 static bool extension_is_gone = false;
+static bool extension_is_another = false;
 
 static bool last_error_is_transient = false;
 
@@ -45,6 +46,12 @@ tc_extension_is_gone(void)
 	return extension_is_gone;
 }
 
+bool
+tc_extension_is_another(void)
+{
+	return extension_is_another;
+}
+
 /* Is the extension there, and the one that was there before? */
 static bool
 extension_is_here(void)
@@ -54,6 +61,7 @@ extension_is_here(void)
 	if (!OidIsValid(extension_oid))
 		extension_oid = oid;
 	extension_is_gone = !OidIsValid(oid) || oid != extension_oid;
+	extension_is_another = extension_is_gone && OidIsValid(oid);
 	return !extension_is_gone;
 }
 

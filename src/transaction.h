@@ -29,4 +29,7 @@ extern bool tc_transaction_error_is_transient(void);
  */
 extern bool tc_extension_is_gone(void);
 
+/* If so, was it created anew? */
+extern bool tc_extension_is_another(void);
+
 #endif							/* TC_TRANSACTION_H */

@@ -17,8 +17,10 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_foreign_server.h"
@@ -30,6 +32,7 @@
 #include "foreign/foreign.h"
 #include "nodes/parsenodes.h"
 #include "outbox.h"
+#include "replication/logicalworker.h"
 #include "secrets.h"
 #include "tcop/utility.h"
 #include "utility_hook.h"
@@ -54,8 +57,12 @@ static void object_access(ObjectAccessType access, Oid classId, Oid objectId,
 						  int subId, void *arg);
 static bool changes_rights(NodeTag tag);
 static void warn_of_waiting_requests(Oid server);
+static void before_commit(XactEvent event, void *arg);
+static bool may_have_requests(void);
 static const char *database_to_empty(Node *stmt);
-static void empty_database(const char *name, bool is_template);
+static void empty_database(const char *name, bool as_owner, bool needs_createdb);
+static bool may_create_databases(void);
+static bool is_template(Oid database);
 
 void
 tc_utility_hook_init(void)
@@ -65,6 +72,8 @@ tc_utility_hook_init(void)
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 	tc_secrets_init();
+	/* of all processes: the postmaster's children have it, too */
+	RegisterXactCallback(before_commit, NULL);
 }
 
 static void
@@ -76,6 +85,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	Node	   *stmt = pstmt->utilityStmt;
 	NodeTag		tag = nodeTag(stmt);
 	bool		commit_prepared = false;
+	static const Wake look = {.look = true};
 	SecretStatement secret;
 
 	/* The statement's node may be gone or changed once it has been run. */
@@ -92,8 +102,12 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 			{
 				const char *database = database_to_empty(stmt);
 
-				if (database != NULL)
-					empty_database(database, tag == T_CreatedbStmt);
+				/* all but RENAME are refused in a transaction block */
+				if (database != NULL &&
+					(tag == T_RenameStmt ||
+					 !IsInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL)))
+					empty_database(database, tag != T_CreatedbStmt,
+								   tag == T_CreatedbStmt || tag == T_RenameStmt);
 			}
 			break;
 		default:
@@ -111,15 +125,33 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 
 	if (changes_rights(tag))
 		tc_look_at_options_at_commit();
+	if (commit_prepared && may_have_requests())
+		tc_wake_worker(MyDatabaseId, &look);
+}
 
-	/*
-	 * Nobody knows whether the transaction made requests.  A database
-	 * without a worker gets one only if it has the extension.
-	 */
-	if (commit_prepared &&
-		(tc_has_worker(MyDatabaseId) ||
-		 OidIsValid(get_extension_oid("temporal_complete", true))))
-		tc_wake_worker(MyDatabaseId, NULL, true);
+/*
+ * A worker of logical replication commits what was prepared without a
+ * statement.  Its own transaction around that has no id, which is rare
+ * otherwise.
+ */
+static void
+before_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT && IsLogicalWorker() && max_prepared_xacts > 0 &&
+		OidIsValid(MyDatabaseId) && !TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		may_have_requests())
+		tc_look_at_commit();
+}
+
+/*
+ * Nobody knows whether a prepared transaction made requests.  A database
+ * without a worker gets one only if it has the extension.
+ */
+static bool
+may_have_requests(void)
+{
+	return tc_has_worker(MyDatabaseId) ||
+		OidIsValid(get_extension_oid("temporal_complete", true));
 }
 
 /*
@@ -208,33 +240,52 @@ database_to_empty(Node *stmt)
 /*
  * Have the worker leave a database, if the user may do what needs it.  The
  * statement checks everything itself; here it only matters that nobody can
- * disturb the worker of a database that is not theirs.
+ * disturb the worker of a database that is not theirs, or in which they could
+ * not do that anyway.
  */
 static void
-empty_database(const char *name, bool is_template)
+empty_database(const char *name, bool as_owner, bool needs_createdb)
 {
 	Oid			database = get_database_oid(name, true);
 
-	if (!OidIsValid(database))
+	if (!OidIsValid(database) || (needs_createdb && !may_create_databases()))
 		return;
-	if (!tc_owns_database(database, GetUserId()))
-	{
-		HeapTuple	tuple;
-		bool		may_be_copied;
+	if (tc_owns_database(database, GetUserId()))
+		tc_bar_database_in_transaction(database);
+	else if (as_owner || !is_template(database))
+		return;
 
-		if (!is_template)
-			return;
-		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-		if (!HeapTupleIsValid(tuple))
-			return;
-		may_be_copied = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
-		ReleaseSysCache(tuple);
-		if (!may_be_copied)
-			return;
-	}
-
-	tc_bar_database_in_transaction(database);
+	/* a template gets no worker; it may have one from before it was one */
 	tc_evict_worker(database, EVICT_TIMEOUT_MS);
+}
+
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		result;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	ReleaseSysCache(tuple);
+	return result;
 }
 
 /*

@@ -24,6 +24,7 @@
 #include "funcapi.h"
 #include "launcher_databases.h"
 #include "launcher_state.h"
+#include "miscadmin.h"
 #include "outbox.h"
 #include "ping_mailbox.h"
 #include "server.h"
@@ -383,6 +384,12 @@ wait_for_ping(const PingRequest *ping, PingReply *reply, int timeout)
 		state = tc_ping_state(ping, reply);
 		if (state == PING_ANSWERED || left <= 0)
 			break;
+
+		/* a client that is gone must not keep the ping */
+		if (!tc_client_is_there())
+			ereport(FATAL,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("connection to client lost")));
 
 		/*
 		 * The worker may leave between two looks; its successor takes the

@@ -14,6 +14,27 @@
 #define TC_WAKE_BITS 1024
 #define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
 
+/* So many queues of a transaction are known by number in its wake */
+#define TC_WAKE_QUEUES 8
+
+/* What a wake is about */
+typedef struct Wake
+{
+	int			nqueues;
+	int64		queues[TC_WAKE_QUEUES];
+	bool		more;			/* there are further ones: see bits */
+	uint32		bits[TC_WAKE_WORDS];	/* of all of them */
+	bool		look;			/* any queue may have rows, also unknown ones */
+	bool		all;			/* the same, and what waits is to be tried now */
+	bool		touch;			/* only have the worker go through its loop */
+} Wake;
+
+static inline int
+tc_wake_bit(int64 queue)
+{
+	return (uint64) queue % TC_WAKE_BITS;
+}
+
 static inline int
 tc_wake_word(int64 queue)
 {

@@ -38,12 +38,11 @@
 /* The transaction has committed, and what it asked for is to be done */
 static bool committed = false;
 
-static bool wake_some = false;
-static bool wake_all = false;
-static uint32 wake_bits[TC_WAKE_WORDS];
+static Wake wake;
 
 static Oid	changed[MAX_CHANGED];
 static int	nchanged = 0;
+static bool many_changed = false;	/* and further ones */
 
 static Oid	bars[MAX_BARS];
 static int	nbars = 0;
@@ -60,8 +59,23 @@ tc_wake_at_commit(int64 queue)
 	if (!tc_preloaded())
 		return;
 	register_callbacks();
-	tc_wake_bit_set(wake_bits, queue);
-	wake_some = true;
+	for (int i = 0; i < wake.nqueues; i++)
+		if (wake.queues[i] == queue)
+			return;
+	tc_wake_bit_set(wake.bits, queue);
+	if (wake.nqueues < TC_WAKE_QUEUES)
+		wake.queues[wake.nqueues++] = queue;
+	else
+		wake.more = true;
+}
+
+void
+tc_look_at_commit(void)
+{
+	if (!tc_preloaded())
+		return;
+	register_callbacks();
+	wake.look = true;
 }
 
 void
@@ -70,26 +84,29 @@ tc_wake_all_at_commit(void)
 	if (!tc_preloaded())
 		return;
 	register_callbacks();
-	wake_all = true;
+	wake.all = true;
 }
 
-/* What exactly has changed, catalogs say; without bits the worker is merely woken. */
+/* What exactly has changed, catalogs say; the worker is merely woken. */
 void
 tc_look_at_options_at_commit(void)
 {
 	if (!tc_preloaded() || !tc_has_worker(MyDatabaseId))
 		return;
 	register_callbacks();
-	wake_some = true;
+	wake.touch = true;
 }
 
 void
 tc_look_again_at_commit(Oid database)
 {
-	if (!tc_preloaded() || nchanged >= MAX_CHANGED)
+	if (!tc_preloaded())
 		return;
 	register_callbacks();
-	changed[nchanged++] = database;
+	if (nchanged < MAX_CHANGED)
+		changed[nchanged++] = database;
+	else
+		many_changed = true;
 }
 
 void
@@ -97,6 +114,9 @@ tc_bar_database_in_transaction(Oid database)
 {
 	if (!tc_preloaded() || nbars >= MAX_BARS)
 		return;
+	for (int i = 0; i < nbars; i++)
+		if (bars[i] == database)
+			return;
 	register_callbacks();
 	if (tc_bar_database(database))
 		bars[nbars++] = database;
@@ -170,10 +190,12 @@ release_callback(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, voi
 		return;
 	committed = false;
 
-	if (wake_some || wake_all)
-		tc_wake_worker(MyDatabaseId, wake_some ? wake_bits : NULL, wake_all);
+	if (wake.nqueues > 0 || wake.look || wake.all || wake.touch)
+		tc_wake_worker(MyDatabaseId, &wake);
 	for (int i = 0; i < nchanged; i++)
 		tc_look_again(changed[i]);
+	if (many_changed)
+		tc_look_again(InvalidOid);
 	end_transaction();
 }
 
@@ -183,8 +205,12 @@ end_transaction(void)
 	while (nbars > 0)
 		tc_unbar_database(bars[--nbars]);
 	nchanged = 0;
-	if (wake_some)
-		memset(wake_bits, 0, sizeof(wake_bits));
-	wake_some = false;
-	wake_all = false;
+	many_changed = false;
+	if (wake.nqueues > 0)
+		memset(wake.bits, 0, sizeof(wake.bits));
+	wake.nqueues = 0;
+	wake.more = false;
+	wake.look = false;
+	wake.all = false;
+	wake.touch = false;
 }

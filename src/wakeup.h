@@ -11,7 +11,10 @@
 /* At COMMIT of this transaction, wake the worker for the queue of that number. */
 extern void tc_wake_at_commit(int64 queue);
 
-/* The same for all queues: options have changed, the extension is new or gone. */
+/* The same for all queues: any of them may have rows. */
+extern void tc_look_at_commit(void);
+
+/* The same, and what waits is to be tried at once: options have changed, the extension is new or gone. */
 extern void tc_wake_all_at_commit(void);
 
 /*

@@ -70,6 +70,7 @@ static void take_wakes(void);
 static void poll_if_due(void);
 static void rotate_if_due(void);
 static void leave_if_idle(void);
+static void leave_extension(void);
 static void leave(WorkerExit reason);
 static void give_up(int code, Datum arg);
 
@@ -92,7 +93,7 @@ tc_worker_main(Datum arg)
 	if (!tc_run_transaction(begin, NULL))
 	{
 		if (tc_extension_is_gone())
-			leave(WORKER_EXIT_NO_EXTENSION);
+			leave_extension();
 		proc_exit(1);
 	}
 
@@ -115,7 +116,7 @@ tc_worker_main(Datum arg)
 			tc_dispatch_stop();
 		more = tc_dispatch_turn();
 		if (tc_extension_is_gone())
-			leave(WORKER_EXIT_NO_EXTENSION);
+			leave_extension();
 		if (tc_worker_asked_to_leave(tc_ping_is_busy()))
 			leave(tc_dispatch_is_idle() && !tc_ping_is_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
 		leave_if_idle();
@@ -168,13 +169,14 @@ static void
 take_wakes(void)
 {
 	uint32		bits[TC_WAKE_WORDS];
+	bool		look;
 	bool		all;
 
-	if (!tc_worker_take_wakes(bits, &all))
+	if (!tc_worker_take_wakes(bits, &look, &all))
 		return;
 	busy_at = tc_monotonic_ms();
-	if (all)
-		tc_reading_wake_all(true);
+	if (look || all)
+		tc_reading_wake_all(all);
 	else
 		tc_reading_wake(bits);
 }
@@ -248,6 +250,13 @@ leave_if_idle(void)
 		tc_timer_set(&idle_timer, leave_at, set_flag, &idle_is_due);
 }
 
+/* The extension is gone.  If another one is there, it gets a worker of its own, at once. */
+static void
+leave_extension(void)
+{
+	leave(tc_extension_is_another() ? WORKER_EXIT_REPLACED : WORKER_EXIT_NO_EXTENSION);
+}
+
 /*
  * Leave, but first give what is in flight a moment to be answered: what is
  * not will have to be sent again.  Returns only if the slot was kept, because
@@ -271,7 +280,7 @@ leave(WorkerExit reason)
 	}
 	/* who waits for this must not wait for somebody's lock */
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
-	if (reason != WORKER_EXIT_NO_EXTENSION)
+	if (reason != WORKER_EXIT_NO_EXTENSION && reason != WORKER_EXIT_REPLACED)
 	{
 		tc_dispatch_leave();
 		tc_dispatch_end();

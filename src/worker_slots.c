@@ -48,10 +48,12 @@ typedef struct WorkerSlot
 	int			pid;			/* while RUNNING and EXITED */
 	Latch	   *latch;			/* while RUNNING */
 	bool		pending;		/* something was woken since it last looked */
+	bool		wake_look;
 	bool		wake_all;
 	bool		working;
 	uint32		wake[TC_WAKE_WORDS];
-	uint32		muted[TC_WAKE_WORDS];	/* bits that need not wake it */
+	int64		muted[TC_WAKE_BITS];	/* for each bit, a queue that need not wake it; 0 = none */
+	bool		some_muted;
 	LeaveRequest leave;
 	int64		leave_since;	/* monotonic ms */
 	WorkerExit	exit_reason;
@@ -76,6 +78,7 @@ static WorkerSlot *my_slot = NULL;
 static uint32 my_in_flight = 0;
 
 static WorkerSlot *lock_slot_of(Oid database);
+static bool mark(WorkerSlot *slot, const Wake *wake);
 
 bool
 tc_preloaded(void)
@@ -183,7 +186,7 @@ tc_worker_attach(void)
 }
 
 bool
-tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all)
+tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *look, bool *all)
 {
 	bool		pending;
 	bool		first;
@@ -192,11 +195,13 @@ tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all)
 	first = !my_slot->working;
 	my_slot->working = true;
 	pending = my_slot->pending;
+	*look = my_slot->wake_look;
 	*all = my_slot->wake_all;
 	memcpy(bits, my_slot->wake, sizeof(my_slot->wake));
 	if (pending)
 	{
 		my_slot->pending = false;
+		my_slot->wake_look = false;
 		my_slot->wake_all = false;
 		memset(my_slot->wake, 0, sizeof(my_slot->wake));
 	}
@@ -208,12 +213,13 @@ tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all)
 	return pending;
 }
 
+/* If two queues have the same bit, one of them is muted. */
 void
-tc_worker_mute_wakes(const uint32 bits[TC_WAKE_WORDS])
+tc_worker_mute_wakes(int64 queue)
 {
 	SpinLockAcquire(&my_slot->mutex);
-	for (int i = 0; i < TC_WAKE_WORDS; i++)
-		my_slot->muted[i] |= bits[i];
+	my_slot->muted[tc_wake_bit(queue)] = queue;
+	my_slot->some_muted = true;
 	SpinLockRelease(&my_slot->mutex);
 }
 
@@ -222,6 +228,7 @@ tc_worker_hear_wakes(void)
 {
 	SpinLockAcquire(&my_slot->mutex);
 	memset(my_slot->muted, 0, sizeof(my_slot->muted));
+	my_slot->some_muted = false;
 	SpinLockRelease(&my_slot->mutex);
 }
 
@@ -323,11 +330,10 @@ tc_worker_outcomes_recorded(void)
 /*---- for backends ----*/
 
 void
-tc_wake_worker(Oid database, const uint32 *bits, bool all)
+tc_wake_worker(Oid database, const Wake *wake)
 {
 	WorkerSlot *slot = lock_slot_of(database);
 	Latch	   *latch;
-	bool		heard = all || bits == NULL;
 
 	if (slot == NULL)
 	{
@@ -339,19 +345,7 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 		return;
 	}
 
-	if (all)
-		slot->wake_all = true;
-	if (bits != NULL)
-	{
-		for (int i = 0; i < TC_WAKE_WORDS; i++)
-		{
-			uint32		word = bits[i] & ~slot->muted[i];
-
-			slot->wake[i] |= word;
-			heard |= word != 0;
-		}
-	}
-	if (!heard)
+	if (wake != NULL && !mark(slot, wake))
 	{
 		SpinLockRelease(&slot->mutex);
 		return;
@@ -365,6 +359,30 @@ tc_wake_worker(Oid database, const uint32 *bits, bool all)
 	/* It belongs to a PGPROC: always there, even if the worker has left. */
 	if (latch != NULL)
 		SetLatch(latch);
+}
+
+/* Note what a wake is about; false if the worker need not hear of it.  Under the spinlock. */
+static bool
+mark(WorkerSlot *slot, const Wake *wake)
+{
+	bool		heard = wake->look || wake->all || wake->touch;
+
+	slot->wake_look |= wake->look;
+	slot->wake_all |= wake->all;
+	if (wake->more || (wake->nqueues > 0 && !slot->some_muted))
+	{
+		for (int i = 0; i < TC_WAKE_WORDS; i++)
+			slot->wake[i] |= wake->bits[i];
+		return true;
+	}
+	for (int i = 0; i < wake->nqueues; i++)
+	{
+		if (slot->muted[tc_wake_bit(wake->queues[i])] == wake->queues[i])
+			continue;
+		tc_wake_bit_set(slot->wake, wake->queues[i]);
+		heard = true;
+	}
+	return heard;
 }
 
 bool
@@ -506,10 +524,12 @@ tc_slot_reserve(Oid database)
 			slot->pid = 0;
 			slot->latch = NULL;
 			slot->pending = false;
+			slot->wake_look = false;
 			slot->wake_all = false;
 			slot->working = false;
 			memset(slot->wake, 0, sizeof(slot->wake));
 			memset(slot->muted, 0, sizeof(slot->muted));
+			slot->some_muted = false;
 			slot->leave = LEAVE_NOT;
 			slot->exit_reason = WORKER_EXIT_CRASHED;
 			reserved = true;

@@ -29,6 +29,7 @@ typedef enum WorkerExit
 {
 	WORKER_EXIT_CRASHED,		/* nothing was said: restart with backoff */
 	WORKER_EXIT_NO_EXTENSION,	/* until CREATE EXTENSION pokes the launcher */
+	WORKER_EXIT_REPLACED,		/* the extension was dropped, and created anew */
 	WORKER_EXIT_IDLE,			/* until a request pokes the launcher */
 	WORKER_EXIT_ASKED			/* somebody needs the database or the slot */
 } WorkerExit;
@@ -45,19 +46,21 @@ extern void tc_worker_attach(void);
 extern bool tc_worker_has_slot(void);
 
 /*
- * Fetch and clear what was woken: bits of queue numbers, and *all if every
- * queue is to be looked at (the extension may also be gone).  False if
- * nothing was.  Call it after ResetLatch() and before looking at tables.
- * The first call tells the launcher that the worker is at work.
+ * Fetch and clear what was woken: bits of queues' numbers, *look if every
+ * queue is to be looked at (the extension may also be gone), *all if what
+ * waits there is to be tried now, too.  False if nothing was.  Call it after
+ * ResetLatch() and before looking at tables.  The first call tells the
+ * launcher that the worker is at work.
  */
-extern bool tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *all);
+extern bool tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *look, bool *all);
 
 /*
- * Have no wakes for some bits: those who commit then save the system call.
- * Only for queues that the worker will look at by itself, after it has said
- * tc_worker_hear_wakes(), which makes it hear all bits again.
+ * Have no wakes for a queue: those who commit then save the system call.  Only
+ * for one that the worker will look at by itself, after it has said
+ * tc_worker_hear_wakes(), which makes it hear all queues again.  Another
+ * queue that has the same bit is heard.
  */
-extern void tc_worker_mute_wakes(const uint32 bits[TC_WAKE_WORDS]);
+extern void tc_worker_mute_wakes(int64 queue);
 extern void tc_worker_hear_wakes(void);
 
 /*
@@ -87,11 +90,11 @@ extern void tc_worker_outcomes_recorded(void);
 /*---- for backends ----*/
 
 /*
- * Wake the worker of a database for some queues (bits, may be NULL) or for
- * all.  If there is no worker, the launcher is told that one is wanted.
- * Does nothing that can fail: may be called while a transaction commits.
+ * Wake the worker of a database; NULL: only have it go through its loop.  If
+ * there is no worker, the launcher is told that one is wanted.  Does nothing
+ * that can fail: may be called while a transaction commits.
  */
-extern void tc_wake_worker(Oid database, const uint32 *bits, bool all);
+extern void tc_wake_worker(Oid database, const Wake *wake);
 
 /* Does a worker run, or start, in this database? */
 extern bool tc_has_worker(Oid database);
