@@ -8,7 +8,7 @@
  * is certain who gets them: by TLS, to a server that is verified, and whose
  * owner could have read them anyway.  What goes beyond that has to be allowed
  * in the user mapping, which is the word of who gave the credentials; that a
- * server's owner cannot speak it for others is seen to in secrets.c.
+ * server's owner cannot speak it for others is seen to in mapping_check.c.
  *
  * This is asked for each time that options are read, so what was true when
  * they were given need not be.  Must never be asked of the server's options.

@@ -1,17 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * secrets.c
- *	  Statements that give credentials.
+ *	  Keeping what statements about user mappings say out of the log.
  *
  * A statement that creates or alters a user mapping may have a secret in its
  * text.  Whatever becomes of it, that text is kept out of the log, of
  * pg_stat_statements, and of pg_stat_activity once it runs.  What it is about
  * is known for certain only while it runs; before, as with a syntax error, and
  * where PostgreSQL itself logs it, we go by the names of options in its text.
- *
- * The owner of a server may alter the user mappings of others, unread.  Where
- * credentials of another role stay in the mapping he must not: it says what
- * may be done with them (credentials.c).
  *
  * Runs for every utility statement, and every parse analysis, of the cluster:
  * what does not concern us costs no more than a look at the node's tag.
@@ -22,22 +18,13 @@
 
 #include <ctype.h>
 
-#include "access/htup_details.h"
-#include "access/reloptions.h"
-#include "catalog/pg_foreign_server.h"
-#include "catalog/pg_user_mapping.h"
-#include "commands/defrem.h"
 #include "foreign/foreign.h"
-#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
 #include "parser/parse_node.h"
 #include "tcop/tcopprot.h"
-#include "utils/acl.h"
 #include "utils/backend_status.h"
-#include "utils/syscache.h"
 
-#include "credentials.h"
 #include "secrets.h"
 #include "server_options.h"
 
@@ -52,7 +39,6 @@ static const char *find_secret(const char *text);
 static void mask(char **text);
 static bool may_have_secrets(Node *stmt);
 static bool is_of_ours(const char *fdw_name, const char *server_name, List *options);
-static Oid	keeps_credentials_of(AlterUserMappingStmt *stmt);
 static void hide_statement(void *arg);
 
 void
@@ -176,7 +162,6 @@ mask(char **text)
 void
 tc_secrets_begin(SecretStatement *statement, Node *stmt)
 {
-	statement->keeps_of = InvalidOid;
 	statement->hidden = may_have_secrets(stmt);
 	if (!statement->hidden)
 		return;
@@ -186,25 +171,13 @@ tc_secrets_begin(SecretStatement *statement, Node *stmt)
 	error_context_stack = &statement->callback;
 	/* what pg_monitor sees, also afterwards in a session that is idle */
 	pgstat_report_activity(STATE_RUNNING, HIDDEN);
-	if (IsA(stmt, AlterUserMappingStmt))
-		statement->keeps_of = keeps_credentials_of((AlterUserMappingStmt *) stmt);
 }
 
 void
 tc_secrets_end(SecretStatement *statement)
 {
-	if (!statement->hidden)
-		return;
-
-	/* not before, for it would tell what there is to who may not alter it at all */
-	if (OidIsValid(statement->keeps_of))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to alter a user mapping that keeps credentials of role \"%s\"",
-						GetUserNameFromId(statement->keeps_of, false)),
-				 errdetail("The user mapping says what may be done with the credentials of its role."),
-				 errhint("Set or drop all its credentials in the same statement.")));
-	error_context_stack = statement->callback.previous;
+	if (statement->hidden)
+		error_context_stack = statement->callback.previous;
 }
 
 /* Statement, and the function that runs it: both have the text */
@@ -265,54 +238,4 @@ is_of_ours(const char *fdw_name, const char *server_name, List *options)
 		return strcmp(fdw_name, TC_WRAPPER_NAME) == 0;
 	return GetForeignServerByName(server_name, true) == NULL ||
 		OidIsValid(tc_server_of_name(server_name));
-}
-
-/*
- * The role whose credentials a statement leaves in a user mapping though the
- * user could not have read them; InvalidOid if it does not.
- */
-static Oid
-keeps_credentials_of(AlterUserMappingStmt *stmt)
-{
-	Oid			role = stmt->user->roletype == ROLESPEC_PUBLIC ? InvalidOid :
-		get_rolespec_oid(stmt->user, true);
-	ForeignServer *server = GetForeignServerByName(stmt->servername, true);
-	HeapTuple	tuple;
-	Datum		datum;
-	bool		isnull;
-	List	   *kept = NIL;
-	ListCell   *lc;
-
-	if (!OidIsValid(role) || server == NULL)
-		return InvalidOid;
-	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
-							ObjectIdGetDatum(server->serverid));
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
-							Anum_pg_user_mapping_umoptions, &isnull);
-	if (!isnull)
-		kept = untransformRelOptions(datum);
-	ReleaseSysCache(tuple);
-
-	foreach(lc, stmt->options)
-	{
-		const char *name = lfirst_node(DefElem, lc)->defname;
-		ListCell   *old;
-
-		foreach(old, kept)
-		{
-			if (strcmp(lfirst_node(DefElem, old)->defname, name) == 0)
-				kept = foreach_delete_current(kept, old);
-		}
-	}
-	foreach(lc, kept)
-	{
-		DefElem    *def = lfirst_node(DefElem, lc);
-
-		/* who is trusted gets them in any case */
-		if (strcmp(def->defname, "trust_server_owner") == 0 && defGetBoolean(def))
-			return InvalidOid;
-	}
-	return tc_owner_could_read(GetUserId(), role, kept) ? InvalidOid : role;
 }

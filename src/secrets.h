@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * secrets.h
- *	  Statements that give credentials.
+ *	  Keeping what statements about user mappings say out of the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,6 @@
 typedef struct SecretStatement
 {
 	bool		hidden;			/* from the log */
-	Oid			keeps_of;		/* role whose credentials it leaves in a mapping,
-								 * which the user must not change */
 	ErrorContextCallback callback;
 } SecretStatement;
 

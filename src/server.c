@@ -113,8 +113,11 @@ is_our_wrapper(Oid fdwid)
 static char *
 role_needs_mapping(const ForeignServer *server, Oid role)
 {
-	const char *name = GetUserNameFromId(role, true);
+	const char *name = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
 
+	if (!OidIsValid(role))
+		return psprintf("foreign server \"%s\" requires a user mapping of each role's own, and does not use that for PUBLIC",
+						server->servername);
 	return psprintf("foreign server \"%s\" requires a user mapping of the role's own, and role \"%s\" has none",
 					server->servername, name ? name : psprintf("%u", role));
 }
@@ -209,6 +212,14 @@ tc_server_config(const QueueRow *queue, ServerProblem *problem)
 							 key->namespace_name, server->servername));
 	}
 	return NULL;
+}
+
+char *
+tc_server_mapping_problem(Oid serverid, Oid role)
+{
+	ServerProblem problem;
+
+	return read_config(GetForeignServer(serverid), role, &problem) == NULL ? problem.message : NULL;
 }
 
 Oid

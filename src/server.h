@@ -88,4 +88,11 @@ extern const char *tc_server_own_namespace(const ForeignServer *server);
 /* OID of the server of our wrapper that has that name; InvalidOid if there is none. */
 extern Oid	tc_server_of_name(const char *name);
 
+/*
+ * Why requests of a role (InvalidOid = that has no user mapping of its own)
+ * cannot be sent by the options of a server and its user mapping: a palloc'd
+ * sentence, or NULL.
+ */
+extern char *tc_server_mapping_problem(Oid server, Oid role);
+
 #endif							/* TC_SERVER_H */

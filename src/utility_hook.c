@@ -30,6 +30,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "foreign/foreign.h"
+#include "mapping_check.h"
 #include "nodes/parsenodes.h"
 #include "outbox.h"
 #include "replication/logicalworker.h"
@@ -87,6 +88,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	bool		commit_prepared = false;
 	static const Wake look = {.look = true};
 	SecretStatement secret;
+	MappingStatement mapping;
 
 	/* The statement's node may be gone or changed once it has been run. */
 	switch (tag)
@@ -115,12 +117,14 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	}
 
 	tc_secrets_begin(&secret, stmt);
+	tc_mapping_check_begin(&mapping, stmt);
 	if (prev_process_utility)
 		prev_process_utility(pstmt, query_string, read_only_tree, context,
 							 params, query_env, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
+	tc_mapping_check_end(&mapping);
 	tc_secrets_end(&secret);
 
 	if (changes_rights(tag))

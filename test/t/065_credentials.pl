@@ -98,6 +98,8 @@ CREATE SERVER plain FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127
 GRANT USAGE ON FOREIGN SERVER plain TO app, other;
 EOS
 ok_as('app', q(CREATE USER MAPPING FOR app SERVER plain OPTIONS (api_key 'app-key')), 'a mapping for a server without TLS');
+my (undef, undef, $warning) = attempt('app', q(ALTER USER MAPPING FOR app SERVER plain OPTIONS (SET api_key 'app-key')));
+like($warning, qr/WARNING:  user mapping cannot be used as it is\n.*DETAIL:  .*without TLS.*allow_plaintext_credentials/s, 'which warns');
 like(refused('app', 'plain'), qr/^retrying: CONFIGURATION .*without TLS.*"?allow_plaintext_credentials/, 'an API key is not sent without TLS');
 like(ping('app', 'plain'), qr/CONFIGURATION\|.*allow_plaintext_credentials/, 'ping says so');
 delivered('other', 'plain', 'without credentials it is sent');
@@ -161,6 +163,17 @@ ok_as('owner', q(DROP USER MAPPING FOR app SERVER owned));
 ok_as('app', q(CREATE USER MAPPING FOR app SERVER owned OPTIONS (api_key 'app-key-3', trust_server_owner 'true')));
 delivered('app', 'owned', 'the role itself may trust him');
 is(scalar(grep { /Bearer app-key-3/ } requests_of($requests)) > 0, 1, 'then its key is sent');
+ok_as('app', q(DROP USER MAPPING FOR app SERVER owned));
+
+# ... and is not made to by what the owner wrote there before
+ok_as('owner', q(CREATE USER MAPPING FOR app SERVER owned OPTIONS (api_key 'owners-own', trust_server_owner 'true')));
+($rc, $stdout, $stderr) = attempt('app', q(ALTER USER MAPPING FOR app SERVER owned OPTIONS (SET api_key 'app-key-6')));
+like($stderr, qr/ERROR:  user mapping trusts the owner of its server.*HINT:  Set or drop it in the same statement/s,
+	'the owner says that he is trusted, before the role gives its key');
+ok_as('owner', q(ALTER USER MAPPING FOR app SERVER owned OPTIONS (SET api_key 'owners-second')), 'for keys of his own he may');
+ok_as('app', q(ALTER USER MAPPING FOR app SERVER owned OPTIONS (SET api_key 'app-key-6', DROP trust_server_owner)));
+like(refused('app', 'owned'), qr/CONFIGURATION .*trust_server_owner/, 'without trust the key is not sent');
+is(scalar(grep { /app-key-6/ } requests_of($requests)), 0, 'it has not been told');
 ok_as('app', q(DROP USER MAPPING FOR app SERVER owned));
 
 # an owner with the privileges of the role could have read it
@@ -232,7 +245,7 @@ delivered('app', 'meta', 'after ALTER USER MAPPING');
 like((requests_of($requests))[-1], qr/x-api-key=second-secret/, 'the new value is sent at once');
 
 my $log = slurp_file($node->logfile);
-unlike($log, qr/app-key|public-key|unverified-key|file-key|meta-secret|second-secret|hidden-value|owners-own/,
+unlike($log, qr/app-key|public-key|unverified-key|file-key|meta-secret|second-secret|hidden-value|owners-own|owners-second/,
 	'none of it is in the log');
 $node->stop;
 
