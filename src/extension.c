@@ -22,6 +22,7 @@
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
@@ -40,6 +41,9 @@
 #include "extension.h"
 
 #define EXTENSION_NAME "temporal_complete"
+
+/* As the install script and statements in C functions say */
+#define SCHEMA_NAME "temporal"
 
 typedef struct Extension
 {
@@ -124,6 +128,20 @@ tc_required_relation_oid(const char *name)
 				 errhint("It must be a member of the extension and belong to its owner; if it cannot be put right, create the extension anew.") :
 				 errhint("Run CREATE EXTENSION temporal_complete.")));
 	return relid;
+}
+
+void
+tc_require_names(const char *const *relations, int count)
+{
+	Oid			schema = find_extension()->schema;
+
+	for (int i = 0; i < count; i++)
+		(void) tc_required_relation_oid(relations[i]);
+	if (get_namespace_oid(SCHEMA_NAME, true) != schema)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the schema of extension temporal_complete is not called \"%s\"", SCHEMA_NAME),
+				 errhint("Give it this name again with ALTER SCHEMA ... RENAME.")));
 }
 
 void

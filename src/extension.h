@@ -28,6 +28,13 @@ extern Oid	tc_relation_oid(const char *name);
 /* The same; raises an error if there is none. */
 extern Oid	tc_required_relation_oid(const char *name);
 
+/*
+ * Raise an error unless the extension's schema has the name that statements
+ * of C functions say, and these are its relations: so that nothing else that
+ * has the name is meant by them.
+ */
+extern void tc_require_names(const char *const *relations, int count);
+
 /* Who was the user before tc_owner_enter() */
 typedef struct OwnerScope
 {

@@ -208,32 +208,33 @@ int
 tc_outbox_count_for_server(Oid server, int max, char **name)
 {
 	static const ReadPosition beginning = {0};
-	Oid			relid = tc_relation_oid("queue");
-	Oid			indexid = tc_relation_oid("queue_server_idx");
 	Relation	rel;
-	Relation	index;
+	Relation	outbox;
+	Oid			index;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	int			count = 0;
 
-	/* the extension may be about to be dropped, too */
-	if (!OidIsValid(relid) || !OidIsValid(indexid) ||
-		!OidIsValid(tc_relation_oid("outbox")) || !OidIsValid(tc_relation_oid("outbox_queue_idx")))
+	/* the extension may be about to be dropped, too, and that must be possible whatever became of it */
+	rel = tc_table_try_open(TABLE_QUEUE, AccessShareLock);
+	if (rel == NULL)
 		return 0;
+	outbox = tc_table_try_open(TABLE_OUTBOX, AccessShareLock);
+	if (outbox == NULL || !OidIsValid(tc_table_index(outbox, TABLE_OUTBOX, OUTBOX_QUEUE_IDX)))
+		max = 0;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	rel = table_open(relid, AccessShareLock);
-	index = index_open(indexid, AccessShareLock);
+	index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
 	ScanKeyInit(&key, QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(server));
-	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 1, &key);
-	while (count < max && (tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 1, &key);
+	while (count < max && (tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[QUEUE_NATTS];
 		bool		nulls[QUEUE_NATTS];
 		int			waiting;
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
 					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
 			continue;
@@ -242,10 +243,11 @@ tc_outbox_count_for_server(Oid server, int max, char **name)
 			*name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
 		count += waiting;
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(rel, AccessShareLock);
+	systable_endscan(scan);
 	PopActiveSnapshot();
+	if (outbox != NULL)
+		table_close(outbox, AccessShareLock);
+	table_close(rel, AccessShareLock);
 	return count;
 }
 

@@ -232,14 +232,12 @@ run_for_request(const char *query, int64 id)
 static uint64
 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
+	/* the statements here name them */
+	static const char *const named[] = {"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment"};
 	OwnerScope	scope;
 	uint64		count;
 
-	/* the statements here name them */
-	(void) tc_required_relation_oid("outbox");
-	(void) tc_required_relation_oid("rejected");
-	(void) tc_required_relation_oid("queue");
-	(void) tc_required_relation_oid("delivery");
+	tc_require_names(named, lengthof(named));
 
 	tc_owner_enter(&scope);
 	SPI_connect();

@@ -200,6 +200,22 @@ tc_table_open_nowait(TableId id, LOCKMODE lockmode)
 	return rel == NULL ? NULL : check(rel, id);
 }
 
+Relation
+tc_table_try_open(TableId id, LOCKMODE lockmode)
+{
+	Oid			relid = tc_relation_oid(tables[id].name);
+	Relation	rel = NULL;
+
+	if (OidIsValid(relid) && ConditionalLockRelationOid(relid, lockmode))
+		rel = try_relation_open(relid, NoLock);
+	if (rel != NULL && odd_column(rel, &tables[id]) != NULL)
+	{
+		table_close(rel, lockmode);
+		rel = NULL;
+	}
+	return rel;
+}
+
 static Relation
 check(Relation rel, TableId id)
 {

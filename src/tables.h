@@ -46,6 +46,9 @@ extern Relation tc_table_open(TableId id, LOCKMODE lockmode);
 /* The same, without waiting for the lock: NULL if it cannot be had at once. */
 extern Relation tc_table_open_nowait(TableId id, LOCKMODE lockmode);
 
+/* The same, raising no error: NULL also if the table is not there or not as it was. */
+extern Relation tc_table_try_open(TableId id, LOCKMODE lockmode);
+
 /*
  * Is the table exactly as the install script made it, with nothing attached?
  * Then rows may be written directly; if not, only by row_write.c.

@@ -75,6 +75,7 @@ PG_FUNCTION_INFO_V1(tc_in_flight_requests);
 Datum
 tc_wait_for_request(PG_FUNCTION_ARGS)
 {
+	static const char *const named[] = {"request"};
 	static uint32 wait_event = 0;
 	ConditionVariable *cv = RecoveryInProgress() ? NULL : tc_outcomes_cv();
 	int64		id;
@@ -93,6 +94,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	if (wait_event == 0)
 		wait_event = tc_wait_event_new("TemporalCompleteWaitForRequest");
 
+	tc_require_names(named, lengthof(named));
 	SPI_connect();
 	prepare(&row_plan,
 			"SELECT r, r.state FROM temporal.request r"

@@ -117,6 +117,12 @@ $node->safe_psql('prey', 'SELECT formerly.complete_activity_by_id(\'w\', \'a\')'
 ok(wait_for_worker($node, 'prey', $worker), 'there is a worker again');
 ok($node->poll_query_until('prey', 'SELECT error_code IS NOT NULL FROM formerly.request'), 'it does its work in the schema of the extension');
 is($node->safe_psql('prey', 'SELECT count(*) FROM temporal.outbox'), 1, 'what else is called like ours is left alone');
+sql('mallory', 'prey', "CREATE VIEW temporal.request AS SELECT temporal.rise(1) AS id, 'delivered'::text AS state");
+foreach my $statement ('formerly.retry_rejected()', 'formerly.discard_request(1)', 'formerly.wait_for_request(1)')
+{
+	($code, $out, $err) = $node->psql('prey', "SELECT $statement");
+	like($err, qr/the schema of extension temporal_complete is not called "temporal"/, "$statement does not take it for ours");
+}
 ok_not_risen('and nothing in it is run');
 is($node->safe_psql('prey', 'DROP SCHEMA temporal CASCADE; ALTER SCHEMA formerly RENAME TO temporal; SELECT count(*) FROM temporal.request'),
 	1, 'the schema has its name again');

@@ -306,5 +306,11 @@ unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'nothing cras
 ok_indexes('in the end');
 $old->quit;
 $session->quit;
+
+# Whatever became of them, the extension can be dropped.
+make('away');
+$node->safe_psql('postgres', 'ALTER TABLE temporal.queue RENAME server TO s; ALTER TABLE temporal.outbox RENAME xid TO x; DROP INDEX temporal.outbox_queue_idx');
+$node->safe_psql('postgres', 'DROP SERVER away; DROP EXTENSION temporal_complete CASCADE');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_namespace WHERE nspname = 'temporal')), 0, 'its schema goes with it');
 $node->stop('fast');
 done_testing();
