@@ -60,6 +60,9 @@ static void proof_found(Request *request, ProofVerdict verdict, const char *word
 static bool send_all(void);
 static void send_queue(Queue *queue);
 static void make_way(Queue *queue);
+static bool is_expired(const Request *request);
+static bool must_be_looked_up(const Request *request);
+static void look_up(Request *request);
 static void send_request(Request *request);
 static void call_done(void *arg, const CallResult *result);
 
@@ -182,6 +185,8 @@ process_answer(Request *request)
 	tc_share_give(queue->account, SHARE_PLACES, 1);
 	queue->in_flight--;
 	tc_queue_activate(queue);
+	/* what was certainly not applied need not be looked up again */
+	request->looked_up = !request->may_have_taken_effect;
 
 	if (verdict == VERDICT_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
 		verdict = VERDICT_RETRY;
@@ -203,7 +208,7 @@ process_answer(Request *request)
 			if (tc_method_is_heartbeat(request->method))
 				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 			else if (verdict == VERDICT_GONE || request->maybe_sent)
-				tc_proof_begin(request);
+				tc_proof_begin(request, false);
 			else
 				tc_request_finish(request, OUTCOME_REJECTED);
 			break;
@@ -216,16 +221,17 @@ process_answer(Request *request)
 			{
 				int			delay = verdict == VERDICT_NEEDS_OPERATOR ?
 					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
+				bool		expired = tc_request_has_expired(request, config);
 
+				tc_flow_failure(queue, request);
 				request->maybe_sent |= request->may_have_taken_effect;
+				if (expired && !tc_request_expire(request))
+					break;
+				/* it is looked up, when what was sent can no longer be applied */
+				if (must_be_looked_up(request))
+					delay = Max(delay, request->doubt_until - tc_monotonic_ms());
 				request->next_attempt_at =
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
-				tc_flow_failure(queue, request);
-				if (tc_request_has_expired(request, config))
-				{
-					tc_request_expire(request);
-					break;
-				}
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
 				/* other roles need not wait for this one */
@@ -244,19 +250,21 @@ process_answer(Request *request)
 }
 
 /*
- * What became of an earlier attempt of a request that was refused.  Also a
- * first attempt can have been one that was applied: the server retries within
- * itself.  Where nothing can be proved, the refusal counts if there was no
- * doubt about it.
+ * What became of an earlier attempt of a request that was refused, is to be
+ * sent again, or has expired.  Also a first attempt that is refused can have
+ * been one that was applied: the server retries within itself.  Where nothing
+ * can be proved, the refusal counts if there was no doubt about it.
  */
 static void
 proof_found(Request *request, ProofVerdict verdict, const char *words, int64 next_look)
 {
 	OutcomeKind kind = OUTCOME_REJECTED;
-	bool		in_doubt = request->maybe_sent || strcmp(request->error_code, "CONFIRMING") == 0;
+	bool		in_doubt = request->maybe_sent ||
+		(request->error_code != NULL && strcmp(request->error_code, "CONFIRMING") == 0);
+	const char *refusal = request->refusal;
 
 	/* other refusals than NOT_FOUND say themselves what is wrong */
-	if (strcmp(request->refusal, "NOT_FOUND") == 0 &&
+	if ((refusal == NULL || strcmp(refusal, "NOT_FOUND") == 0 || is_expired(request)) &&
 		(verdict != PROOF_IMPOSSIBLE || in_doubt))
 		tc_request_set_error(request, words);
 
@@ -273,11 +281,23 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 			request->error_code = NULL;
 			tc_request_set_error(request, NULL);
 			break;
+		case PROOF_PENDING:
+			if (refusal == NULL)
+			{
+				request->looked_up = true;
+				tc_queue_confirmed(request);
+				return;
+			}
+			request->error_code = refusal;
+			break;
 		case PROOF_NOT_OURS:
-			request->error_code = request->refusal;
+			request->error_code = refusal != NULL ? refusal : "NOT_FOUND";
+			/* it may have been taken all the same: it leaves no trace */
+			if (tc_method_is_heartbeat(request->method))
+				kind = OUTCOME_UNCONFIRMED;
 			break;
 		case PROOF_IMPOSSIBLE:
-			request->error_code = request->refusal;
+			request->error_code = refusal != NULL ? refusal : "NO_ANSWER";
 			if (request->maybe_sent)
 				kind = OUTCOME_UNCONFIRMED;
 			break;
@@ -364,7 +384,12 @@ send_queue(Queue *queue)
 		   tc_share_has_room(queue->account, SHARE_PLACES) &&
 		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
 		   (request = tc_queue_pop_ready(queue)) != NULL)
-		send_request(request);
+	{
+		if (must_be_looked_up(request))
+			look_up(request);
+		else
+			send_request(request);
+	}
 	tc_channel_flush(channel->channel);
 }
 
@@ -380,6 +405,35 @@ make_way(Queue *queue)
 		tc_queue_step_aside(queue);
 }
 
+/* Does its expiry wait for its being looked up? */
+static bool
+is_expired(const Request *request)
+{
+	return request->refusal != NULL && strcmp(request->refusal, TC_EXPIRED) == 0;
+}
+
+/*
+ * A task token names one attempt, of which Temporal takes one end.  By ids a
+ * request that was applied could be applied once more, to another activity
+ * that has the ids since.  And what has expired is not sent any more.
+ */
+static bool
+must_be_looked_up(const Request *request)
+{
+	return request->maybe_sent &&
+		(is_expired(request) || (tc_method_by_id(request->method) && !request->looked_up));
+}
+
+/* Not before it is certain that what was sent is not applied later. */
+static void
+look_up(Request *request)
+{
+	if (tc_monotonic_ms() < request->doubt_until)
+		tc_queue_retry_at(request, request->doubt_until);
+	else
+		tc_proof_begin(request, is_expired(request));
+}
+
 static void
 send_request(Request *request)
 {
@@ -390,6 +444,7 @@ send_request(Request *request)
 		pfree(request->error_message);
 	request->error_message = NULL;
 	request->error_code = NULL;
+	request->looked_up = false;
 	request->state = REQUEST_IN_FLIGHT;
 	request->channel = queue->channel;
 	tc_channels_begin_call(request->channel);
@@ -406,6 +461,7 @@ send_request(Request *request)
 	call.max_reply = MAX_REPLY;
 	call.done = call_done;
 	call.arg = request;
+	request->doubt_until = tc_monotonic_ms() + call.timeout_ms + TC_DEADLINE_MARGIN_MS;
 	tc_channel_call(queue->channel->channel, &call);
 }
 

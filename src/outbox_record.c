@@ -4,9 +4,9 @@
  *	  Recording what became of requests.
  *
  * A finished request leaves temporal.outbox: for temporal.delivery, without
- * its payload, or, if Temporal refused it, whole for temporal.rejected.  One
- * that is to be tried again is updated in place.  All that is done for a
- * batch of outcomes at once, in the worker's transaction.
+ * its payload, or, if somebody may want to decide about it, whole for
+ * temporal.rejected.  One that is to be tried again is updated in place.  All
+ * that is done for a batch of outcomes at once, in the worker's transaction.
  *
  * Nothing here waits for others: a row that somebody else is changing, or
  * whose table somebody has locked, is left for the next call.
@@ -88,6 +88,7 @@ static bool lock_row(Recorder *recorder);
 static void add_delivery(Recorder *recorder, const Outcome *outcome);
 static void queue_delivery(Recorder *recorder, Datum *values, bool *nulls);
 static void flush_deliveries(Recorder *recorder);
+static bool is_kept_whole(Recorder *recorder, const Outcome *outcome);
 static void insert_rejected(Recorder *recorder, const Outcome *outcome);
 static void update_retry(Recorder *recorder, const Outcome *outcome);
 static void set_text(Datum *values, bool *nulls, int attr, const char *text);
@@ -150,14 +151,19 @@ record_one(Recorder *recorder, const Outcome *outcome)
 	{
 		case OUTCOME_DELIVERED:
 		case OUTCOME_UNCONFIRMED:
-			if (!open_delivery(recorder) || !delete_row(recorder))
-				return false;
-			add_delivery(recorder, outcome);
-			return true;
 		case OUTCOME_REJECTED:
-			if (!open_rejected(recorder) || !delete_row(recorder))
-				return false;
-			insert_rejected(recorder, outcome);
+			if (is_kept_whole(recorder, outcome))
+			{
+				if (!open_rejected(recorder) || !delete_row(recorder))
+					return false;
+				insert_rejected(recorder, outcome);
+			}
+			else
+			{
+				if (!open_delivery(recorder) || !delete_row(recorder))
+					return false;
+				add_delivery(recorder, outcome);
+			}
 			return true;
 		case OUTCOME_RETRY:
 			if (!lock_row(recorder))
@@ -278,6 +284,19 @@ set_text(Datum *values, bool *nulls, int attr, const char *text)
 {
 	nulls[attr - 1] = text == NULL;
 	values[attr - 1] = text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+/* Is it one to be retried or discarded?  A heartbeat that may have been taken is not worth it. */
+static bool
+is_kept_whole(Recorder *recorder, const Outcome *outcome)
+{
+	bool		isnull;
+	int			method;
+
+	if (outcome->kind != OUTCOME_UNCONFIRMED)
+		return outcome->kind == OUTCOME_REJECTED;
+	method = DatumGetInt16(slot_getattr(recorder->row, OUTBOX_METHOD, &isnull));
+	return !(tc_method_is_valid(method) && tc_method_is_heartbeat(method));
 }
 
 /*
@@ -433,6 +452,7 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 	if (!nulls[OUTBOX_FORMER_IDENTITIES - 1])
 		values[OUTBOX_FORMER_IDENTITIES - 1] =
 			PointerGetDatum(DatumGetTextP(values[OUTBOX_FORMER_IDENTITIES - 1]));
+	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(outcome->kind == OUTCOME_UNCONFIRMED);
 	values[OUTBOX_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	nulls[OUTBOX_ATTEMPTS - 1] = false;
 	nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] = true;

@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * proof.c
- *	  Was it an earlier attempt of ours that ended the activity?
+ *	  Did an earlier attempt of a request take effect?
  *
  * Temporal knows no request ids: a request that was applied, but whose answer
- * was lost, gets NOT_FOUND when it is sent again.  That is not believed.  The
- * identity that is sent is unique for each request and stands in the event
- * that closed the activity, so the workflow's history is read from its end
- * until that event, or the one that scheduled the activity, is found.
+ * was lost, gets NOT_FOUND when it is sent again, or if it names the activity
+ * by ids, may be applied to another one that has them now.  So NOT_FOUND is not
+ * believed, and by ids nothing is sent again before it is looked up.  The
+ * identity that is sent is unique for each request and stands in the event that
+ * closed the activity: see proof_search.c for where it is looked for.
  *
  * Two things are not in the history.  While a workflow task is in flight,
  * events are buffered: the activity is no longer pending, but has no closing
@@ -18,7 +19,8 @@
  * Standalone activities have no history: they are described.
  *
  * Bounded: so many calls at once, so many pages a request; nothing here keeps
- * others waiting, because each proof is a chain of calls like any other.
+ * others waiting, because each proof is a chain of calls like any other.  What
+ * follows from what was found is decided in proof_verdict.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +30,8 @@
 
 #include "event_loop.h"
 #include "proof.h"
-#include "proof_replies.h"
 #include "proof_turns.h"
+#include "proof_verdict.h"
 #include "temporal.pb-c.h"
 
 #define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
@@ -45,9 +47,6 @@
 /* A page that is larger is asked for in pieces */
 #define MAX_REPLY (8 * 1024 * 1024)
 
-/* Ends of activities kept of a history */
-#define ENDS_MAX 65536
-
 /* Looks after which an activity that is neither pending nor closed is given up */
 #define INCONSISTENT_LOOKS_MAX 5
 
@@ -55,21 +54,15 @@
 #define LOOK_DELAY_MS 100
 #define LOOK_DELAY_MAX_MS 10000
 
+/* Calls in a row that are not answered before it is given up, if that is asked for */
+#define GIVE_UP_FAILURES 5
+
 typedef enum ProofStage
 {
 	READ_HISTORY,
 	DESCRIBE_WORKFLOW,
 	DESCRIBE_ACTIVITY
 } ProofStage;
-
-/* An activity's end that was seen before it was known which activity it is */
-typedef struct SeenEnd
-{
-	int64		scheduled_event_id;
-	ActivityEventKind kind;
-	char	   *identity;
-	int			attempt;		/* that it ended; 0 = none had started */
-} SeenEnd;
 
 typedef struct Proof
 {
@@ -80,13 +73,13 @@ typedef struct Proof
 	int64		due;			/* monotonic ms, while delayed */
 	Request    *request;
 	Queue	   *queue;
-	RequestTarget target;		/* whom it is about */
-	bool		may_be_retried; /* another attempt may have followed it */
-	RequestIdentity identity;
+	SoughtRequest sought;
+	bool		give_up;
 	ProofStage	stage;
 	int			looks;
 	int			failures;		/* calls in a row that were not answered */
-	bool		was_pending;	/* the activity, before this look at the history */
+	WorkflowState workflow;
+	const char *run;			/* whose history is read; NULL = the target's */
 	PooledChannel *channel;		/* during a call */
 	uint8	   *message;		/* of the call */
 
@@ -95,13 +88,7 @@ typedef struct Proof
 	int			searched;
 	uint8	   *page_token;
 	size_t		page_token_len;
-	SeenEnd    *ends;
-	int			nends;
-	int			max_ends;
-	bool		ours;
-	bool		reached_start;	/* of the activity */
-	bool		has_end;
-	SeenEnd		end;
+	HistorySearch search;
 
 	/* an answer */
 	CallFate	fate;
@@ -123,13 +110,15 @@ static LoopTimer delay_timer;
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void timer_due(void *arg);
 static void begin_look(Proof *proof);
+static void begin_search(Proof *proof);
 static void delay(Proof *proof, int delay_ms);
 static void ask(Proof *proof);
 static uint8 *encode_question(Proof *proof, size_t *len);
 static void call_done(void *arg, const CallResult *result);
 static void evaluate(Proof *proof);
 static void evaluate_history(Proof *proof);
-static bool note_event(void *arg, const ActivityEvent *event);
+static void search_run(Proof *proof, const char *run);
+static void conclude(Proof *proof);
 static void evaluate_workflow(Proof *proof);
 static void evaluate_activity(Proof *proof);
 static void not_answered(Proof *proof);
@@ -137,8 +126,6 @@ static void ask_again(Proof *proof, const char *words);
 static void look_again(Proof *proof, const char *words);
 static void put_off(Proof *proof, int times, const char *words);
 static void end_proof(Proof *proof, ProofVerdict verdict, const char *words);
-static bool is_ours(const Proof *proof, ProtoSpan identity);
-static int	attempt_asked_for(const Proof *proof);
 
 void
 tc_proofs_init(ProofFound found)
@@ -166,25 +153,30 @@ timer_due(void *arg)
 }
 
 void
-tc_proof_begin(Request *request)
+tc_proof_begin(Request *request, bool give_up)
 {
 	MemoryContext context = AllocSetContextCreate(proofs_context, "temporal_complete proof",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Proof	   *proof = palloc0(sizeof(Proof));
+	SoughtRequest *sought = &proof->sought;
 
 	proof->context = context;
 	proof->look_context = AllocSetContextCreate(context, "temporal_complete look",
 												ALLOCSET_SMALL_SIZES);
 	proof->request = request;
 	proof->queue = request->queue;
-	proof->identity = tc_identity_of(request);
 	proof->page_size = PAGE_SIZE;
-	if (!tc_request_decode(request->method, request->bytes, request->len, &proof->target))
+	proof->give_up = give_up;
+	sought->method = request->method;
+	sought->identity = tc_identity_of(request);
+	sought->former_identities = request->former_identities;
+	if (!tc_request_decode(request->method, request->bytes, request->len, &sought->target))
 		elog(ERROR, "request cannot be decoded");
-	proof->may_be_retried =
+	sought->may_be_retried =
 		tc_request_may_be_retried(request->method, request->bytes, request->len);
-	proof->target.task_token = NULL;	/* it lies in the request's bytes */
+	sought->target.task_token = NULL;	/* it lies in the request's bytes */
+	tc_sought_init(sought);
 	MemoryContextSwitchTo(old);
 
 	tc_queue_confirming(request);
@@ -192,17 +184,41 @@ tc_proof_begin(Request *request)
 	tc_proof_turn_add(proof->queue, &proof->node, false);
 }
 
+/*
+ * By ids the description comes first: it says which run is the current one,
+ * and the history is to be read after it.  By task token the history will
+ * mostly do.
+ */
 static void
 begin_look(Proof *proof)
 {
-	MemoryContextReset(proof->look_context);
-	proof->stage = proof->target.workflow_id != NULL ? READ_HISTORY : DESCRIBE_ACTIVITY;
+	memset(&proof->workflow, 0, sizeof(WorkflowState));
+	if (proof->sought.target.workflow_id == NULL)
+		proof->stage = DESCRIBE_ACTIVITY;
+	else if (proof->sought.by_id)
+		proof->stage = DESCRIBE_WORKFLOW;
+	else
+		begin_search(proof);
+}
+
+static void
+begin_search(Proof *proof)
+{
+	tc_search_begin(&proof->search, proof->look_context, &proof->sought,
+					proof->workflow.is_known &&
+					proof->workflow.description.has_pending_activity);
 	proof->searched = 0;
+	search_run(proof, NULL);
+}
+
+/* Read the history of a run from its end. */
+static void
+search_run(Proof *proof, const char *run)
+{
+	proof->stage = READ_HISTORY;
+	proof->run = run;
 	proof->page_token = NULL;
 	proof->page_token_len = 0;
-	proof->ends = NULL;
-	proof->nends = proof->max_ends = 0;
-	proof->ours = proof->reached_start = proof->has_end = false;
 }
 
 void
@@ -282,11 +298,13 @@ encode_question(Proof *proof, size_t *len)
 	Temporal__DescribeActivityExecutionRequest activity =
 		TEMPORAL__DESCRIBE_ACTIVITY_EXECUTION_REQUEST__INIT;
 	const ProtobufCMessage *message;
-	const RequestTarget *target = &proof->target;
+	const RequestTarget *target = &proof->sought.target;
 	uint8	   *bytes;
 
 	execution.workflow_id = target->workflow_id ? target->workflow_id : empty;
 	execution.run_id = target->run_id ? target->run_id : empty;
+	if (proof->stage == READ_HISTORY && proof->run != NULL)
+		execution.run_id = unconstify(char *, proof->run);
 	switch (proof->stage)
 	{
 		case READ_HISTORY:
@@ -382,6 +400,12 @@ not_answered(Proof *proof)
 	switch (proof->verdict)
 	{
 		case VERDICT_GONE:
+			if (proof->stage == READ_HISTORY && proof->search.is_former_run)
+			{
+				end_proof(proof, PROOF_IMPOSSIBLE,
+						  "a former run of the workflow is no longer known to Temporal");
+				return;
+			}
 			end_proof(proof, PROOF_IMPOSSIBLE, proof->stage == DESCRIBE_ACTIVITY ?
 					  "the activity is no longer known to Temporal" :
 					  "the workflow is no longer known to Temporal");
@@ -404,169 +428,32 @@ not_answered(Proof *proof)
 	snprintf(words, sizeof(words), "%s cannot be read at the moment: %s",
 			 proof->stage == READ_HISTORY ? "the workflow's history" : "the activity's state",
 			 proof->code);
-	ask_again(proof, words);
-}
-
-static bool
-is_ours(const Proof *proof, ProtoSpan identity)
-{
-	return identity.bytes != NULL &&
-		tc_identity_matches((const char *) identity.bytes, identity.len, &proof->identity,
-							proof->request->former_identities);
-}
-
-/* By ids it may have been a later one, too. */
-static int
-attempt_asked_for(const Proof *proof)
-{
-	return Max(proof->target.attempt, 1);
-}
-
-/*
- * Events come with the newest first.  By task token the scheduled event is
- * known; by ids it is found below the activity's end, so all ends that are
- * seen before are kept.  A failure may be one that another attempt followed,
- * of which only the started event tells, between the two.
- */
-static bool
-note_event(void *arg, const ActivityEvent *event)
-{
-	Proof	   *proof = arg;
-	SeenEnd		end;
-
-	if (event->kind == ACTIVITY_SCHEDULED)
-	{
-		const RequestTarget *target = &proof->target;
-		bool		this_one = target->scheduled_event_id != 0 ?
-			event->event_id == target->scheduled_event_id :
-			target->activity_id != NULL &&
-			event->activity_id.len == strlen(target->activity_id) &&
-			memcmp(event->activity_id.bytes, target->activity_id, event->activity_id.len) == 0;
-
-		if (!this_one)
-			return true;
-		proof->reached_start = true;
-		for (int i = 0; i < proof->nends; i++)
-		{
-			if (proof->ends[i].scheduled_event_id == event->event_id)
-			{
-				proof->has_end = true;
-				proof->end = proof->ends[i];
-			}
-		}
-		return false;
-	}
-
-	if (is_ours(proof, event->identity) ||
-		(proof->may_be_retried && is_ours(proof, event->last_failure_source)))
-	{
-		proof->ours = true;
-		return false;
-	}
-	if (proof->target.scheduled_event_id != 0 &&
-		event->scheduled_event_id != proof->target.scheduled_event_id)
-		return true;
-	if (event->kind == ACTIVITY_STARTED)
-	{
-		for (int i = 0; i < proof->nends; i++)
-		{
-			if (proof->ends[i].scheduled_event_id != event->scheduled_event_id)
-				continue;
-			proof->ends[i].attempt = event->attempt;
-			if (proof->target.scheduled_event_id != 0)
-			{
-				proof->has_end = true;
-				proof->end = proof->ends[i];
-				return false;
-			}
-		}
-		return true;
-	}
-	end.attempt = 0;
-	end.scheduled_event_id = event->scheduled_event_id;
-	end.kind = event->kind;
-	end.identity = NULL;
-	if (event->identity.bytes != NULL)
-	{
-		size_t		len = Min(event->identity.len, 200);
-
-		end.identity = MemoryContextAlloc(proof->look_context, len + 1);
-		memcpy(end.identity, event->identity.bytes, len);
-		end.identity[len] = '\0';
-	}
-	if (proof->target.scheduled_event_id != 0 && !proof->may_be_retried)
-	{
-		proof->has_end = true;
-		proof->end = end;
-		return false;
-	}
-	if (proof->nends == ENDS_MAX)
-	{
-		proof->searched = SEARCHED_MAX;
-		return false;
-	}
-	if (proof->nends == proof->max_ends)
-	{
-		int			max = Max(16, proof->max_ends * 2);
-
-		proof->ends = proof->ends == NULL ?
-			MemoryContextAlloc(proof->look_context, max * sizeof(SeenEnd)) :
-			repalloc(proof->ends, max * sizeof(SeenEnd));
-		proof->max_ends = max;
-	}
-	proof->ends[proof->nends++] = end;
-	return true;
+	if (proof->give_up && proof->failures == GIVE_UP_FAILURES)
+		end_proof(proof, PROOF_IMPOSSIBLE, words);
+	else
+		ask_again(proof, words);
 }
 
 static void
 evaluate_history(Proof *proof)
 {
-	static const char *const ended[] = {
-		[ACTIVITY_SCHEDULED] = "scheduled",
-		[ACTIVITY_STARTED] = "started",
-		[ACTIVITY_COMPLETED] = "completed",
-		[ACTIVITY_FAILED] = "failed",
-		[ACTIVITY_TIMED_OUT] = "timed out",
-		[ACTIVITY_CANCELED] = "cancelled"
-	};
+	HistorySearch *search = &proof->search;
 	ProtoSpan	token;
-	char		words[400];
+	const char *run;
 
-	if (!tc_history_read(proof->reply, proof->reply_len, note_event, proof, &token))
+	if (!tc_history_read(proof->reply, proof->reply_len, tc_search_take, search, &token))
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history cannot be decoded");
 		return;
 	}
-	if (proof->ours)
-	{
-		end_proof(proof, PROOF_OURS, "");
-		return;
-	}
-	if (proof->has_end && proof->may_be_retried &&
-		(proof->end.attempt == 0 || proof->end.attempt > attempt_asked_for(proof) + 1))
-	{
-		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
-		return;
-	}
-	if (proof->has_end)
-	{
-		if (proof->end.identity != NULL)
-			snprintf(words, sizeof(words), "the activity was %s by %s",
-					 ended[proof->end.kind], proof->end.identity);
-		else
-			snprintf(words, sizeof(words), "the activity %s", ended[proof->end.kind]);
-		end_proof(proof, PROOF_NOT_OURS, words);
-		return;
-	}
-
 	proof->searched += proof->page_size;
 	proof->page_size = Min(PAGE_SIZE, proof->page_size * 2);
-	if (proof->searched >= SEARCHED_MAX && !proof->reached_start)
+	if (search->too_many || (proof->searched >= SEARCHED_MAX && !search->is_over))
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is too long to be searched");
 		return;
 	}
-	if (!proof->reached_start && token.len > 0)
+	if (!search->is_over && token.len > 0)
 	{
 		if (proof->page_token != NULL)
 			pfree(proof->page_token);
@@ -574,103 +461,89 @@ evaluate_history(Proof *proof)
 		memcpy(proof->page_token, token.bytes, token.len);
 		proof->page_token_len = token.len;
 	}
-	else
+	else if (search->ours || (search->has_end && !proof->sought.by_id))
+	{
+		conclude(proof);
+		return;
+	}
+	else if ((run = tc_search_next_run(search)) != NULL)
+		search_run(proof, run);
+	else if (!proof->workflow.is_known)
 		proof->stage = DESCRIBE_WORKFLOW;
+	else
+	{
+		conclude(proof);
+		return;
+	}
 	pfree(proof->reply);
 	tc_proof_turn_add(proof->queue, &proof->node, true);
 }
 
-/* The history has no end of the activity: is it still pending, or its end buffered? */
+/* All was read that has to be, or something that suffices. */
+static void
+conclude(Proof *proof)
+{
+	char		words[WORDS_MAX];
+	ProofVerdict verdict = tc_verdict_in_workflow(&proof->sought, &proof->search,
+												  &proof->workflow,
+												  proof->looks >= INCONSISTENT_LOOKS_MAX,
+												  words);
+
+	if (verdict == PROOF_NOT_YET)
+		look_again(proof, words);
+	else
+		end_proof(proof, verdict, words);
+}
+
+/*
+ * The history is read after it, if it was before, too: what has not happened
+ * then, had not happened when the workflow was described.
+ */
 static void
 evaluate_workflow(Proof *proof)
 {
-	WorkflowDescription workflow;
+	WorkflowState *workflow = &proof->workflow;
+	WorkflowDescription *description = &workflow->description;
 
-	if (proof->target.activity_id == NULL ||
+	if (proof->sought.target.activity_id == NULL ||
 		!tc_workflow_description_read(proof->reply, proof->reply_len,
-									  proof->target.activity_id, &workflow))
+									  proof->sought.target.activity_id, description))
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's description cannot be decoded");
 		return;
 	}
+	workflow->is_known = true;
+	workflow->last_failure_is_ours =
+		tc_sought_is(&proof->sought, description->last_failure_source);
+	begin_search(proof);
+	if (proof->sought.target.run_id == NULL && description->run_id.len > 0)
+	{
+		char	   *run = MemoryContextAlloc(proof->look_context, description->run_id.len + 1);
 
-	if (workflow.has_pending_activity)
-	{
-		/*
-		 * Its end may have been written, and the activity scheduled anew by
-		 * the same id, after the history was read: read what there is now.
-		 */
-		if (!proof->was_pending)
-		{
-			proof->was_pending = true;
-			pfree(proof->reply);
-			begin_look(proof);
-			tc_proof_turn_add(proof->queue, &proof->node, false);
-			return;
-		}
-		if (!proof->may_be_retried)
-			end_proof(proof, PROOF_NOT_OURS, "the activity is on another attempt");
-		else if (is_ours(proof, workflow.last_failure_source))
-			end_proof(proof, PROOF_OURS, "");
-		else if (proof->target.attempt != 0 && workflow.attempt <= proof->target.attempt + 1)
-			end_proof(proof, PROOF_NOT_OURS, "the activity's attempt was ended by another failure");
-		else
-			end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
-		return;
+		memcpy(run, description->run_id.bytes, description->run_id.len);
+		run[description->run_id.len] = '\0';
+		search_run(proof, run);
 	}
-	if (workflow.is_running && workflow.has_pending_workflow_task)
-	{
-		look_again(proof, "the activity has ended; how, is known when the workflow task in flight ends");
-		return;
-	}
-	/* its end may have been written between the two calls */
-	if (proof->looks < INCONSISTENT_LOOKS_MAX)
-	{
-		look_again(proof, "the activity has ended; how, is not known yet");
-		return;
-	}
-	if (proof->may_be_retried)
-		/* its attempt may have ended by it, and the workflow before the next one */
-		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow has ended without the activity");
-	else if (proof->target.scheduled_event_id != 0 || proof->reached_start)
-		end_proof(proof, PROOF_NOT_OURS, "the workflow has ended without the activity");
-	else
-		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is not in the history of the workflow's run");
+	memset(&description->run_id, 0, sizeof(ProtoSpan));
+	memset(&description->last_failure_source, 0, sizeof(ProtoSpan));
+	pfree(proof->reply);
+	tc_proof_turn_add(proof->queue, &proof->node, true);
 }
 
 static void
 evaluate_activity(Proof *proof)
 {
 	ActivityDescription activity;
-	bool		is_failure = proof->request->method == METHOD_FAIL ||
-		proof->request->method == METHOD_FAIL_BY_ID;
-	bool		ours;
+	ProofVerdict verdict;
+	char		words[WORDS_MAX];
 
 	if (!tc_activity_description_read(proof->reply, proof->reply_len, &activity))
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the activity's description cannot be decoded");
 		return;
 	}
-	if (is_failure)
-		ours = is_ours(proof, activity.end_source) ||
-			is_ours(proof, activity.last_failure_source);
-	else
-		ours = !activity.is_running && is_ours(proof, activity.last_identity);
-
-	if (ours)
-		end_proof(proof, PROOF_OURS, "");
-	else if (activity.is_canceled && !is_failure &&
-			 proof->request->method != METHOD_COMPLETE &&
-			 proof->request->method != METHOD_COMPLETE_BY_ID)
-		/* Temporal keeps who asked for the cancellation, not who reported it */
-		end_proof(proof, PROOF_IMPOSSIBLE, "the activity is cancelled, but not known by whose report");
-	else if (proof->may_be_retried &&
-			 activity.attempt > attempt_asked_for(proof) + (activity.has_failed ? 0 : 1))
-		end_proof(proof, PROOF_IMPOSSIBLE, "the activity has failed again since");
-	else
-		end_proof(proof, PROOF_NOT_OURS, activity.is_running ?
-				  "the activity is on another attempt" :
-				  "the activity was ended by another request");
+	verdict = tc_verdict_standalone(&proof->sought, &activity, words);
+	end_proof(proof, verdict, words);
 }
 
 /* A page is asked for again, and then those after it: what was seen stays true. */
@@ -686,7 +559,6 @@ static void
 look_again(Proof *proof, const char *words)
 {
 	pfree(proof->reply);
-	proof->was_pending = false;
 	begin_look(proof);
 	put_off(proof, proof->looks++, words);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * proof.h
- *	  Was it an earlier attempt of ours that ended the activity?
+ *	  Did an earlier attempt of a request take effect?
  *
  *-------------------------------------------------------------------------
  */
@@ -13,6 +13,7 @@
 typedef enum ProofVerdict
 {
 	PROOF_OURS,					/* the request took effect */
+	PROOF_PENDING,				/* it did not, and the activity waits: it may be sent */
 	PROOF_NOT_OURS,				/* it did not, and never will */
 	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
 	PROOF_NOT_YET				/* cannot be decided yet: another look follows */
@@ -28,10 +29,11 @@ typedef void (*ProofFound) (Request *request, ProofVerdict verdict, const char *
 extern void tc_proofs_init(ProofFound found);
 
 /*
- * Find out about a request that Temporal says is about no known activity.
- * Its bytes are given up.
+ * Find out about a request that was refused, or about one that may have been
+ * applied and is to be sent again or given up.  Its bytes are given up.  With
+ * give_up it is not waited long for a server that does not answer.
  */
-extern void tc_proof_begin(Request *request);
+extern void tc_proof_begin(Request *request, bool give_up);
 
 /* Evaluate what was answered, ask what is to be asked.  Calls are flushed. */
 extern void tc_proofs_turn(void);

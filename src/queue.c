@@ -443,6 +443,19 @@ tc_queue_confirming(Request *request)
 	tc_share_take(queue->account, SHARE_CONFIRMING, 1);
 }
 
+void
+tc_queue_confirmed(Request *request)
+{
+	dlist_delete(&request->node);
+	request->queue->nconfirming--;
+	tc_share_give(request->queue->account, SHARE_CONFIRMING, 1);
+	tc_queue_retry_at(request, 0);
+	/* others may have been let go first */
+	if (tc_chain_first(request->activity) != request)
+		block(request);
+	tc_queue_activate(request->queue);
+}
+
 Request *
 tc_queue_next_retry(Queue *queue)
 {

@@ -23,6 +23,12 @@ typedef struct Queue Queue;
 /* So many requests that fail, and none that succeeds, make a queue pause */
 #define FAILED_TO_PAUSE 8
 
+/*
+ * So long after its deadline what was sent may still be applied: the server
+ * counts from when it has got it, and may be committing at the end.
+ */
+#define TC_DEADLINE_MARGIN_MS 1000
+
 typedef enum RequestState
 {
 	REQUEST_BLOCKED,			/* behind another one for its activity */
@@ -51,6 +57,8 @@ typedef struct Request
 	RequestMethod method;
 	RequestState state;
 	bool		maybe_sent;
+	bool		looked_up;		/* and then it was not applied: it may be sent once more */
+	int64		doubt_until;	/* monotonic ms: when what was sent can no longer be applied */
 	bool		unrecorded;		/* its state is to be recorded ... */
 	bool		put_aside;		/* ... but not now: see recording.c */
 	int			attempts;		/* that went wrong, or the one that ended it */
@@ -69,7 +77,7 @@ typedef struct Request
 	/* result of the last call */
 	Verdict		verdict;
 	bool		may_have_taken_effect;
-	const char *refusal;		/* error_code that is being doubted: see proof.h */
+	const char *refusal;		/* error_code that is being doubted: see proof.h; NULL = none */
 	const char *error_code;		/* constant, or NULL */
 	char	   *error_message;	/* as it came (UTF-8), or NULL */
 	bool		has_heartbeat_reply;
@@ -226,6 +234,9 @@ extern void tc_queue_retry_at(Request *request, int64 due);
 
 /* Be confirmed, without bytes. */
 extern void tc_queue_confirming(Request *request);
+
+/* It is known what became of it, and it is to be sent again. */
+extern void tc_queue_confirmed(Request *request);
 
 /*
  * A request that waits until due because its role was refused: let those of

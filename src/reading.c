@@ -54,6 +54,9 @@
 /* Pause between two looks for queues while wakes come for such that cannot be read */
 #define FIND_AGAIN_MS 1000
 
+/* Where options are not known */
+#define DEFAULT_REQUEST_TIMEOUT_MS 10000
+
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
 
@@ -120,6 +123,8 @@ static void find_server(Queue *queue);
 static void read_queue(Queue *queue);
 static void reload_retries(Queue *queue);
 static bool consume_row(void *arg, const OutboxRow *row);
+static void note_doubt(Request *request, const OutboxRow *row);
+static void expire(Request *request);
 static bool consume_retry(void *arg, const OutboxRow *row);
 static void note_damage(Request *request, const char *problem);
 static bool record_queue_error(Queue *queue);
@@ -748,16 +753,44 @@ consume_row(void *arg, const OutboxRow *row)
 		}
 		tc_recording_add(request);
 	}
-	else if (request != NULL && request->state == REQUEST_READY && queue->channel != NULL &&
-			 tc_request_has_expired(request, queue->channel->config))
+	else if (request != NULL)
 	{
-		dlist_delete(&request->node);
-		queue->nready--;
-		tc_request_expire(request);
+		if (maybe_sent)
+			note_doubt(request, row);
+		if (request->state == REQUEST_READY && queue->channel != NULL &&
+			tc_request_has_expired(request, queue->channel->config))
+			expire(request);
 	}
 	reader->left--;
 	return reader->left > 0 && tc_queue_takes_rows(queue) &&
 		tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+}
+
+/*
+ * It may have been sent by a former worker, before this one began, or if it was
+ * adopted elsewhere, up to now: what was sent may be applied until its deadline
+ * is over.
+ */
+static void
+note_doubt(Request *request, const OutboxRow *row)
+{
+	int			timeout_ms = request->queue->channel != NULL ?
+		request->queue->channel->config->request_timeout_ms : DEFAULT_REQUEST_TIMEOUT_MS;
+	int64		sent_at = tc_doubt_began_at();
+
+	if (row->maybe_sent && row->next_attempt_at == 0)
+		sent_at = tc_monotonic_ms();
+	request->doubt_until = sent_at + timeout_ms + TC_DEADLINE_MARGIN_MS;
+}
+
+/* A request that is ready */
+static void
+expire(Request *request)
+{
+	dlist_delete(&request->node);
+	request->queue->nready--;
+	if (tc_request_expire(request))
+		tc_queue_push_back(request);	/* to be looked up */
 }
 
 static void

@@ -88,11 +88,17 @@ tc_request_has_expired(const Request *request, const ServerConfig *config)
 		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC;
 }
 
-void
+bool
 tc_request_expire(Request *request)
 {
-	request->error_code = "EXPIRED";
+	if (request->maybe_sent && !tc_method_is_heartbeat(request->method))
+	{
+		request->refusal = TC_EXPIRED;
+		return true;
+	}
+	request->error_code = TC_EXPIRED;
 	tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+	return false;
 }
 
 void

@@ -18,8 +18,13 @@ extern void tc_request_finish(Request *request, OutcomeKind kind);
 /* Is it older than the server's expire_after? */
 extern bool tc_request_has_expired(const Request *request, const ServerConfig *config);
 
-/* Give up a request that is too old; what its last attempt was told stays its message. */
-extern void tc_request_expire(Request *request);
+/*
+ * Give up a request that is too old; what its last attempt was told stays its
+ * message.  One that may have been applied is not finished by that: true, and
+ * its refusal is TC_EXPIRED; it is to be looked up.
+ */
+#define TC_EXPIRED "EXPIRED"
+extern bool tc_request_expire(Request *request);
 
 /* The message (UTF-8) that is recorded with a request; NULL = none. */
 extern void tc_request_set_error(Request *request, const char *message);

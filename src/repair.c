@@ -25,7 +25,8 @@
 #include "worker_slots.h"
 
 /*
- * Rejected requests move back to the outbox as if they were made now; what
+ * Requests that were rejected, or are unconfirmed, move back to the outbox as if
+ * they were made now; those of which it is not known are looked up first.  What
  * they are sent with is new, so what they were sent with is noted.  $1 is the
  * caller, the others select.
  */
@@ -39,7 +40,7 @@
 	"     former_identities)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
 	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role), g.method," \
-	"     NOT g.made_here, g.request," \
+	"     g.maybe_sent OR NOT g.made_here, g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)" \
 	"   FROM gone g"
@@ -48,7 +49,7 @@
 static const char retry_one[] =
 RETRY_REJECTED("r.id = $2 AND has_server_privilege(q.role, q.server_oid, 'USAGE')");
 static const char retry_many[] =
-RETRY_REJECTED("($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)"
+RETRY_REJECTED("NOT r.maybe_sent AND ($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)"
 			   " AND has_server_privilege(q.role, q.server_oid, 'USAGE')");
 
 static const char find_waiting[] =

@@ -159,6 +159,9 @@ extern void tc_request_identity(const RequestIdentity *identity, char *buf);
 extern bool tc_identity_matches(const char *string, size_t len,
 								const RequestIdentity *identity, const char *former);
 
+/* When the request was made that had this former identity, the first of a list of them. */
+extern TimestampTz tc_former_identity_time(const char *former);
+
 /* Flags of a heartbeat's reply (by token and by ids alike); false if the bytes are no such reply. */
 typedef struct HeartbeatReply
 {

@@ -236,6 +236,17 @@ tc_identity_matches(const char *string, size_t len, const RequestIdentity *ident
 	return false;
 }
 
+TimestampTz
+tc_former_identity_time(const char *former)
+{
+	const char *end = former + strcspn(former, " ");
+	const char *last = end;
+
+	while (last > former && last[-1] >= '0' && last[-1] <= '9')
+		last--;
+	return (TimestampTz) strtoll(last, NULL, 10) - UNIX_TO_POSTGRES_EPOCH_USECS;
+}
+
 /*---------------------------------------------------------------------------
  * Decoding
  *---------------------------------------------------------------------------

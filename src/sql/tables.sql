@@ -89,13 +89,17 @@ COMMENT ON COLUMN temporal.outbox.former_identities IS
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('temporal.request_id', '');
 
-/* Requests that Temporal refused for good, whole, so that they can be retried. */
+/*
+ * Requests that Temporal refused for good, or may have taken without anybody
+ * being able to tell, whole, so that they can be retried.
+ */
 CREATE TABLE temporal.rejected (
     LIKE temporal.outbox INCLUDING COMMENTS,
     finished_at timestamptz NOT NULL,
     CONSTRAINT rejected_pkey PRIMARY KEY (id)
 );
-COMMENT ON TABLE temporal.rejected IS 'requests that Temporal refused for good';
+COMMENT ON TABLE temporal.rejected IS 'requests that Temporal refused for good, or that are unconfirmed';
+COMMENT ON COLUMN temporal.rejected.maybe_sent IS 'unconfirmed: it may have taken effect';
 COMMENT ON COLUMN temporal.rejected.finished_at IS 'when that was known';
 
 /* Dumped: what was refused waits for a decision of the DBA. */
@@ -138,7 +142,7 @@ CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3
  */
 CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
 
-COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, or may have been';
+COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been, and of those that were discarded';
 COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_1 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_2 IS 'a segment of temporal.delivery';

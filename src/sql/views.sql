@@ -110,7 +110,8 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
            CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END) t
 UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
-       q.requested_by, r.requested_at, 'rejected', COALESCE(r.attempts, 0),
+       q.requested_by, r.requested_at,
+       CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
        NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, q.role
   FROM temporal.rejected r
        LEFT JOIN temporal.queue_here q ON q.number = r.queue

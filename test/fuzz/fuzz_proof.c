@@ -32,10 +32,11 @@ static bool
 take_event(void *arg, const ActivityEvent *event)
 {
 	CHECK(arg == &wanted && wanted > 0);
-	CHECK(event->kind >= ACTIVITY_SCHEDULED && event->kind <= ACTIVITY_CANCELED);
+	CHECK(event->kind >= ACTIVITY_SCHEDULED && event->kind <= RUN_RESET);
 	check_span(event->activity_id);
 	check_span(event->identity);
 	check_span(event->last_failure_source);
+	check_span(event->former_run);
 	return --wanted > 0;
 }
 
@@ -58,6 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (tc_workflow_description_read(reply, reply_len, "activity", &workflow))
 		CHECK(workflow.has_pending_activity || workflow.attempt == 0);
 	check_span(workflow.last_failure_source);
+	check_span(workflow.run_id);
 
 	tc_activity_description_read(reply, reply_len, &activity);
 	check_span(activity.last_identity);

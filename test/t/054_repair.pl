@@ -129,7 +129,7 @@ $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'fail-bef
 my $late = request_for('one', 'repair-0', 'none');
 $node->poll_query_until('postgres', "SELECT attempts = 1 FROM temporal.request WHERE id = $late") or die;
 sql('one', "SELECT temporal.retry_request($late)");
-is(outcome($late), 'unconfirmed NOT_FOUND', 'retry_request() of one that waits: it is tried now');
+is(outcome($late), 'rejected NOT_FOUND', 'retry_request() of one that waits: it is tried now');
 
 # What waits behind a request that is discarded goes on at once
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'fail-before', count => 1);

@@ -44,7 +44,7 @@ SELECT temporal.complete_activity_by_id('workflow', 'activity ' || i) FROM gener
 EOS
 await_finished($node);
 is($node->safe_psql('postgres', 'SELECT DISTINCT state, error_code, error_message FROM temporal.request'),
-	"unconfirmed|NOT_FOUND|the workflow's history is too long to be searched",
+	"unconfirmed|NO_ANSWER|the workflow's history is too long to be searched",
 	'what cannot be found out is unconfirmed, with the reason');
 is(states($node), "unconfirmed|$requests", 'all of them');
 is(connections_of($liar), 2, 'searched over one connection');

@@ -88,7 +88,7 @@ await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT 
 my $behind = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'sent')");
 $node->restart;
 $temporal->clear_faults;
-is(outcome($sent), 'unconfirmed|NOT_FOUND', 'in flight when the server was shut down');
+is(outcome($sent), 'unconfirmed|NO_ANSWER', 'in flight when the server was shut down');
 is(outcome($behind), 'rejected|NOT_FOUND', 'had not been sent when the server was shut down');
 
 set('enabled', 'off');
@@ -107,6 +107,6 @@ await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT 
 $node->stop('immediate');
 $node->start;
 $temporal->clear_faults;
-is(outcome($waiting), 'unconfirmed|NOT_FOUND', 'in flight when the server crashed');
+is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed');
 
 done_testing();

@@ -166,6 +166,23 @@ SELECT format('postgresql:%s/%s@%s/%s/%s/%s', current_database(), $1::bigint, s.
 	return id, identity
 }
 
+// requestNamed calls a verb by ids, with the run that is named in w, if one is.
+func (w *waiting) requestNamed(t *testing.T, verb, arguments string) (id int64) {
+	t.Helper()
+	parameters := w.parameters()
+	if w.RunID == "" {
+		parameters[2] = nil
+	}
+	if err := db.QueryRow(t.Context(), w.call(verb, arguments), parameters...).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func execution(workflowID, runID string) *commonpb.WorkflowExecution {
+	return &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID}
+}
+
 // request is a row of the view temporal.request.
 type request struct {
 	ID              int64      `db:"id"`

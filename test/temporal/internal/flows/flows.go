@@ -122,6 +122,70 @@ func Pending(ctx workflow.Context, in PendingInput) ([]Outcome, error) {
 	return outcomes, nil
 }
 
+// AgainInput says what the workflow Again is to do.
+type AgainInput struct {
+	ActivityID string `json:"activity_id"`
+	// Times that it is started, one after the other.
+	Times int `json:"times"`
+	// ContinueAsNew has each be the only one of a run.
+	ContinueAsNew bool `json:"continue_as_new,omitempty"`
+	// Cancel asks each to cancel when it has begun.
+	Cancel  bool            `json:"cancel,omitempty"`
+	Options ActivityOptions `json:"options"`
+	// Outcomes of those before.
+	Outcomes []Outcome `json:"outcomes,omitempty"`
+}
+
+// Again starts an activity that waits, with the same id, again and again, and returns what becomes of each.
+func Again(ctx workflow.Context, in AgainInput) ([]Outcome, error) {
+	for in.Times > 0 {
+		in.Times--
+		activityCtx, cancel := workflow.WithCancel(workflow.WithTaskQueue(
+			workflow.WithActivityOptions(ctx, in.Options.inWorkflow(in.ActivityID)), workflow.GetInfo(ctx).TaskQueueName))
+		future := workflow.ExecuteActivity(activityCtx, "Wait")
+		if in.Cancel {
+			if err := workflow.Sleep(ctx, 100*time.Millisecond); err != nil {
+				return nil, err
+			}
+			cancel()
+		}
+		outcome := Outcome{ActivityID: in.ActivityID}
+		var raw converter.RawValue
+		if err := future.Get(ctx, &raw); err != nil {
+			outcome.Failure = NewFailure(err)
+		} else {
+			outcome.Result = NewValue(raw.Payload())
+		}
+		cancel()
+		in.Outcomes = append(in.Outcomes, outcome)
+		if in.ContinueAsNew && in.Times > 0 {
+			return nil, workflow.NewContinueAsNewError(ctx, Again, in)
+		}
+	}
+	return in.Outcomes, nil
+}
+
+// Leave starts an activity and ends without it, as the signal "end" says: complete, fail or continue (as new).
+func Leave(ctx workflow.Context, in PendingInput) error {
+	options := workflow.WithTaskQueue(workflow.WithActivityOptions(ctx, in.Options.inWorkflow(in.ActivityIDs[0])),
+		workflow.GetInfo(ctx).TaskQueueName)
+	workflow.ExecuteActivity(options, "Wait")
+	var how string
+	workflow.NewSelector(ctx).
+		AddReceive(workflow.GetSignalChannel(ctx, "end"), func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, &how) }).
+		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
+		Select(ctx)
+	switch how {
+	case "complete":
+		return nil
+	case "fail":
+		return temporal.NewApplicationError("as asked for", "AsAskedFor")
+	case "continue":
+		return workflow.NewContinueAsNewError(ctx, Leave, in)
+	}
+	return ctx.Err()
+}
+
 // OrderApproval has an order approved and returns the approval, or the reason why there is none.
 func OrderApproval(ctx workflow.Context, order int64) (json.RawMessage, error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 24 * time.Hour})
@@ -185,6 +249,8 @@ func NewWorker(c client.Client, store *tokens.Store) worker.Worker {
 		WorkerStopTimeout:                      2 * time.Second,
 	})
 	w.RegisterWorkflow(Pending)
+	w.RegisterWorkflow(Again)
+	w.RegisterWorkflow(Leave)
 	w.RegisterWorkflow(OrderApproval)
 	w.RegisterActivity(&Activities{Store: store})
 	return w

@@ -201,7 +201,8 @@ WITH outcome AS (
     SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
       FROM temporal.delivery
     UNION ALL
-    SELECT id, 'rejected', error_code, error_message, requested_at FROM temporal.rejected
+    SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, error_code, error_message, requested_at
+      FROM temporal.rejected
 )
 SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, attempt,
        format('postgresql:%s/%s@%s/%s/%s/%s', current_database(), request_id, system_identifier, d.oid, xid,
@@ -544,7 +545,7 @@ func (s *storm) accountStub(ctx context.Context, wrong *findings, outcomes *tall
 WITH outcome AS (
     SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state FROM temporal.delivery
     UNION ALL
-    SELECT id, 'rejected' FROM temporal.rejected
+    SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END FROM temporal.rejected
 )
 SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.id)
   FROM stub_ledger LEFT JOIN outcome o ON o.id = request_id
