@@ -681,6 +681,7 @@ rpc_over(Http2Stream *stream, Http2End end, uint32 error_code, const ChannelErro
 		case HTTP2_ANSWERED:
 			rpc->link->answered = true;
 			fate = tc_grpc_answer_judge(&rpc->answer);
+			tc_grpc_headers_hide_secrets(rpc->link->headers, rpc->answer.message);
 			/* such a refusal proves that the call was not processed */
 			if (fate == CALL_ANSWERED && tc_grpc_answer_refuses_credentials(&rpc->answer) &&
 				is_stale(rpc->link))

@@ -23,6 +23,11 @@
 #define TC_VERSION "0.1.0"
 #endif
 
+#define BEARER "Bearer "
+
+/* Shorter values of metadata are not hidden in what the other side says */
+#define MIN_SECRET_LEN 8
+
 /* Headers of a request that are not metadata of the options */
 #define MAX_FIXED_HEADERS 12
 
@@ -145,6 +150,29 @@ tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 	return count;
 }
 
+void
+tc_grpc_headers_hide_secrets(const GrpcHeaders *headers, char *text)
+{
+	if (text == NULL)
+		return;
+	for (int i = 1; i < headers->count; i++)
+	{
+		const nghttp2_nv *header = &headers->array[i];
+		const char *secret = (const char *) header->value;
+		char	   *found = text;
+		size_t		len;
+
+		if ((header->flags & NGHTTP2_NV_FLAG_NO_INDEX) == 0)
+			continue;
+		if (secret == headers->bearer)
+			secret += strlen(BEARER);
+		len = strlen(secret);
+		/* what is shorter can be any word */
+		while (len >= MIN_SECRET_LEN && (found = strstr(found, secret)) != NULL)
+			memset(found, '*', len);
+	}
+}
+
 /*
  * Add the metadata of the options.  They may be secrets, too.
  */
@@ -174,7 +202,7 @@ add_metadata(GrpcHeaders *headers, const ChannelOptions *options, ChannelError *
 static char *
 make_bearer(const ChannelOptions *options, ChannelError *error)
 {
-	static const char scheme[] = "Bearer ";
+	static const char scheme[] = BEARER;
 	const char *option = options->api_key ? "api_key" : "api_key_path";
 	char	   *contents = NULL;
 	const char *key = options->api_key;

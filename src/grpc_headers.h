@@ -38,4 +38,10 @@ extern void tc_grpc_headers_free(GrpcHeaders *headers);
 extern int	tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 									const nghttp2_nv **array);
 
+/*
+ * Overwrite credentials in a text of the other side, which may repeat what it
+ * was sent.  NULL is allowed.
+ */
+extern void tc_grpc_headers_hide_secrets(const GrpcHeaders *headers, char *text);
+
 #endif							/* TC_GRPC_HEADERS_H */

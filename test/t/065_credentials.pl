@@ -244,8 +244,20 @@ ok_as('app', q(ALTER USER MAPPING FOR app SERVER meta OPTIONS (SET grpc_meta_x_a
 delivered('app', 'meta', 'after ALTER USER MAPPING');
 like((requests_of($requests))[-1], qr/x-api-key=second-secret/, 'the new value is sent at once');
 
+# A server that repeats what it was sent
+my ($echo_port) = start_listening('--tls-cert', "$certs/server.crt", '--tls-key', "$certs/server.key",
+	'--status', 16, '--message', 'bad%20token%20repeated-key%2c%20repeated-key');
+$node->safe_psql('postgres', <<EOS);
+CREATE SERVER echo FOREIGN DATA WRAPPER temporal_complete
+  OPTIONS (address '127.0.0.1:$echo_port', tls_server_ca_cert_path '$certs/ca.crt');
+GRANT USAGE ON FOREIGN SERVER echo TO app;
+EOS
+ok_as('app', q(CREATE USER MAPPING FOR app SERVER echo OPTIONS (api_key 'repeated-key')));
+like(refused('app', 'echo'), qr/UNAUTHENTICATED bad token \*{12}, \*{12}$/, 'a key that the server repeats is not shown');
+like(ping('app', 'echo'), qr/UNAUTHENTICATED\|bad token \*{12}, \*{12}$/, 'nor by ping');
+
 my $log = slurp_file($node->logfile);
-unlike($log, qr/app-key|public-key|unverified-key|file-key|meta-secret|second-secret|hidden-value|owners-own|owners-second/,
+unlike($log, qr/app-key|public-key|unverified-key|file-key|meta-secret|second-secret|hidden-value|repeated-key|owners-own|owners-second/,
 	'none of it is in the log');
 $node->stop;
 
