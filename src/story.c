@@ -39,6 +39,7 @@
 /* Places and servers that are remembered; trouble of which nothing is heard for that long is forgotten */
 #define NOTES_MAX 1000
 #define FORGET_MS 3600000
+#define MAKE_ROOM_MS 1000
 
 /* A connection that was lost and is there again so soon is nothing to tell of */
 #define GRACE_MS 1000
@@ -99,6 +100,7 @@ static bool timer_is_due;
 static int64 minute_began;
 static int	lines;
 static int64 more_trouble;
+static bool more_unknown;		/* and in places that are not remembered */
 static int64 more_back;
 static int64 more_outcomes;
 
@@ -106,10 +108,13 @@ static CountWaiting count;
 static bool leaving;
 
 static Note *note_for(const char *server, Oid role, int64 queue, NoteKind kind, bool create);
+static bool make_room(void);
+static void forget(Note *note);
 static void forget_old_notes(int64 now);
 static void note_trouble(const StoryPlace *place, Oid role, int64 queue, const char *code,
 						 const char *message);
 static Note *note_end(const char *server, Oid role, int64 queue);
+static bool there_is_more(void);
 static void timer_due(void *arg);
 static bool is_to_be_told(const Note *note);
 static int64 due_at(const Note *note);
@@ -151,14 +156,27 @@ note_for(const char *server, Oid role, int64 queue, NoteKind kind, bool create)
 	note = hash_search(notes, &key, HASH_FIND, NULL);
 	if (note != NULL || !create)
 		return note;
-	if (nnotes >= NOTES_MAX)
-		forget_old_notes(tc_monotonic_ms());
-	if (nnotes >= NOTES_MAX)
+	if (nnotes >= NOTES_MAX && !make_room())
 		return NULL;
 	note = hash_search(notes, &key, HASH_ENTER, NULL);
 	memset((char *) note + sizeof(NoteKey), 0, sizeof(Note) - sizeof(NoteKey));
 	nnotes++;
 	return note;
+}
+
+/* Only now and then, for it takes a look at all of them. */
+static bool
+make_room(void)
+{
+	static int64 tried_at = 0;
+	int64		now = tc_monotonic_ms();
+
+	if (now - tried_at >= MAKE_ROOM_MS)
+	{
+		tried_at = now;
+		forget_old_notes(now);
+	}
+	return nnotes < NOTES_MAX;
 }
 
 static void
@@ -243,7 +261,11 @@ note_trouble(const StoryPlace *place, Oid role, int64 queue, const char *code, c
 	Note	   *note = note_for(place->server, role, queue, NOTE_TROUBLE, true);
 
 	if (note == NULL)
+	{
+		changed |= !more_unknown;
+		more_unknown = true;
 		return;
+	}
 	note->heard_at = tc_monotonic_ms();
 	if (note->code != NULL && strcmp(note->code, code) == 0)
 		return;
@@ -303,6 +325,12 @@ tc_story_outcome(const char *server, OutcomeKind kind, int64 id, const char *cod
 
 /*---- telling ----*/
 
+static bool
+there_is_more(void)
+{
+	return more_trouble + more_back + more_outcomes > 0 || more_unknown;
+}
+
 static void
 timer_due(void *arg)
 {
@@ -324,11 +352,11 @@ tc_story_turn(CountWaiting count_waiting)
 	now = tc_monotonic_ms();
 	if (now - minute_began >= TELL_INTERVAL_MS)
 	{
-		some = more_trouble + more_back + more_outcomes > 0;
+		some = there_is_more();
 		minute_began = now;
 		lines = 0;
 	}
-	else if (more_trouble + more_back + more_outcomes > 0)
+	else if (there_is_more())
 		next = minute_began + TELL_INTERVAL_MS;
 
 	if (notes != NULL)
@@ -347,7 +375,7 @@ tc_story_turn(CountWaiting count_waiting)
 	count = count_waiting;
 	if (some && !tc_run_transaction(tell_all, &now))
 		next = now + TELL_INTERVAL_MS;
-	else if (more_trouble + more_back + more_outcomes > 0)
+	else if (there_is_more())
 		next = Min(next, minute_began + TELL_INTERVAL_MS);
 	if (next != PG_INT64_MAX)
 		tc_timer_set(&timer, next, timer_due, NULL);
@@ -508,14 +536,15 @@ tell_outcomes(const Note *note)
 static void
 tell_rest(void)
 {
-	if (more_trouble + more_back + more_outcomes == 0)
+	if (!there_is_more())
 		return;
 	ereport(LOG,
-			(errmsg("more happened in database \"%s\" than is told here: trouble in %lld places, its end in %lld, and %lld requests rejected or unconfirmed",
+			(errmsg("more happened in database \"%s\" than is told here: trouble in %lld places%s, its end in %lld, and %lld requests rejected or unconfirmed",
 					clean(get_database_name(MyDatabaseId)), (long long) more_trouble,
-					(long long) more_back, (long long) more_outcomes),
+					more_unknown ? " or more" : "", (long long) more_back, (long long) more_outcomes),
 			 errhint("See temporal.request.")));
 	more_trouble = more_back = more_outcomes = 0;
+	more_unknown = false;
 }
 
 /* Of several databases, each may have one of that name. */
