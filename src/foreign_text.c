@@ -69,6 +69,29 @@ tc_words_from_server(const char *text)
 	return convert(text, GetDatabaseEncoding(), PG_UTF8);
 }
 
+char *
+tc_utf8_from_server(char *text)
+{
+	int			encoding = GetDatabaseEncoding();
+	int			len = (int) strlen(text);
+	Oid			proc;
+	char	   *result;
+	Size		size = (Size) len * MAX_CONVERSION_GROWTH + 1;
+
+	if (encoding == PG_UTF8)
+		return text;
+	if (encoding == PG_SQL_ASCII)
+		return pg_verify_mbstr(PG_UTF8, text, len, true) ? text : NULL;
+	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(proc))
+		return NULL;
+	result = palloc(size);
+	if (pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) text, len,
+									  (unsigned char *) result, (int) size, true) != len)
+		return NULL;
+	return result;
+}
+
 /* A copy in which each byte that is no part of valid UTF-8 is '?'. */
 static char *
 valid_utf8(const char *utf8, size_t len, size_t max_bytes)

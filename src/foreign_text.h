@@ -34,4 +34,10 @@ extern void tc_words_copy(char *buf, size_t size, const char *utf8);
  */
 extern char *tc_words_from_server(const char *text);
 
+/*
+ * Text of this database as UTF-8, the text itself if it is that already; NULL
+ * if it cannot be converted.  The same is true of it.
+ */
+extern char *tc_utf8_from_server(char *text);
+
 #endif							/* TC_FOREIGN_TEXT_H */

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "foreign_text.h"
 #include "request.h"
 #include "task_token.h"
 #include "temporal.pb-c.h"
@@ -218,6 +219,18 @@ tc_namespace_to_utf8(const char *namespace_name)
 						   strlen(utf8), TC_NAMESPACE_MAX),
 				 errhint("Check that the namespace was not mixed up with another value.")));
 	return utf8;
+}
+
+const char *
+tc_namespace_problem(const char *namespace_name)
+{
+	const char *utf8 = tc_utf8_from_server(unconstify(char *, namespace_name));
+
+	if (utf8 == NULL)
+		return "the namespace cannot be converted to UTF-8";
+	if (strlen(utf8) > TC_NAMESPACE_MAX)
+		return "the namespace is too long";
+	return NULL;
 }
 
 static char *

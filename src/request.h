@@ -79,6 +79,13 @@ extern void tc_request_check(RequestMethod method, const RequestArgs *args);
 extern const char *tc_namespace_to_utf8(const char *namespace_name);
 
 /*
+ * Why a namespace cannot be sent, as a constant, or NULL: for the worker, which
+ * must not raise errors for what somebody wrote into an option.  Needs a
+ * transaction.
+ */
+extern const char *tc_namespace_problem(const char *namespace_name);
+
+/*
  * What a request is told apart by, from all others that were ever made: ids
  * and transaction ids come again after recovery to an earlier point in time,
  * but not at the same microsecond.

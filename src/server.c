@@ -204,6 +204,14 @@ tc_server_config(const QueueRow *queue, ServerProblem *problem)
 							 role, server->servername));
 	else if ((config = read_config(server, key->role, problem)) != NULL)
 	{
+		const char *conflict = tc_namespace_problem(key->namespace_name != NULL ?
+													key->namespace_name : config->own_namespace);
+
+		if (conflict != NULL)
+		{
+			set_problem(problem, CONFIGURATION, pstrdup(conflict));
+			return NULL;
+		}
 		if (key->namespace_name == NULL ||
 			tc_namespace_allowed(key->namespace_name, config->own_namespace, config->namespaces))
 			return config;

@@ -145,6 +145,32 @@ sub await_finished_in
 		query($db, "SELECT count(*) FROM temporal.request WHERE finished_at IS NULL AND $where") eq '0' });
 }
 
+# A namespace that cannot be sent, since the option was changed: only who is concerned waits
+my $closed = PostgreSQL::Test::Cluster::get_free_port();
+$node->safe_psql('postgres', 'CREATE ROLE owner LOGIN');
+foreach my $db (qw(sql_ascii latin1))
+{
+	my $bad = $db eq 'sql_ascii' ? "\xFF" : 'x' x 2000;
+
+	$node->safe_psql($db, <<EOS);
+GRANT USAGE ON FOREIGN DATA WRAPPER temporal_complete TO owner;
+SET ROLE owner;
+CREATE SERVER changed FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$closed');
+SELECT temporal.complete_activity_by_id('w', 'a', server => 'changed');
+EOS
+	await("the server to be away in $db",
+		sub { query($db, q(SELECT error_code FROM temporal.request WHERE server = 'changed')) eq 'CONNECTION_FAILED' });
+	$node->safe_psql($db, "SET ROLE owner; ALTER SERVER changed OPTIONS (ADD namespace '$bad')");
+	query($db, q(SELECT temporal.complete_activity_by_id('w', 'b' || i, server => 'rejects') FROM generate_series(1, 3) i));
+	await("the namespace to be found wrong in $db",
+		sub { query($db, q(SELECT error_code FROM temporal.request WHERE server = 'changed')) eq 'CONFIGURATION' });
+	await_finished_in($db, q(server = 'rejects'));
+	$node->safe_psql($db, "SET ROLE owner; ALTER SERVER changed OPTIONS (SET namespace 'good', SET address '127.0.0.1:$port{rejects}')");
+	await_finished_in($db, q(server = 'changed'));
+	is(worker_pid($node, $db), $pid{$db}, "$db: the worker is the same after a namespace that cannot be sent");
+}
+unlike(slurp_file($node->logfile), qr/ERROR:  namespace/, 'which is no error of the worker');
+
 unlike(slurp_file($node->logfile), qr/^\Q$forged\E/m, 'no line of the log is forged');
 unlike(slurp_file($node->logfile), qr/[\x01-\x08\x0B-\x1F\x7F]/, 'the log has no control characters');
 
