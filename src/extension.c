@@ -6,9 +6,9 @@
  * Anybody with CREATE on a database can make a schema and tables with the
  * names of ours.  So nothing is taken for ours because of its name: the
  * extension says which schema is a member of it, and of what stands there
- * only members count, and indexes of members.  They must belong to the
- * extension's owner, because what is attached to a table (triggers, indexes
- * on expressions) is run with the rights of that role.
+ * only members count.  They must belong to the extension's owner, because
+ * what is attached to a table (triggers, indexes on expressions) is run with
+ * the rights of that role.
  *
  * What is found is remembered until a catalog changes.  Nothing here opens a
  * relation other than catalogs, and nothing runs SQL.
@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
@@ -52,7 +51,7 @@ typedef struct Extension
 	Oid			schema;
 } Extension;
 
-/* There are some twenty relations, indexes included. */
+/* There are some fifteen relations. */
 #define KNOWN_RELATIONS 32
 
 static Extension known;
@@ -250,7 +249,6 @@ static Oid
 find_relation(const Extension *extension, const char *name)
 {
 	Oid			oid;
-	Oid			member;
 	HeapTuple	tuple;
 	Oid			owner;
 
@@ -260,18 +258,14 @@ find_relation(const Extension *extension, const char *name)
 	if (!OidIsValid(oid))
 		return InvalidOid;
 
-	/* an index belongs to the owner of its table */
-	member = oid;
-	if (get_rel_relkind(oid) == RELKIND_INDEX || get_rel_relkind(oid) == RELKIND_PARTITIONED_INDEX)
-		member = IndexGetRelation(oid, true);
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(member));
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
 	if (!HeapTupleIsValid(tuple))
 		return InvalidOid;
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
 	if (owner != extension->owner ||
-		getExtensionOfObject(RelationRelationId, member) != extension->oid)
+		getExtensionOfObject(RelationRelationId, oid) != extension->oid)
 		return InvalidOid;
 	return oid;
 }

@@ -19,9 +19,8 @@ extern Oid	tc_extension_owner(void);
 
 /*
  * OID of a relation of the extension, by its name in the extension's schema:
- * a member of the extension, or an index of one, that belongs to the
- * extension's owner.  InvalidOid if there is none; what else has that name
- * does not count.
+ * a member of the extension that belongs to the extension's owner.  InvalidOid
+ * if there is none; what else has that name does not count.
  */
 extern Oid	tc_relation_oid(const char *name);
 
