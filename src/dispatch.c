@@ -312,12 +312,19 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 static bool
 send_all(void)
 {
+	static bool put_off = false;
 	dlist_mutable_iter iter;
 	bool		more;
 
 	more = (tc_reading_wants_queues() && tc_reading_is_possible()) || tc_reading_wants_to_note();
-	/* what has just been revoked, or changed, is looked at before anything is sent */
-	if (tc_channels_options_changed())
+
+	/*
+	 * What has just been revoked, or changed, is looked at before anything is
+	 * sent.  Where it can be looked at, not twice in a row: who changes catalogs
+	 * all the time must not keep others from sending.
+	 */
+	put_off = tc_channels_options_changed() && !(put_off && tc_reading_is_possible());
+	if (put_off)
 		return tc_reading_is_possible();
 	dlist_foreach_modify(iter, tc_active_queues())
 	{

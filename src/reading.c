@@ -690,7 +690,10 @@ use_options(Queue *queue)
 		is_new |= tc_queue_set_namespace(queue, namespace_name,
 										 tc_namespace_to_utf8(namespace_name), is_own_namespace);
 		if (is_new)
-			try_now(queue);
+		{
+			tc_flow_pause_until(queue, 0);
+			tc_queue_retry_now(queue);
+		}
 		if (was_stopped)
 			tc_flow_clear_error(queue);
 		queue->window = Min(queue->window, channel->config->max_in_flight);
