@@ -129,6 +129,8 @@ type AgainInput struct {
 	Times int `json:"times"`
 	// ContinueAsNew has each be the only one of a run.
 	ContinueAsNew bool `json:"continue_as_new,omitempty"`
+	// Numbered activities, called WaitTurn, are told how many there were before.
+	Numbered bool `json:"numbered,omitempty"`
 	// Cancel asks each to cancel when it has begun.
 	Cancel  bool            `json:"cancel,omitempty"`
 	Options ActivityOptions `json:"options"`
@@ -142,7 +144,12 @@ func Again(ctx workflow.Context, in AgainInput) ([]Outcome, error) {
 		in.Times--
 		activityCtx, cancel := workflow.WithCancel(workflow.WithTaskQueue(
 			workflow.WithActivityOptions(ctx, in.Options.inWorkflow(in.ActivityID)), workflow.GetInfo(ctx).TaskQueueName))
-		future := workflow.ExecuteActivity(activityCtx, "Wait")
+		var future workflow.Future
+		if in.Numbered {
+			future = workflow.ExecuteActivity(activityCtx, "WaitTurn", len(in.Outcomes))
+		} else {
+			future = workflow.ExecuteActivity(activityCtx, "Wait")
+		}
 		if in.Cancel {
 			if err := workflow.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return nil, err

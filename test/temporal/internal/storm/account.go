@@ -15,6 +15,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
@@ -295,69 +296,98 @@ func isNotFound(err error) bool {
 	return errors.As(err, &notFound)
 }
 
+// readRuns reads the histories of a workflow's runs, the first one first; nil if it was not started.
+func (s *storm) readRuns(ctx context.Context, w started) (runs [][]*historypb.HistoryEvent, err error) {
+	for runID := ""; ; {
+		var run []*historypb.HistoryEvent
+		events := s.clients[w.namespace].GetWorkflowHistory(ctx, w.workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if isNotFound(err) && runID == "" {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			run = append(run, event)
+		}
+		runs = append(runs, run)
+		runID = run[0].GetWorkflowExecutionStartedEventAttributes().GetContinuedExecutionRunId()
+		if runID == "" {
+			slices.Reverse(runs)
+			return runs, nil
+		}
+	}
+}
+
 // readWorkflow reads a workflow's history, and checks that it was told what stands there.
 func (s *storm) readWorkflow(ctx context.Context, w started, wrong *findings) ([]*seen, error) {
 	c := s.clients[w.namespace]
-	byEvent := map[int64]*seen{}
+	loops := (&item{kind: kindOf(w.workflowID)}).loops()
 	byID := map[string]*seen{}
 	var list []*seen
 	var told []flows.Outcome
-	events := c.GetWorkflowHistory(ctx, w.workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		event, err := events.Next()
-		if isNotFound(err) {
-			return nil, nil // it was not started
-		}
-		if err != nil {
-			return nil, err
-		}
-		if a := event.GetActivityTaskScheduledEventAttributes(); a != nil {
-			v := &seen{namespace: w.namespace, workflowID: w.workflowID, activityID: a.GetActivityId(), pending: true}
-			byEvent[event.GetEventId()], byID[v.activityID] = v, v
-			list = append(list, v)
-		}
-		if a := event.GetActivityTaskStartedEventAttributes(); a != nil {
-			v := byEvent[a.GetScheduledEventId()]
-			v.attempt = a.GetAttempt()
-			if f := a.GetLastFailure(); f != nil {
-				v.failedBy = append(v.failedBy, f.GetSource())
+	runs, err := s.readRuns(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	for _, run := range runs {
+		byEvent := map[int64]*seen{}
+		for _, event := range run {
+			if a := event.GetActivityTaskScheduledEventAttributes(); a != nil {
+				v := &seen{namespace: w.namespace, workflowID: w.workflowID, activityID: a.GetActivityId(), pending: true}
+				if loops {
+					v.activityID = fmt.Sprintf("%s#%d", a.GetActivityId(), len(list))
+				}
+				byEvent[event.GetEventId()], byID[a.GetActivityId()] = v, v
+				list = append(list, v)
 			}
-		}
-		closed := func(scheduled int64, identity, how string, nonce int64) {
-			v := byEvent[scheduled]
-			if v.closedBy != "" {
-				wrong.add("closed twice: %s", v.key())
+			if a := event.GetActivityTaskStartedEventAttributes(); a != nil {
+				v := byEvent[a.GetScheduledEventId()]
+				v.attempt = a.GetAttempt()
+				if f := a.GetLastFailure(); f != nil {
+					v.failedBy = append(v.failedBy, f.GetSource())
+				}
 			}
-			v.closedBy, v.event, v.nonce, v.pending = identity, how, nonce, false
-		}
-		if a := event.GetActivityTaskCompletedEventAttributes(); a != nil {
-			closed(a.GetScheduledEventId(), a.GetIdentity(), "completed", nonceOf(a.GetResult()))
-		}
-		if a := event.GetActivityTaskFailedEventAttributes(); a != nil {
-			closed(a.GetScheduledEventId(), a.GetIdentity(), "failed", nonceOf(a.GetFailure().GetApplicationFailureInfo().GetDetails()))
-			if source := a.GetFailure().GetSource(); source != a.GetIdentity() {
-				wrong.add("%s: the failure's source %q is not the identity %q", w.workflowID, source, a.GetIdentity())
+			closed := func(scheduled int64, identity, how string, nonce int64) {
+				v := byEvent[scheduled]
+				if v.closedBy != "" {
+					wrong.add("closed twice: %s", v.key())
+				}
+				v.closedBy, v.event, v.nonce, v.pending = identity, how, nonce, false
 			}
-		}
-		if a := event.GetActivityTaskCanceledEventAttributes(); a != nil {
-			closed(a.GetScheduledEventId(), a.GetIdentity(), "canceled", nonceOf(a.GetDetails()))
-		}
-		if a := event.GetActivityTaskTimedOutEventAttributes(); a != nil {
-			closed(a.GetScheduledEventId(), "(timeout)", "timed out", 0)
-		}
-		if a := event.GetWorkflowExecutionCompletedEventAttributes(); a != nil {
-			if err := json.Unmarshal(a.GetResult().GetPayloads()[0].GetData(), &told); err != nil {
-				return nil, err
+			if a := event.GetActivityTaskCompletedEventAttributes(); a != nil {
+				closed(a.GetScheduledEventId(), a.GetIdentity(), "completed", nonceOf(a.GetResult()))
+			}
+			if a := event.GetActivityTaskFailedEventAttributes(); a != nil {
+				closed(a.GetScheduledEventId(), a.GetIdentity(), "failed", nonceOf(a.GetFailure().GetApplicationFailureInfo().GetDetails()))
+				if source := a.GetFailure().GetSource(); source != a.GetIdentity() {
+					wrong.add("%s: the failure's source %q is not the identity %q", w.workflowID, source, a.GetIdentity())
+				}
+			}
+			if a := event.GetActivityTaskCanceledEventAttributes(); a != nil {
+				closed(a.GetScheduledEventId(), a.GetIdentity(), "canceled", nonceOf(a.GetDetails()))
+			}
+			if a := event.GetActivityTaskTimedOutEventAttributes(); a != nil {
+				closed(a.GetScheduledEventId(), "(timeout)", "timed out", 0)
+			}
+			if a := event.GetWorkflowExecutionCompletedEventAttributes(); a != nil {
+				if err := json.Unmarshal(a.GetResult().GetPayloads()[0].GetData(), &told); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
-	for _, o := range told {
+	for turn, o := range told {
 		v := byID[o.ActivityID]
+		if loops && turn < len(list) {
+			v = list[turn]
+		}
 		if nonce := toldNonce(o); v == nil || nonce != v.nonce {
 			wrong.add("the workflow %s was told nonce %d of activity %s, its history has %+v", w.workflowID, nonce, o.ActivityID, v)
 		}
 	}
-	if told != nil {
+	if told != nil || runs == nil {
 		return list, nil
 	}
 	d, err := c.DescribeWorkflowExecution(ctx, w.workflowID, "")

@@ -8,14 +8,21 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // stub is a frontend that takes every request, and remembers whose it was.
@@ -30,6 +37,7 @@ type stub struct {
 	server   *grpc.Server
 	arrivals map[string]*arrivals // by database
 	strange  []string             // identities that are none
+	closedBy map[string]string    // by workflow: whose request by ids was taken first
 	counts   map[string]int64
 }
 
@@ -43,7 +51,7 @@ type arrivals struct {
 var identityPattern = regexp.MustCompile(`^postgresql:([^/]*)/(\d+)@(\d+)/(\d+)/(\d+)/\d+$`)
 
 func newStub() (*stub, error) {
-	s := &stub{arrivals: map[string]*arrivals{}, counts: map[string]int64{}}
+	s := &stub{arrivals: map[string]*arrivals{}, counts: map[string]int64{}, closedBy: map[string]string{}}
 	return s, s.start("127.0.0.1:0")
 }
 
@@ -88,7 +96,17 @@ func (s *stub) handle(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&request); err != nil {
 		return err
 	}
-	taken := s.arrived(request)
+	taken, reply := func() {}, []byte{}
+	method, _ := grpc.MethodFromServerStream(stream)
+	method = method[strings.LastIndex(method, "/")+1:]
+	if strings.HasPrefix(method, "Respond") || strings.HasPrefix(method, "Record") {
+		taken = s.arrived(method, request)
+	} else {
+		var err error
+		if reply, err = s.look(method, request); err != nil {
+			return err
+		}
+	}
 	if dice := rand.Int64N(1000); dice < s.errors.Load() {
 		all := []codes.Code{codes.Unavailable, codes.Internal, codes.Unknown, codes.DeadlineExceeded,
 			codes.ResourceExhausted, codes.Aborted}
@@ -101,8 +119,57 @@ func (s *stub) handle(_ any, stream grpc.ServerStream) error {
 		return stream.Context().Err()
 	}
 	taken()
-	return stream.SendMsg(&[]byte{})
+	return stream.SendMsg(&reply)
 }
+
+// look tells of a workflow with one activity, what is asked before a request by ids is sent again.
+func (s *stub) look(method string, request []byte) ([]byte, error) {
+	workflowID := func(e *commonpb.WorkflowExecution) (id, closedBy string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.counts[method]++
+		return e.GetWorkflowId(), s.closedBy[e.GetWorkflowId()]
+	}
+	switch method {
+	case "DescribeWorkflowExecution":
+		var r workflowservice.DescribeWorkflowExecutionRequest
+		if err := proto.Unmarshal(request, &r); err != nil {
+			return nil, err
+		}
+		id, closedBy := workflowID(r.GetExecution())
+		d := &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{
+			Execution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: "run"},
+			Status:    enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING,
+		}}
+		if closedBy == "" {
+			d.PendingActivities = []*workflowpb.PendingActivityInfo{{ActivityId: stubActivity, Attempt: 1,
+				State: enumspb.PENDING_ACTIVITY_STATE_STARTED}}
+		}
+		return proto.Marshal(d)
+	case "GetWorkflowExecutionHistoryReverse":
+		var r workflowservice.GetWorkflowExecutionHistoryReverseRequest
+		if err := proto.Unmarshal(request, &r); err != nil {
+			return nil, err
+		}
+		_, closedBy := workflowID(r.GetExecution())
+		events := []*historypb.HistoryEvent{
+			{EventId: 5, Attributes: &historypb.HistoryEvent_ActivityTaskScheduledEventAttributes{
+				ActivityTaskScheduledEventAttributes: &historypb.ActivityTaskScheduledEventAttributes{ActivityId: stubActivity}}},
+			{EventId: 1, Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{
+				WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{}}},
+		}
+		if closedBy != "" {
+			events = append([]*historypb.HistoryEvent{{EventId: 7, Attributes: &historypb.HistoryEvent_ActivityTaskCompletedEventAttributes{
+				ActivityTaskCompletedEventAttributes: &historypb.ActivityTaskCompletedEventAttributes{ScheduledEventId: 5, Identity: closedBy}}}},
+				events...)
+		}
+		return proto.Marshal(&workflowservice.GetWorkflowExecutionHistoryReverseResponse{History: &historypb.History{Events: events}})
+	}
+	return nil, status.Error(codes.Unimplemented, method)
+}
+
+// stubActivity is the only one of each workflow.
+const stubActivity = "a"
 
 func (s *stub) count(what string) {
 	s.mu.Lock()
@@ -111,7 +178,7 @@ func (s *stub) count(what string) {
 }
 
 // arrived notes a request; what it returns is to be called if the answer is OK. The identity is the last field.
-func (s *stub) arrived(request []byte) (taken func()) {
+func (s *stub) arrived(method string, request []byte) (taken func()) {
 	var identity string
 	if i := bytes.LastIndex(request, []byte("postgresql:")); i >= 0 {
 		identity = string(request[i:])
@@ -144,6 +211,12 @@ func (s *stub) arrived(request []byte) (taken func()) {
 	return func() {
 		s.mu.Lock()
 		a.taken[id] = true
+		if method == "RespondActivityTaskCompletedById" {
+			var r workflowservice.RespondActivityTaskCompletedByIdRequest
+			if proto.Unmarshal(request, &r) == nil && s.closedBy[r.GetWorkflowId()] == "" {
+				s.closedBy[r.GetWorkflowId()] = identity
+			}
+		}
 		s.mu.Unlock()
 	}
 }

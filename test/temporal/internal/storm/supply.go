@@ -25,12 +25,15 @@ const (
 	kindPlain            = "plain"
 	kindRetry            = "retry"      // a failure leads to another attempt
 	kindCancel           = "cancel"     // the workflow asks to cancel
+	kindLoop             = "loop"       // the same activity id again and again ...
+	kindContinue         = "continue"   // ... each time in a run of its own
 	kindStandalone       = "standalone" // an activity without a workflow
 	kindStandaloneCancel = "standalonecancel"
 )
 
 const (
 	activitiesPerWorkflow = 40
+	turns                 = 12 // of a loop
 	starters              = 4
 	// Activities that are started and not handed out: more only keep Temporal from handing them out.
 	outstanding = 600
@@ -44,12 +47,18 @@ type item struct {
 	runID      string
 	activityID string
 	attempt    int32
+	turn       int // of a loop
 	token      []byte
+	// byToken: another request for it may have been made, which by ids could be for the next turn.
+	byToken bool
 	// rival is the verdict that was committed for it before, if this is to be one too many.
 	rival *asked
 }
 
 func kindOf(id string) string { kind, _, _ := strings.Cut(id, "-"); return kind }
+
+// loops use the same ids again.
+func (i *item) loops() bool { return i.kind == kindLoop || i.kind == kindContinue }
 
 // standalone activities are started by the client.
 func (i *item) standalone() bool { return i.workflowID == "" }
@@ -85,8 +94,11 @@ func (s *storm) supply(rage context.Context, random *rand.Rand) (*supplies, erro
 			WorkerStopTimeout:                      time.Second,
 		})
 		w.RegisterWorkflow(flows.Pending)
-		w.RegisterActivityWithOptions(func(ctx context.Context) error { return p.handOut(ctx, server) },
+		w.RegisterWorkflow(flows.Again)
+		w.RegisterActivityWithOptions(func(ctx context.Context) error { return p.handOut(ctx, server, 0) },
 			activity.RegisterOptions{Name: "Wait"})
+		w.RegisterActivityWithOptions(func(ctx context.Context, turn int) error { return p.handOut(ctx, server, turn) },
+			activity.RegisterOptions{Name: "WaitTurn"})
 		if err := w.Start(); err != nil {
 			return nil, err
 		}
@@ -122,8 +134,12 @@ func (p *supplies) start(rage context.Context, number int, random *rand.Rand) {
 		}
 		server := realServers[random.IntN(len(realServers))]
 		switch dice := random.IntN(20); {
-		case dice < 10:
+		case dice < 9:
 			p.workflow(rage, server, kindPlain, n)
+		case dice < 10:
+			for i := range 10 {
+				p.loop(rage, server, []string{kindLoop, kindContinue}[i%2], fmt.Sprintf("%d-%d", n, i))
+			}
 		case dice < 14:
 			p.workflow(rage, server, kindRetry, n)
 		case dice < 17:
@@ -179,6 +195,21 @@ func (p *supplies) workflow(ctx context.Context, server, kind string, n int) {
 	p.sent.Add(activitiesPerWorkflow)
 }
 
+func (p *supplies) loop(ctx context.Context, server, kind, n string) {
+	id := kind + "-" + n
+	p.mu.Lock()
+	p.workflows = append(p.workflows, started{namespaces[server], id})
+	p.mu.Unlock()
+	_ = persist(ctx, func(ctx context.Context) error {
+		_, err := p.clients[namespaces[server]].ExecuteWorkflow(ctx,
+			client.StartWorkflowOptions{ID: id, TaskQueue: flows.TaskQueue, WorkflowExecutionErrorWhenAlreadyStarted: true},
+			flows.Again, flows.AgainInput{ActivityID: "it", Times: turns, Numbered: true, ContinueAsNew: kind == kindContinue,
+				Options: flows.ActivityOptions{MaximumAttempts: 1, DisableEagerExecution: true}})
+		return err
+	})
+	p.sent.Add(1)
+}
+
 func (p *supplies) activity(ctx context.Context, server, id string) {
 	p.mu.Lock()
 	p.standalone = append(p.standalone, started{namespaces[server], id})
@@ -191,7 +222,7 @@ func (p *supplies) activity(ctx context.Context, server, id string) {
 }
 
 // handOut is the activity.
-func (p *supplies) handOut(ctx context.Context, server string) error {
+func (p *supplies) handOut(ctx context.Context, server string, turn int) error {
 	info := activity.GetInfo(ctx)
 	i := &item{
 		server:     server,
@@ -199,7 +230,11 @@ func (p *supplies) handOut(ctx context.Context, server string) error {
 		runID:      info.WorkflowExecution.RunID,
 		activityID: info.ActivityID,
 		attempt:    info.Attempt,
+		turn:       turn,
 		token:      info.TaskToken,
+	}
+	if turn > 0 {
+		p.sent.Add(1)
 	}
 	if i.standalone() {
 		i.runID, i.kind = info.ActivityRunID, kindOf(i.activityID)
@@ -284,6 +319,7 @@ func jsonOf(requests []*asked) string {
 		TaskToken  []byte  `json:"task_token"`
 		Retryable  bool    `json:"retryable"`
 		Attempt    int32   `json:"attempt"`
+		Turn       *int    `json:"turn"`
 	}
 	list := make([]request, 0, len(requests))
 	for _, a := range requests {
@@ -294,6 +330,9 @@ func jsonOf(requests []*asked) string {
 		}
 		if a.namesRun {
 			r.RunID = &a.item.runID
+		}
+		if a.item.loops() {
+			r.Turn = &a.item.turn
 		}
 		list = append(list, r)
 	}

@@ -63,9 +63,9 @@ END $$;
 CREATE FUNCTION ask_all(requests jsonb) RETURNS void LANGUAGE sql AS $$
     INSERT INTO ledger (nonce, request_id, verb, server, workflow_id, activity_id, attempt)
     SELECT nonce, ask(verb, nonce, server, workflow_id, run_id, activity_id, decode(task_token, 'base64'), retryable),
-           verb, server, workflow_id, activity_id, attempt
+           verb, server, workflow_id, concat_ws('#', activity_id, turn), attempt
       FROM jsonb_to_recordset(requests) AS r(nonce bigint, verb integer, server text, workflow_id text, run_id text,
-           activity_id text, task_token text, retryable boolean, attempt integer)
+           activity_id text, task_token text, retryable boolean, attempt integer, turn integer)
 $$;
 
 -- The same for the stub: all verbs, for activities that nobody knows.

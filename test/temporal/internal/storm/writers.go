@@ -108,7 +108,7 @@ func (s *session) newAsked(i *item, verb int) *asked {
 		database: s.database, role: s.role}
 	// A failure that is tried again is meant for one attempt: by ids it could hit the next one too.
 	a.retryable = verb == fail && i.kind == kindRetry && i.attempt < 3
-	if s.random.IntN(3) == 0 && !a.retryable {
+	if (s.random.IntN(3) == 0 || i.loops() && s.random.IntN(2) == 0) && !a.retryable && !i.byToken {
 		a.verb++
 	}
 	if i.rival != nil && i.rival.database == s.database && i.rival.role == s.role && !a.isHeartbeat() {
@@ -155,6 +155,7 @@ func (s *session) ended(list []*asked, f fate, lazy bool) {
 			continue
 		}
 		again := *a.item
+		again.byToken = again.loops()
 		switch {
 		case f != committed:
 			s.ready <- &again
