@@ -453,6 +453,11 @@ evaluate_history(Proof *proof)
 		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is too long to be searched");
 		return;
 	}
+	if (!search->is_over && !search->at_start && token.len == 0)
+	{
+		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history is not complete");
+		return;
+	}
 	if (!search->is_over && token.len > 0)
 	{
 		if (proof->page_token != NULL)
