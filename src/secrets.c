@@ -27,6 +27,7 @@
 
 #include "secrets.h"
 #include "server_options.h"
+#include "statement_mask.h"
 
 #define HIDDEN "<hidden>"
 
@@ -36,7 +37,8 @@ static emit_log_hook_type prev_emit_log = NULL;
 static void post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate);
 static void emit_log(ErrorData *edata);
 static const char *find_secret(const char *text);
-static void mask(char **text);
+static void mask_statement(ErrorData *edata);
+static void cut_off(char **text);
 static bool may_have_secrets(Node *stmt);
 static bool is_of_ours(const char *fdw_name, const char *server_name, List *options);
 static void hide_statement(void *arg);
@@ -76,15 +78,36 @@ emit_log(ErrorData *edata)
 	bool		with_statement = edata->elevel >= log_min_error_statement ||
 		edata->elevel == LOG || edata->elevel == LOG_SERVER_ONLY;
 
-	if (with_statement && !edata->hide_stmt && find_secret(debug_query_string) != NULL)
+	if (with_statement && find_secret(debug_query_string) != NULL)
+	{
 		edata->hide_stmt = true;
-	mask(&edata->message);
-	mask(&edata->detail);
-	mask(&edata->detail_log);
-	mask(&edata->context);
-	mask(&edata->internalquery);
+		mask_statement(edata);
+	}
+	cut_off(&edata->detail);
+	cut_off(&edata->detail_log);
+	cut_off(&edata->context);
+	cut_off(&edata->internalquery);
 	if (prev_emit_log)
 		prev_emit_log(edata);
+}
+
+/*
+ * A message that ends with the statement, because the server is to log
+ * statements: all but the secrets stays, for nobody may hide anything else.
+ */
+static void
+mask_statement(ErrorData *edata)
+{
+	size_t		len = edata->message ? strlen(edata->message) : 0;
+	size_t		statement_len = strlen(debug_query_string);
+	char	   *masked;
+
+	if (len < statement_len ||
+		strcmp(edata->message + len - statement_len, debug_query_string) != 0)
+		return;
+	masked = tc_statement_mask(debug_query_string);
+	if (masked != NULL)
+		edata->message = psprintf("%.*s%s", (int) (len - statement_len), edata->message, masked);
 }
 
 static const char *
@@ -149,9 +172,9 @@ find_secret(const char *text)
 	return first;
 }
 
-/* Runs where memory is that of the message. */
+/* What says more about an error ends before a secret. */
 static void
-mask(char **text)
+cut_off(char **text)
 {
 	const char *secret = find_secret(*text);
 

@@ -125,6 +125,21 @@ EOS
 	$begin = -s $node->logfile;
 	as($node, 'app', q(SELECT 1 FROM nowhere));
 	like(substr(slurp_file($node->logfile), $begin), qr/STATEMENT:  SELECT 1 FROM nowhere/, "$name: with their text");
+
+	# nobody hides anything else
+	if ($name eq 'all')
+	{
+		$begin = -s $node->logfile;
+		as($node, 'app', $_) foreach (
+			q~/* user mapping api_key 'x' */ SELECT 'seen 1'~,
+			q~/* alter user mapping (api_key '*/ SELECT 'seen 2' /*' */~,
+			q~SELECT 'seen 3' -- user mapping api_key '~,
+			q~DO $a$ BEGIN /* user mapping api_key '*/ PERFORM 'seen 4'; END $a$~,
+			q~SELECT user mapping, 'api_key ''x'' seen 5'~,
+			q~ALTER USER MAPPING FOR app SERVER temporal OPTIONS (SET api_key E'it\\'s-one''s$x$'); SELECT 'seen 6'~);
+		like(substr(slurp_file($node->logfile), $begin), qr/LOG:  .*seen $_/, "$name: statement $_ is logged") foreach (1 .. 6);
+		unlike(substr(slurp_file($node->logfile), $begin), qr/one''s/, "$name: but for the secret");
+	}
 	$node->safe_psql('postgres', 'CREATE TABLE other_table (i int)');
 	is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'CREATE TABLE other_table%')), '1',
 		"$name: and recorded");
