@@ -23,6 +23,7 @@
 #include "channels.h"
 #include "dispatch.h"
 #include "doubt.h"
+#include "error_notes.h"
 #include "event_loop.h"
 #include "flow.h"
 #include "outcome.h"
@@ -316,7 +317,7 @@ send_all(void)
 	dlist_mutable_iter iter;
 	bool		more;
 
-	more = (tc_reading_wants_queues() && tc_reading_is_possible()) || tc_reading_wants_to_note();
+	more = (tc_reading_wants_queues() && tc_reading_is_possible()) || tc_error_notes_are_due();
 
 	/*
 	 * What has just been revoked, or changed, is looked at before anything is

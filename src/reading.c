@@ -23,6 +23,7 @@
 
 #include "channels.h"
 #include "doubt.h"
+#include "error_notes.h"
 #include "event_loop.h"
 #include "flow.h"
 #include "foreign_text.h"
@@ -80,12 +81,8 @@ static bool rows_were_read;		/* and must not be sent before the WAL is flushed *
 static int64 read_not_before;	/* monotonic ms, after an error */
 static int	read_failures;		/* in a row */
 static int64 find_not_before;	/* monotonic ms: queues cannot be looked for */
-static int64 note_not_before;	/* monotonic ms: queues' errors cannot be noted */
-static bool clear_errors;		/* what a former worker said of its queues */
 static LoopTimer timer;
 static LoopTimer find_timer;
-static LoopTimer note_timer;
-static int	nnoted;				/* queues whose errors the transaction has noted */
 static Queue *current;			/* whose rows are being read, for error handling */
 static MemoryContext reading_context;	/* lives as long as the worker */
 
@@ -111,9 +108,6 @@ static void find_work(void *arg);
 static void report_held_if_new(void);
 static void read_work(void *arg);
 static void reading_failed(void);
-static void note_errors(void *arg);
-static void errors_noted(void);
-static void note_later(void);
 static void discover_queues(void);
 static bool has_rows(Queue *queue);
 static bool consume_nothing(void *arg, const OutboxRow *row);
@@ -127,7 +121,6 @@ static void note_doubt(Request *request, const OutboxRow *row);
 static void expire(Request *request);
 static bool consume_retry(void *arg, const OutboxRow *row);
 static void note_damage(Request *request, const char *problem);
-static bool record_queue_error(Queue *queue);
 static void flush_wal(void);
 
 void
@@ -145,7 +138,7 @@ tc_reading_init(void)
 	tc_doubt_init();
 	tc_channels_init(channel_changed);
 	find_queues = true;
-	clear_errors = true;
+	tc_error_notes_init();
 }
 
 void
@@ -251,13 +244,8 @@ tc_reading_turn(void)
 		else
 			reading_failed();
 	}
-	if (tc_reading_wants_to_note())
-	{
-		if (tc_run_transaction(note_errors, NULL))
-			errors_noted();
-		else
-			note_later();
-	}
+	if (tc_error_notes_are_due())
+		tc_error_notes_turn(queues, nqueues);
 	/* also if an error came after rows had been read: they will be sent */
 	if (rows_were_read)
 	{
@@ -292,12 +280,6 @@ bool
 tc_reading_wants_queues(void)
 {
 	return find_queues && find_not_before <= tc_monotonic_ms();
-}
-
-bool
-tc_reading_wants_to_note(void)
-{
-	return (clear_errors || tc_flow_errors_changed()) && note_not_before <= tc_monotonic_ms();
 }
 
 void
@@ -530,39 +512,6 @@ reading_failed(void)
 	current = NULL;
 	read_not_before = now + wait;
 	tc_timer_set(&timer, read_not_before, timer_due, NULL);
-}
-
-/* Say why queues wait: apart from reading, which must not wait for it. */
-static void
-note_errors(void *arg)
-{
-	nnoted = 0;
-	if (clear_errors && !tc_outbox_clear_queue_errors())
-		nnoted = -1;
-	while (nnoted >= 0 && nnoted < nqueues &&
-		   (!queues[nnoted]->error_changed || record_queue_error(queues[nnoted])))
-		nnoted++;
-}
-
-/* After the commit */
-static void
-errors_noted(void)
-{
-	if (nnoted >= 0)
-		clear_errors = false;
-	for (int i = 0; i < nnoted; i++)
-		queues[i]->error_changed = false;
-	if (nnoted == nqueues)
-		tc_flow_errors_noted();
-	else
-		note_later();
-}
-
-static void
-note_later(void)
-{
-	note_not_before = tc_monotonic_ms() + LOCKED_RETRY_MS;
-	tc_timer_set(&note_timer, note_not_before, timer_due, NULL);
 }
 
 static void
@@ -841,17 +790,6 @@ note_damage(Request *request, const char *problem)
 	request->next_attempt_at = 0;
 	request->error_code = "DATA_CORRUPTED";
 	tc_request_set_error(request, tc_words_from_server(problem));
-}
-
-/* Say why the queue waits, or that it no longer does.  False if somebody has locked the table. */
-static bool
-record_queue_error(Queue *queue)
-{
-	int64		wait = queue->error_until - tc_monotonic_ms();
-
-	return tc_outbox_set_queue_error(queue->number, queue->error_code,
-									 tc_words_to_server(queue->error_message),
-									 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
 }
 
 /*

@@ -39,9 +39,6 @@ extern bool tc_reading_allows_sending(void);
 /* Are there queues to be found? */
 extern bool tc_reading_wants_queues(void);
 
-/* Could be said now why queues wait, or that they no longer do? */
-extern bool tc_reading_wants_to_note(void);
-
 /* Is the first of its requests that wait for a retry due? */
 extern bool tc_retry_is_due(Queue *queue);
 

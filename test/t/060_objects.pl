@@ -196,6 +196,7 @@ SELECT format('%I = %L', name, CASE vartype WHEN 'bool' THEN 'on' WHEN 'enum' TH
  WHERE context = 'user' AND vartype <> 'string' AND name NOT LIKE 'debug%' AND name NOT LIKE 'transaction%'
 EOS
 push @settings, "role = 'mallory'", "search_path = 'public'", "session_authorization = 'mallory'",
+  "client_encoding = 'LATIN1'", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'", "application_name = 'mallory'", "local_preload_libraries = 'nothing'",
   "default_transaction_isolation = 'serializable'", "default_transaction_read_only = on";
 cmp_ok(scalar(@settings), '>', 60, 'all settings that a user can make');
 sql('mallory', 'settings', join(';', map { "ALTER DATABASE settings SET $_" } @settings));

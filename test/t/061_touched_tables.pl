@@ -307,6 +307,29 @@ ok_indexes('in the end');
 $old->quit;
 $session->quit;
 
+# The next segment of outcomes is emptied, and begun, also where tables have changed.
+$node->safe_psql('postgres', <<'EOS');
+CREATE TABLE public.emptied (role name);
+CREATE FUNCTION public.tell_emptied() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.emptied VALUES (current_user);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell AFTER TRUNCATE ON temporal.delivery_1 FOR EACH STATEMENT EXECUTE FUNCTION public.tell_emptied();
+ALTER TABLE temporal.delivery_segment ADD COLUMN note text DEFAULT 'x';
+ALTER TABLE temporal.delivery ADD COLUMN note text DEFAULT 'x';
+INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+VALUES (0, now(), now(), 0, 1, 1, 1, true);
+UPDATE temporal.delivery_segment SET since = since - interval '30 days';
+EOS
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+make();
+ok($node->poll_query_until('postgres', 'SELECT segment = 1 FROM temporal.delivery_segment'), 'the next segment is begun');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.delivery WHERE id = 0'), 0, 'it is empty then');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM public.emptied'), 1, 'its triggers were told');
+ok_finished(make(), 'delivered', 'and it is filled');
+is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM temporal.delivery_1'), 't', 'with what ends now');
+
 # Whatever became of them, the extension can be dropped.
 make('away');
 $node->safe_psql('postgres', 'ALTER TABLE temporal.queue RENAME server TO s; ALTER TABLE temporal.outbox RENAME xid TO x; DROP INDEX temporal.outbox_queue_idx');
