@@ -109,4 +109,14 @@ $node->start;
 $temporal->clear_faults;
 is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed');
 
+# What is unconfirmed is there as it was made, for who knows more.
+is( $node->safe_psql('postgres', "SELECT count(*) FROM temporal.rejected WHERE id IN ($sent, $waiting) AND maybe_sent"),
+	2, 'what is unconfirmed is kept whole');
+is($node->safe_psql('postgres', 'SELECT temporal.retry_rejected()'), 5, 'retry_rejected() leaves it alone');
+await_finished($node);
+$node->safe_psql('postgres', "SELECT temporal.retry_request($waiting)");
+is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'retry_request(): by ids it is looked up before it is sent again');
+$node->safe_psql('postgres', "SELECT temporal.discard_request($waiting)");
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $waiting"), 0, 'discard_request()');
+
 done_testing();
