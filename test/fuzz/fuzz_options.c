@@ -124,7 +124,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(secret_name || strstr(problem, SECRET) == NULL);
 	else
 	{
-		CHECK(config.channel.address != NULL && config.namespace_name != NULL);
+		CHECK(config.channel.address != NULL && config.own_namespace != NULL);
 		CHECK(config.max_in_flight >= 1 && config.request_timeout_ms >= 100);
 		CHECK(config.channel.connect_timeout_ms >= 100 && config.retry_initial_interval_ms >= 1);
 		CHECK(config.channel.nmetadata <= options->length);

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuzz_mask.c
+ *	  Fuzzes statement_mask.c: statements of anybody, about to be logged.
+ *
+ * What comes out is as long as what goes in, but for the secrets.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "backend.h"
+#include "statement_mask.h"
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char	   *text = palloc(size + 1);
+	char	   *masked;
+
+	memcpy(text, data, size);
+	text[size] = '\0';
+	masked = tc_statement_mask(text);
+	CHECK(masked == NULL || strstr(masked, "<hidden>") != NULL);
+	fuzz_reset();
+	return 0;
+}
