@@ -71,6 +71,37 @@ foreach my $i (1 .. 60)
 }
 is($found, 60, 'new queues are found behind those that are down');
 
+# Outcomes that cannot be recorded, because somebody has locked the rows, stop
+# the reading of more; it goes on when they can be.
+$node->safe_psql('postgres',
+	"CREATE SERVER later FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$closed')");
+sub ask_for
+{
+	my ($count) = @_;
+
+	$node->safe_psql('postgres',
+		"SELECT count(temporal.complete_activity_by_id('w', 'c' || i, '{}', server => 'later')) FROM generate_series(1, $count) i");
+	return;
+}
+ask_for(22_000);
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN');
+$holder->query_safe('SELECT count(*) FROM (SELECT FROM temporal.outbox FOR UPDATE) o');
+ask_for(6_000);
+$node->safe_psql('postgres', "ALTER SERVER later OPTIONS (SET address '127.0.0.1:$port')");
+$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal.in_flight_requests()') or die;
+my $quiet = 0;
+await('the worker to stop sending', sub {
+	my $n = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.in_flight_requests()');
+
+	$quiet = $n eq '0' ? $quiet + 1 : 0;
+	$quiet > 40; });
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+ok( $node->poll_query_until('postgres',
+		"SELECT count(*) = 0 FROM temporal.request WHERE server = 'later' AND finished_at IS NULL"),
+	'reading goes on when recording has caught up');
+
 # A transaction that a logical replication worker prepared and commits: a
 # trigger asks for something.
 my $publisher = PostgreSQL::Test::Cluster->new('publisher');
