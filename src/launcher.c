@@ -402,6 +402,7 @@ start_workers(void)
 	dlist_mutable_iter iter;
 	List	   *infos = NIL;
 	Shortage	shortage = SHORTAGE_NONE;
+	bool		all_looked_at = true;
 	int			nworkers;
 	int			nstarting;
 	int			nwaiting = 0;
@@ -415,7 +416,10 @@ start_workers(void)
 		if (entry->slot >= 0 || !entry->wanted || entry->not_before > now)
 			continue;
 		if (nstarting >= MAX_STARTING)
-			break;				/* the end of a start wakes us */
+		{
+			all_looked_at = false;	/* the end of a start wakes us */
+			break;
+		}
 		if (shortage != SHORTAGE_NONE || tc_shortage_lasts(&shortage))
 		{
 			nwaiting++;
@@ -446,7 +450,12 @@ start_workers(void)
 	list_free_deep(infos);
 
 	if (shortage == SHORTAGE_NONE)
-		tc_shortage_over();
+	{
+		if (all_looked_at)
+			tc_shortage_over();
+		else
+			tc_shortage_retry_now();
+	}
 	else if (nstarting == 0 && dlist_is_empty(&leaving))
 		tc_shortage_of_places(shortage, nwaiting, &databases);
 	else

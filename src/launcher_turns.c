@@ -42,8 +42,10 @@ static bool reported = false;
 bool
 tc_shortage_lasts(Shortage *shortage)
 {
+	if (retry_at <= tc_monotonic_ms())
+		return false;
 	*shortage = last_shortage;
-	return retry_at > tc_monotonic_ms();
+	return true;
 }
 
 int64

@@ -37,7 +37,7 @@ typedef enum Shortage
 	SHORTAGE_PROCESSES			/* max_worker_processes */
 } Shortage;
 
-/* Is it too early to try again? */
+/* Is it too early to try again?  If so, *shortage says why. */
 extern bool tc_shortage_lasts(Shortage *shortage);
 
 /* Try again soon; or at once, because a place has become free. */
