@@ -29,6 +29,7 @@ typedef struct PooledChannel
 	bool		lacks_room;		/* the last attempt to connect found none */
 	int			users;			/* queues and calls that refer to it */
 	int			calls;			/* of these, calls */
+	int			failed_calls;	/* since one succeeded */
 	int64		used_at;		/* monotonic ms: when it was of use last */
 	int64		files_seen_at;	/* monotonic ms: when its files were looked at last */
 	int			failures;		/* attempts to connect that failed, in a row */

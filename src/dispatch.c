@@ -224,6 +224,7 @@ process_answer(Request *request)
 					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
 				bool		expired = tc_request_has_expired(request, config);
 
+				delay = Max(delay, tc_flow_pace(queue, request));
 				tc_flow_failure(queue, request);
 				request->maybe_sent |= request->may_have_taken_effect;
 				if (expired && !tc_request_expire(request))

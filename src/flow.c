@@ -10,7 +10,10 @@
  * request: a server that refuses everything uses up nobody's attempts.  One
  * request that fails again and again says nothing about the others.
  *
- * Other queues are not touched, whatever happens to one.
+ * Other queues are not touched, whatever happens to one.  But a role may have
+ * very many, each with a request that fails: so what is refused until somebody
+ * acts, and what a server does not answer again and again, is tried again at
+ * the pace of the role (share.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +25,9 @@
 #define WINDOW_START 64
 #define WINDOW_SHRINK_INTERVAL_MS 100
 #define PAUSE_MAX_MS 10000
+
+/* A server that has failed so often, and succeeded never, is spared */
+#define FAILED_TO_SPARE 100
 
 /* After so long without an answer others need not wait for a queue's turn */
 #define STUCK_AFTER_MS 10000
@@ -67,6 +73,8 @@ tc_flow_success(Queue *queue)
 	StoryPlace	place = place_of(queue);
 
 	tc_story_success(&place);
+	if (queue->channel != NULL)
+		queue->channel->failed_calls = 0;
 	queue->nfailed = 0;
 	queue->pauses = 0;
 	queue->paused_until = 0;
@@ -75,6 +83,19 @@ tc_flow_success(Queue *queue)
 		return;
 	queue->window += queue->slow_start ? 1.0 : 1.0 / queue->window;
 	queue->window = Min(queue->window, queue->channel->config->max_in_flight);
+}
+
+int
+tc_flow_pace(Queue *queue, const Request *request)
+{
+	int64		now = tc_monotonic_ms();
+
+	request->channel->failed_calls++;
+	queue->pace_until = now;
+	if (request->verdict == VERDICT_NEEDS_OPERATOR ||
+		request->channel->failed_calls > FAILED_TO_SPARE)
+		queue->pace_until = Max(now, tc_share_next_retry(queue->account, now));
+	return (int) (queue->pace_until - now);
 }
 
 void
@@ -111,7 +132,7 @@ tc_flow_failure(Queue *queue, const Request *request)
 	queue->pauses++;
 	queue->window = 1.0;
 	queue->slow_start = true;
-	tc_flow_pause_until(queue, now + Min(pause, PAUSE_MAX_MS));
+	tc_flow_pause_until(queue, Max(now + Min(pause, PAUSE_MAX_MS), queue->pace_until));
 	tc_flow_set_error(queue, request->error_code,
 					  request->error_message ? request->error_message : "",
 					  queue->paused_until);

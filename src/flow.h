@@ -19,6 +19,12 @@ extern void tc_flow_success(Queue *queue);
 /* The call of that request failed; the request's result says how. */
 extern void tc_flow_failure(Queue *queue, const Request *request);
 
+/*
+ * The call of that request failed: how many milliseconds does it wait at
+ * least?  To be asked once, before tc_flow_failure().
+ */
+extern int	tc_flow_pace(Queue *queue, const Request *request);
+
 /* Stop the queue until then (monotonic ms). */
 extern void tc_flow_pause_until(Queue *queue, int64 until);
 

@@ -80,6 +80,9 @@ typedef struct ReadPosition
  */
 extern void tc_read_position_rewind(ReadPosition *position, uint64 xid);
 
+/* Free what a position holds. */
+extern void tc_read_position_forget(ReadPosition *position);
+
 /* A row as the worker gets it */
 typedef struct OutboxRow
 {
@@ -143,9 +146,12 @@ typedef struct FoundQueue
 /*
  * Queues that may have rows, apart from those of the nknown given numbers,
  * which are sorted: a palloc'd array, sorted by number, its length in *count.
+ * Looked at are at most so many numbers behind *position, which is moved; it
+ * is 0 when there are no more.
  * NULL if somebody has locked the table of queues.
  */
-extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int *count);
+extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int64 *position,
+										 int max, int *count);
 
 /*
  * Say in the log that requests of another cluster or database are held, if

@@ -186,6 +186,16 @@ tc_read_position_rewind(ReadPosition *position, uint64 xid)
 	position->goal = NULL;
 }
 
+void
+tc_read_position_forget(ReadPosition *position)
+{
+	if (position->goal != NULL)
+		pfree(position->goal);
+	if (position->done != NULL)
+		pfree(position->done);
+	position->goal = position->done = NULL;
+}
+
 /* Rows of one transaction, from behind the position.  True if stopped. */
 static bool
 read_transaction(OutboxScan *scan, ReadPosition *position, uint64 xid,
@@ -437,31 +447,40 @@ fetch_request(Datum value, char **problem)
  * temporal.queue has no visible rows either, and is looked for again.
  */
 FoundQueue *
-tc_outbox_find_queues(const int64 *known, int nknown, int *count)
+tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, int *count)
 {
 	FoundQueue *result = palloc(sizeof(FoundQueue));
 	Relation	queues = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
 	OutboxScan	scan;
+	int64		number = *position;
+	int			gap = 0;
 	int			n = 0;
 
 	if (queues == NULL)
 		return NULL;
 	scan_open(&scan, OUTBOX_QUEUE_IDX);
-	for (int gap = 0; gap <= nknown; gap++)
+	while (gap < nknown && known[gap] <= number)
+		gap++;
+	for (; gap <= nknown && max > 0; gap++)
 	{
-		int64		number = gap > 0 ? known[gap - 1] : 0;
 		int64		end = gap < nknown ? known[gap] : PG_INT64_MAX;
+		int64		next;
 
-		while ((number = first_queue_between(&scan, number, end)) != 0)
+		while (max > 0 && (next = first_queue_between(&scan, number, end)) != 0)
 		{
+			max--;
+			number = next;
 			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
 			result[n].number = number;
 			if (tc_queue_find(number, &result[n].row, &result[n].made_here))
 				n++;
 		}
+		if (max > 0)
+			number = end;
 	}
 	scan_close(&scan);
 	table_close(queues, NoLock);
+	*position = max > 0 ? 0 : number;
 	*count = n;
 	return result;
 }

@@ -44,6 +44,10 @@
 #define PAGE_SIZE 200
 #define SEARCHED_MAX (500 * PAGE_SIZE)
 
+/* Longest token of a page, and ends of activities that are kept while the next page cannot be had */
+#define PAGE_TOKEN_MAX (16 * 1024)
+#define KEPT_ENDS_MAX 64
+
 /* A page that is larger is asked for in pieces */
 #define MAX_REPLY (8 * 1024 * 1024)
 
@@ -441,7 +445,8 @@ evaluate_history(Proof *proof)
 	ProtoSpan	token;
 	const char *run;
 
-	if (!tc_history_read(proof->reply, proof->reply_len, tc_search_take, search, &token))
+	if (!tc_history_read(proof->reply, proof->reply_len, tc_search_take, search, &token) ||
+		token.len > PAGE_TOKEN_MAX)
 	{
 		end_proof(proof, PROOF_IMPOSSIBLE, "the workflow's history cannot be decoded");
 		return;
@@ -551,11 +556,14 @@ evaluate_activity(Proof *proof)
 	end_proof(proof, verdict, words);
 }
 
-/* A page is asked for again, and then those after it: what was seen stays true. */
+/*
+ * A page is asked for again, and then those after it: what was seen stays
+ * true.  But not too much of it is kept for that long.
+ */
 static void
 ask_again(Proof *proof, const char *words)
 {
-	if (proof->stage != READ_HISTORY)
+	if (proof->stage != READ_HISTORY || proof->search.nends > KEPT_ENDS_MAX)
 		begin_look(proof);
 	put_off(proof, proof->failures++, words);
 }

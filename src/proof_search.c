@@ -21,8 +21,8 @@
 
 #include "proof_search.h"
 
-/* Ends of activities kept of a history */
-#define ENDS_MAX 65536
+/* Ends of activities kept of a history, whose own bound is 51,200 events, three for an activity */
+#define ENDS_MAX 20000
 
 /* Events that are older than the request by so much are not looked at by ids */
 #define OLDER_MAX (60 * CLOCK_MARGIN_USECS)

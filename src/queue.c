@@ -94,15 +94,15 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 }
 
 Queue *
-tc_queue_create(int64 number, const QueueRow *row)
+tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 {
-	MemoryContext old = MemoryContextSwitchTo(queue_context);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	Queue	   *queue = palloc0(sizeof(Queue));
 
 	queue->number = number;
 	queue->account = tc_account_get(row->key.role, row->key.server);
 	tc_share_take(queue->account, SHARE_QUEUES, 1);
-	queue->position.context = queue_context;
+	queue->position.context = context;
 	queue->retrying = pairingheap_allocate(compare_due, NULL);
 	dlist_init(&queue->requests);
 	dlist_init(&queue->ready);
@@ -115,6 +115,32 @@ tc_queue_create(int64 number, const QueueRow *row)
 	queue->row.role_name = pstrdup(row->role_name);
 	MemoryContextSwitchTo(old);
 	return queue;
+}
+
+void
+tc_queue_destroy(Queue *queue)
+{
+	Assert(!queue->active && !queue->starves && dlist_is_empty(&queue->requests));
+	tc_timer_cancel(&queue->timer);
+	if (queue->channel != NULL)
+	{
+		dlist_delete(&queue->channel_node);
+		tc_channels_release(queue->channel);
+	}
+	tc_share_give(queue->account, SHARE_QUEUES, 1);
+	tc_account_release(queue->account);
+	tc_read_position_forget(&queue->position);
+	pairingheap_free(queue->retrying);
+	if (queue->row.key.namespace_name != NULL)
+		pfree(unconstify(char *, queue->row.key.namespace_name));
+	if (queue->namespace_utf8 != NULL)
+	{
+		pfree(unconstify(char *, queue->namespace_name));
+		pfree(unconstify(char *, queue->namespace_utf8));
+	}
+	pfree(unconstify(char *, queue->row.server_name));
+	pfree(unconstify(char *, queue->row.role_name));
+	pfree(queue);
 }
 
 /* That happens so rarely that a former name is left where it is. */

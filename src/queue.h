@@ -140,6 +140,7 @@ struct Queue
 	int			pauses;			/* pauses without a success between them */
 	int64		paused_until;	/* monotonic ms */
 	int64		failing_since;	/* monotonic ms: when it paused first */
+	int64		pace_until;		/* monotonic ms: see tc_flow_pace() */
 	bool		needs_operator; /* the pause is for what waiting alone will not mend */
 
 	/* what is told in temporal.queue_error */
@@ -193,7 +194,10 @@ extern bool tc_queues_can_be_fed(void);
 
 /*---- queue.c ----*/
 
-extern Queue *tc_queue_create(int64 number, const QueueRow *row);
+extern Queue *tc_queue_create(MemoryContext context, int64 number, const QueueRow *row);
+
+/* Forget a queue that has no requests in memory, and is not active. */
+extern void tc_queue_destroy(Queue *queue);
 
 /* A queue was given another server, or its server another name. */
 extern void tc_queue_set_server(Queue *queue, Oid server, const char *name);

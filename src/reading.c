@@ -26,6 +26,7 @@
 #include "error_notes.h"
 #include "event_loop.h"
 #include "flow.h"
+#include "known_queues.h"
 #include "foreign_text.h"
 #include "reading.h"
 #include "recording.h"
@@ -49,29 +50,12 @@
 /* A queue whose rows could not be read so often in a row is left alone for a while */
 #define READ_TRIES 8
 
-/* What cannot be done because somebody has locked a table is tried again after that long */
-#define LOCKED_RETRY_MS 1000
-
-/* Pause between two looks for queues while wakes come for such that cannot be read */
-#define FIND_AGAIN_MS 1000
-
 /* Where options are not known */
 #define DEFAULT_REQUEST_TIMEOUT_MS 10000
 
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
 
-/* All known queues of this database */
-static Queue **queues;
-static int	nqueues;
-
-/* The numbers of these and of queues whose requests are held, sorted */
-static int64 *known;
-static int	nknown;
-
-static bool find_queues;		/* look for queues that are not known yet */
-static int64 found_queues_at;	/* monotonic ms: when that was done last */
-static LoopTimer find_again_timer;
 static bool report_held;		/* there are new ones, maybe with requests that are held */
 static uint32 unanswered[TC_WAKE_WORDS];	/* bits of wakes for which no row was read yet */
 static bool some_unanswered;
@@ -80,11 +64,8 @@ static bool stopped;
 static bool rows_were_read;		/* and must not be sent before the WAL is flushed */
 static int64 read_not_before;	/* monotonic ms, after an error */
 static int	read_failures;		/* in a row */
-static int64 find_not_before;	/* monotonic ms: queues cannot be looked for */
 static LoopTimer timer;
-static LoopTimer find_timer;
 static Queue *current;			/* whose rows are being read, for error handling */
-static MemoryContext reading_context;	/* lives as long as the worker */
 
 /* For consume_row() */
 typedef struct Reader
@@ -93,8 +74,6 @@ typedef struct Reader
 	int			left;
 } Reader;
 
-static void find_queues_soon(void);
-static void find_again(void *arg);
 static void channel_changed(PooledChannel *channel);
 static void timer_due(void *arg);
 static void look_behind_wakes(void);
@@ -104,11 +83,11 @@ static bool wants_options(Queue *queue);
 static bool needs_database(void);
 static bool queues_want(void);
 static void resume_if_recorded(void);
+static void look_for_queues(void);
 static void find_work(void *arg);
 static void report_held_if_new(void);
 static void read_work(void *arg);
 static void reading_failed(void);
-static void discover_queues(void);
 static bool has_rows(Queue *queue);
 static bool consume_nothing(void *arg, const OutboxRow *row);
 static void options_changed(void);
@@ -126,24 +105,17 @@ static void flush_wal(void);
 void
 tc_reading_init(void)
 {
-	MemoryContext old;
-
-	reading_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete reading",
-											ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(reading_context);
-	queues = palloc(sizeof(Queue *));
-	known = palloc(sizeof(int64));
-	MemoryContextSwitchTo(old);
-
+	tc_known_queues_init();
 	tc_doubt_init();
 	tc_channels_init(channel_changed);
-	find_queues = true;
 	tc_error_notes_init();
 }
 
 void
 tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 {
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
 	uint32		unknown[TC_WAKE_WORDS];	/* bits of no known queue */
 	uint32		muted[TC_WAKE_WORDS] = {0}; /* of such that cannot be read now */
 	uint32		listening[TC_WAKE_WORDS] = {0};
@@ -175,31 +147,10 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 	for (int i = 0; i < TC_WAKE_WORDS; i++)
 	{
 		if (unknown[i] != 0)
-			find_queues = true;
+			tc_known_queues_find();
 		if ((muted[i] & ~listening[i]) != 0)
-			find_queues_soon();
+			tc_known_queues_find_soon();
 	}
-}
-
-/*
- * A wake may be for a queue that is not known yet, or for one that cannot be
- * read anyway: look, but not for each of the latter.
- */
-static void
-find_queues_soon(void)
-{
-	int64		now = tc_monotonic_ms();
-
-	if (now - found_queues_at >= FIND_AGAIN_MS)
-		find_queues = true;
-	else if (!find_again_timer.armed)
-		tc_timer_set(&find_again_timer, found_queues_at + FIND_AGAIN_MS, find_again, NULL);
-}
-
-static void
-find_again(void *arg)
-{
-	find_queues = true;
 }
 
 /* Let nothing of a queue wait any longer. */
@@ -215,7 +166,10 @@ try_now(Queue *queue)
 void
 tc_reading_wake_all(bool now)
 {
-	find_queues = true;
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
+	tc_known_queues_find();
 	for (int i = 0; i < nqueues; i++)
 	{
 		queues[i]->unread = true;
@@ -245,7 +199,12 @@ tc_reading_turn(void)
 			reading_failed();
 	}
 	if (tc_error_notes_are_due())
+	{
+		int			nqueues;
+		Queue	  **queues = tc_known_queues(&nqueues);
+
 		tc_error_notes_turn(queues, nqueues);
+	}
 	/* also if an error came after rows had been read: they will be sent */
 	if (rows_were_read)
 	{
@@ -279,7 +238,7 @@ tc_reading_allows_sending(void)
 bool
 tc_reading_wants_queues(void)
 {
-	return find_queues && find_not_before <= tc_monotonic_ms();
+	return tc_known_queues_due();
 }
 
 void
@@ -291,7 +250,10 @@ tc_reading_stop(void)
 bool
 tc_reading_is_idle(void)
 {
-	if (find_queues)
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
+	if (tc_known_queues_wanted())
 		return false;
 	for (int i = 0; i < nqueues; i++)
 		if (queues[i]->unread)
@@ -302,6 +264,8 @@ tc_reading_is_idle(void)
 int
 tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 {
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
 	int			count = 0;
 
 	for (int i = 0; i < nqueues && count < max; i++)
@@ -342,6 +306,9 @@ timer_due(void *arg)
 static void
 look_behind_wakes(void)
 {
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
 	some_unanswered = false;
 	for (int i = 0; i < nqueues; i++)
 	{
@@ -352,7 +319,7 @@ look_behind_wakes(void)
 		else
 		{
 			tc_wake_bit_clear(unanswered, queues[i]->number);
-			find_queues = true;
+			tc_known_queues_find();
 		}
 	}
 }
@@ -431,6 +398,8 @@ queues_want(void)
 static void
 resume_if_recorded(void)
 {
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
 	static bool behind = false;
 
 	if (tc_recording_count() > UNRECORDED_MAX)
@@ -444,11 +413,18 @@ resume_if_recorded(void)
 	}
 }
 
+static void
+look_for_queues(void)
+{
+	if (tc_known_queues_look())
+		report_held = true;
+}
+
 /* No queue is read here: the worker may not hear of what is committed after this snapshot. */
 static void
 find_work(void *arg)
 {
-	discover_queues();
+	look_for_queues();
 	report_held_if_new();
 }
 
@@ -459,7 +435,7 @@ read_work(void *arg)
 	dlist_iter	iter;
 
 	if (tc_reading_wants_queues())
-		discover_queues();
+		look_for_queues();
 	if (tc_channels_options_changed())
 		options_changed();
 
@@ -514,47 +490,6 @@ reading_failed(void)
 	tc_timer_set(&timer, read_not_before, timer_due, NULL);
 }
 
-static void
-discover_queues(void)
-{
-	int			nfound;
-	FoundQueue *found = tc_outbox_find_queues(known, nknown, &nfound);
-
-	if (found == NULL)
-	{
-		find_not_before = tc_monotonic_ms() + LOCKED_RETRY_MS;
-		tc_timer_set(&find_timer, find_not_before, timer_due, NULL);
-		return;
-	}
-	find_queues = false;
-	found_queues_at = tc_monotonic_ms();
-	if (nfound == 0)
-		return;
-	queues = repalloc(queues, (nqueues + nfound) * sizeof(Queue *));
-	known = repalloc(known, (nknown + nfound) * sizeof(int64));
-	for (int i = 0; i < nfound; i++)
-	{
-		int			at = nknown++;
-
-		while (at > 0 && known[at - 1] > found[i].number)
-		{
-			known[at] = known[at - 1];
-			at--;
-		}
-		known[at] = found[i].number;
-		if (found[i].made_here)
-		{
-			Queue	   *queue = tc_queue_create(found[i].number, &found[i].row);
-
-			queues[nqueues++] = queue;
-			tc_flow_init(queue);
-			queue->unread = true;
-			tc_queue_activate(queue);
-		}
-	}
-	report_held = true;
-}
-
 /*
  * Is there a row to be read?  If not there is no reason to look at options, or
  * to say what is wrong with them.
@@ -588,6 +523,9 @@ consume_nothing(void *arg, const OutboxRow *row)
 static void
 options_changed(void)
 {
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
 	tc_channels_options_seen();
 	for (int i = 0; i < nqueues; i++)
 	{

@@ -33,6 +33,14 @@
 /* The more, the more one alone gets, and the less remains for who comes next */
 #define GREED 3
 
+/*
+ * Attempts of a role that failed are made again so far apart, after a number
+ * of them that are not, but that long is the longest that one waits.
+ */
+#define RETRY_PACE_MS 50
+#define RETRY_BURST 100
+#define RETRY_WAIT_MAX_MS 600000
+
 typedef struct Role
 {
 	dlist_node	node;			/* among all roles */
@@ -40,6 +48,7 @@ typedef struct Role
 	dlist_head	accounts;
 	size_t		used[SHARE_KINDS];
 	bool		lacks[SHARE_KINDS];
+	int64		next_retry;		/* monotonic ms */
 } Role;
 
 struct Account
@@ -224,6 +233,16 @@ bool
 tc_share_is_given(void)
 {
 	return given;
+}
+
+int64
+tc_share_next_retry(Account *account, int64 now)
+{
+	Role	   *role = account->role;
+
+	role->next_retry = Max(role->next_retry, now - RETRY_BURST * RETRY_PACE_MS) + RETRY_PACE_MS;
+	role->next_retry = Min(role->next_retry, now + RETRY_WAIT_MAX_MS);
+	return role->next_retry;
 }
 
 size_t

@@ -57,6 +57,12 @@ extern bool tc_share_was_given(void);
 /* The same, and it will be said again. */
 extern bool tc_share_is_given(void);
 
+/*
+ * A role's attempts that fail are made again at a bounded rate, however many
+ * queues they are of: when (monotonic ms) the next one may be made.
+ */
+extern int64 tc_share_next_retry(Account *account, int64 now);
+
 /* What all have together. */
 extern size_t tc_share_used(ShareKind kind);
 
