@@ -171,6 +171,7 @@ take_started(HistorySearch *search, const ActivityEvent *event)
 		if (search->ends[i].scheduled_event_id != event->scheduled_event_id)
 			continue;
 		search->ends[i].attempt = event->attempt;
+		search->ends[i].started_at = event->time;
 		if (sought->event_is_known)
 		{
 			search->has_end = true;

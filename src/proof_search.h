@@ -47,6 +47,7 @@ typedef struct SeenEnd
 	ActivityEventKind kind;
 	char	   *identity;		/* NULL: nobody's */
 	int			attempt;		/* that it ended; 0 = none had started */
+	TimestampTz started_at;		/* the attempt */
 } SeenEnd;
 
 /* Runs of a workflow that are searched for one request */

@@ -23,6 +23,7 @@ static ProofVerdict verdict_on_pending(const SoughtRequest *sought,
 									   const WorkflowDescription *workflow, char *words);
 static ProofVerdict verdict_on_attempts(const SoughtRequest *sought, int attempt,
 										TimestampTz started_at, char *words);
+static bool was_there_before(const SoughtRequest *sought, TimestampTz started_at);
 static void say(char *words, const char *text);
 
 ProofVerdict
@@ -96,7 +97,7 @@ verdict_on_end(const SoughtRequest *sought, const SeenEnd *end, char *words)
 		[ACTIVITY_CANCELED] = "cancelled"
 	};
 
-	if (sought->may_be_retried &&
+	if (sought->may_be_retried && !was_there_before(sought, end->started_at) &&
 		(end->attempt == 0 || end->attempt > tc_sought_attempt(sought) + 1))
 	{
 		say(words, "the activity has failed again since");
@@ -170,6 +171,17 @@ verdict_on_pending(const SoughtRequest *sought, const WorkflowDescription *workf
 	return PROOF_NOT_OURS;
 }
 
+/*
+ * Had the attempt begun when the request was made?  By ids it is the one that
+ * was meant, and none before it can have ended by the request.
+ */
+static bool
+was_there_before(const SoughtRequest *sought, TimestampTz started_at)
+{
+	return sought->target.attempt == 0 && started_at != 0 &&
+		started_at <= sought->first_made_at;
+}
+
 /* Can the attempt that a failure was meant for have ended by it? */
 static ProofVerdict
 verdict_on_attempts(const SoughtRequest *sought, int attempt, TimestampTz started_at, char *words)
@@ -177,9 +189,7 @@ verdict_on_attempts(const SoughtRequest *sought, int attempt, TimestampTz starte
 	if (attempt <= tc_sought_attempt(sought))
 		return PROOF_PENDING;
 
-	/* by ids any attempt was meant that was there when it was made */
-	if (sought->target.attempt == 0 && started_at != 0 &&
-		started_at <= sought->identity.requested_at)
+	if (was_there_before(sought, started_at))
 		return PROOF_PENDING;
 
 	/* the failure that was last is not ours */

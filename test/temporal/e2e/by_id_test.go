@@ -216,6 +216,26 @@ func TestOnceByIDs(t *testing.T) {
 		}
 	})
 
+	t.Run("a failure of a later attempt, which another one ended", func(t *testing.T) {
+		w := startActivityAt(t, s.client, "once", handles[1], flows.ActivityOptions{RetryInitialMS: 1})
+		for attempt := int32(2); attempt <= 4; attempt++ {
+			awaitDelivered(t, w.requestNamed(t, "fail_activity", "message => 'try again'"))
+			awaitToken(t, w.WorkflowID, attempt)
+		}
+		setFaults(t, s, fault.Rule{Method: "RespondActivityTaskFailedById", Identity: fromPostgreSQL, Mode: fault.FailBefore, Count: 1})
+		id := w.requestNamed(t, "fail_activity", "message => 'try again'")
+		eventually(t, "first try", func() error {
+			if r := look(t, id); r.Attempts < 1 {
+				return errors.New(r.String())
+			}
+			return nil
+		})
+		if err := s.client.CompleteActivityByID(t.Context(), "default", w.WorkflowID, "", w.ActivityID, "by another one", nil); err != nil {
+			t.Fatal(err)
+		}
+		checkWords(t, awaitFinished(t, id), "rejected", "NOT_FOUND", "the activity was completed by ")
+	})
+
 	t.Run("one failure ends one attempt", func(t *testing.T) {
 		a := startAgain(t, s, "once", flows.AgainInput{Options: flows.ActivityOptions{RetryInitialMS: 1}})
 		a.await(t, incarnation{}, nil)
