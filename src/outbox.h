@@ -227,8 +227,8 @@ extern bool tc_delivery_has_grown(Relation segment);
 extern void tc_delivery_summarize(void);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 12
-#define REJECTED_NATTS 13
+#define OUTBOX_NATTS 13
+#define REJECTED_NATTS 14
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
@@ -243,6 +243,7 @@ typedef enum OutboxAttr
 	OUTBOX_ERROR_CODE,
 	OUTBOX_ERROR_MESSAGE,
 	OUTBOX_FORMER_IDENTITIES,
+	OUTBOX_DECISIONS,
 	REJECTED_FINISHED_AT
 } OutboxAttr;
 

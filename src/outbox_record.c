@@ -54,7 +54,9 @@ enum
 	DELIVERY_ACTIVITY_RESET,
 	DELIVERY_ERROR_CODE,
 	DELIVERY_ERROR_MESSAGE,
-	DELIVERY_NATTS = DELIVERY_ERROR_MESSAGE
+	DELIVERY_REJECTED,
+	DELIVERY_DECISIONS,
+	DELIVERY_NATTS = DELIVERY_DECISIONS
 };
 
 /* How many rows of temporal.delivery are inserted at once */
@@ -393,6 +395,11 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 #undef ID_TEXT
 	set_text(values, nulls, DELIVERY_ERROR_CODE, outcome->error_code);
 	set_text(values, nulls, DELIVERY_ERROR_MESSAGE, outcome->error_message);
+	nulls[DELIVERY_REJECTED - 1] = true;
+	nulls[DELIVERY_DECISIONS - 1] = recorder->row->tts_isnull[OUTBOX_DECISIONS - 1];
+	if (!nulls[DELIVERY_DECISIONS - 1])
+		values[DELIVERY_DECISIONS - 1] =
+			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_DECISIONS - 1]));
 
 	if (recorder->delivery_indexes != NULL)
 		queue_delivery(recorder, values, nulls);
@@ -441,17 +448,14 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 {
 	Datum		values[REJECTED_NATTS];
 	bool		nulls[REJECTED_NATTS] = {false};
-	bytea	   *request;
 
 	slot_getallattrs(recorder->row);
 	memcpy(values, recorder->row->tts_values, OUTBOX_NATTS * sizeof(Datum));
 	memcpy(nulls, recorder->row->tts_isnull, OUTBOX_NATTS * sizeof(bool));
 	/* a toasted value belongs to the table that it stands in */
-	request = DatumGetByteaP(values[OUTBOX_REQUEST - 1]);
-	values[OUTBOX_REQUEST - 1] = PointerGetDatum(request);
-	if (!nulls[OUTBOX_FORMER_IDENTITIES - 1])
-		values[OUTBOX_FORMER_IDENTITIES - 1] =
-			PointerGetDatum(DatumGetTextP(values[OUTBOX_FORMER_IDENTITIES - 1]));
+	for (int i = 0; i < OUTBOX_NATTS; i++)
+		if (!nulls[i] && TupleDescAttr(RelationGetDescr(recorder->outbox), i)->attlen == -1)
+			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(outcome->kind == OUTCOME_UNCONFIRMED);
 	values[OUTBOX_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	nulls[OUTBOX_ATTEMPTS - 1] = false;

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
+
 #include "outcome.h"
 
 /* gRPC status codes (grpc/doc/statuscodes.md) */
@@ -134,4 +136,31 @@ tc_error_code(const CallResult *result)
 		if (meanings[i].status == result->grpc_status)
 			return meanings[i].name;
 	return "UNKNOWN";
+}
+
+/* Those with the verdicts REJECTED and GONE, and words of our own */
+static const char *const rejection_codes[] = {
+	"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION", "EXPIRED", "MALFORMED"
+};
+
+bool
+tc_is_rejection_code(const char *code)
+{
+	for (int i = 0; i < lengthof(rejection_codes); i++)
+		if (strcmp(rejection_codes[i], code) == 0)
+			return true;
+	return false;
+}
+
+const char *
+tc_rejection_codes(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(rejection_codes); i++)
+		appendStringInfo(&list, "%s%s", i == 0 ? "" : i == lengthof(rejection_codes) - 1 ? " and " : ", ",
+						 rejection_codes[i]);
+	return list.data;
 }

@@ -31,4 +31,8 @@ extern bool tc_may_have_taken_effect(const CallResult *result);
 /* Word for error_code: the name of the gRPC status, or our own word.  Constant. */
 extern const char *tc_error_code(const CallResult *result);
 
+/* Can requests have been rejected with that error_code?  All of these, for a message. */
+extern bool tc_is_rejection_code(const char *code);
+extern const char *tc_rejection_codes(void);
+
 #endif							/* TC_OUTCOME_H */

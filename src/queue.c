@@ -671,7 +671,7 @@ tc_queue_step_back(Queue *queue)
 }
 
 void
-tc_queue_retry_now(Queue *queue)
+tc_queue_retry_all(Queue *queue)
 {
 	Request    *request;
 	dlist_head	all = DLIST_STATIC_INIT(all);
@@ -690,6 +690,17 @@ tc_queue_retry_now(Queue *queue)
 		dlist_delete(&request->node);
 		pairingheap_add(queue->retrying, &request->retry_node);
 	}
+}
+
+void
+tc_queue_retry_now(int64 id)
+{
+	RequestEntry *entry = requests_lookup(requests_by_id, id);
+
+	if (entry == NULL || entry->request->state != REQUEST_RETRYING)
+		return;
+	tc_queue_retry_later(entry->request, 0);
+	tc_queue_activate(entry->request->queue);
 }
 
 void

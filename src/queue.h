@@ -275,8 +275,11 @@ extern void tc_queue_unload(Queue *queue);
 extern void tc_queue_step_aside(Queue *queue);
 extern void tc_queue_step_back(Queue *queue);
 
-/* Let all requests that wait for a retry be due now. */
-extern void tc_queue_retry_now(Queue *queue);
+/* Let all requests of the queue that wait for a retry be due now. */
+extern void tc_queue_retry_all(Queue *queue);
+
+/* If the request of that id waits for a retry, let it be due now. */
+extern void tc_queue_retry_now(int64 id);
 
 /* Requests whose call is not over. */
 extern void tc_queues_visit_in_flight(void (*visit) (Request *request));

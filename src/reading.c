@@ -29,6 +29,7 @@
 #include "known_queues.h"
 #include "foreign_text.h"
 #include "reading.h"
+#include "recheck.h"
 #include "recording.h"
 #include "transaction.h"
 #include "worker_slots.h"
@@ -109,6 +110,7 @@ tc_reading_init(void)
 	tc_doubt_init();
 	tc_channels_init(channel_changed);
 	tc_error_notes_init();
+	tc_recheck_want();
 }
 
 void
@@ -151,6 +153,8 @@ tc_reading_wake(const uint32 bits[TC_WAKE_WORDS])
 		if ((muted[i] & ~listening[i]) != 0)
 			tc_known_queues_find_soon();
 	}
+	if (tc_wake_bit_is_set(bits, TC_WAKE_RECHECK))
+		tc_recheck_want();
 }
 
 /* Let nothing of a queue wait any longer. */
@@ -158,9 +162,7 @@ static void
 try_now(Queue *queue)
 {
 	tc_flow_pause_until(queue, 0);
-	if (queue->channel != NULL)
-		queue->channel->connect_at = 0;
-	tc_queue_retry_now(queue);
+	tc_queue_retry_all(queue);
 }
 
 void
@@ -169,6 +171,7 @@ tc_reading_wake_all(bool now)
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
+	tc_recheck_want();
 	tc_known_queues_find();
 	for (int i = 0; i < nqueues; i++)
 	{
@@ -185,7 +188,7 @@ tc_reading_turn(void)
 	resume_if_recorded();
 	if (needs_database())
 	{
-		bool		only_find = !queues_want();
+		bool		only_find = !tc_recheck_is_wanted() && !queues_want();
 
 		/* before the snapshot that a batch begins with */
 		if (some_muted && !only_find)
@@ -238,7 +241,7 @@ tc_reading_allows_sending(void)
 bool
 tc_reading_wants_queues(void)
 {
-	return tc_known_queues_due();
+	return tc_known_queues_due() || tc_recheck_is_wanted();
 }
 
 void
@@ -253,7 +256,7 @@ tc_reading_is_idle(void)
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
-	if (tc_known_queues_wanted())
+	if (tc_known_queues_wanted() || tc_recheck_is_wanted())
 		return false;
 	for (int i = 0; i < nqueues; i++)
 		if (queues[i]->unread)
@@ -434,8 +437,10 @@ read_work(void *arg)
 {
 	dlist_iter	iter;
 
-	if (tc_reading_wants_queues())
+	if (tc_known_queues_due())
 		look_for_queues();
+	if (tc_recheck_is_wanted())
+		tc_recheck_work();
 	if (tc_channels_options_changed())
 		options_changed();
 
@@ -486,6 +491,7 @@ reading_failed(void)
 		read_failures = 0;
 	}
 	current = NULL;
+	tc_recheck_want();
 	read_not_before = now + wait;
 	tc_timer_set(&timer, read_not_before, timer_due, NULL);
 }
@@ -542,7 +548,10 @@ options_changed(void)
 	}
 }
 
-/* Find the channel for a queue by today's options, if its role may use it. */
+/*
+ * Find the channel for a queue by today's options, if its role may use it.
+ * Other queues keep their backoff: theirs have not changed.
+ */
 static void
 use_options(Queue *queue)
 {
@@ -579,7 +588,7 @@ use_options(Queue *queue)
 		if (is_new)
 		{
 			tc_flow_pause_until(queue, 0);
-			tc_queue_retry_now(queue);
+			tc_queue_retry_all(queue);
 		}
 		if (was_stopped)
 			tc_flow_clear_error(queue);

@@ -36,7 +36,7 @@ extern bool tc_reading_is_possible(void);
 /* May what was read be sent?  If not, that is tried again in the next turn. */
 extern bool tc_reading_allows_sending(void);
 
-/* Are there queues to be found? */
+/* Are there queues to be found, or requests whose rows were changed? */
 extern bool tc_reading_wants_queues(void);
 
 /* Is the first of its requests that wait for a retry due? */

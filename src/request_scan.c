@@ -13,7 +13,7 @@
  * down, so that a request is found by its id with indexes.
  *
  * The statement that is run below names nothing that a reader could make, and
- * runs as the owner of the foreign table.  No expression of the reader must
+ * runs as the owner of the extension.  No expression of the reader must
  * ever become part of it: values go in as parameters.
  *
  *-------------------------------------------------------------------------
@@ -47,6 +47,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "extension.h"
 
 /* OIDs of "=" of bigint with bigint, and with integer and smallint both ways round */
 #define INT8_EQUAL 410
@@ -60,7 +61,7 @@ static const char *const columns[] = {
 	"id", "server", "namespace", "verb", "workflow_id", "run_id", "activity_id",
 	"requested_by", "requested_at", "state", "attempts", "next_attempt_at",
 	"error_code", "error_message", "finished_at", "cancel_requested",
-	"activity_paused", "activity_reset"
+	"activity_paused", "activity_reset", "decisions"
 };
 
 #define ID_ATTNO 1
@@ -80,19 +81,12 @@ typedef struct RequestScan
 	Oid			id_type;
 	int			nwanted;
 	int			wanted[lengthof(columns)];	/* attribute numbers, as they are selected */
-	Oid			owner;
 	PlannedStmt *plan;			/* NULL until needed */
 	MemoryContext context;		/* of the query, its parameters and state */
 	QueryDesc  *query;			/* NULL: not begun */
+	Oid			owner;			/* of the extension */
 	bool		exhausted;
 } RequestScan;
-
-/* An identity to go back to */
-typedef struct Caller
-{
-	Oid			user;
-	int			context;
-} Caller;
 
 static void get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid);
 static void get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid);
@@ -111,8 +105,6 @@ static bool start_query(ForeignScanState *node);
 static void plan_query(ForeignScanState *node, RequestScan *state);
 static void end_query(RequestScan *state);
 static int64 to_bigint(Datum value, Oid type);
-static void become_owner(RequestScan *state, Caller *caller);
-static void become_caller(const Caller *caller);
 
 PG_FUNCTION_INFO_V1(tc_request_fdw_handler);
 
@@ -328,7 +320,12 @@ begin_scan(ForeignScanState *node, int eflags)
 				 errhint("Run ALTER EXTENSION temporal_complete UPDATE.")));
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "temporal_complete requests",
 										   ALLOCSET_SMALL_SIZES);
-	state->owner = node->ss.ss_currentRelation->rd_rel->relowner;
+	if (RelationGetRelid(node->ss.ss_currentRelation) != tc_required_relation_oid("visible_request"))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" does not belong to extension temporal_complete",
+						RelationGetRelationName(node->ss.ss_currentRelation)),
+				 errhint("Read the view temporal.request.")));
 	state->selection = intVal(linitial(plan->fdw_private));
 	foreach(lc, (List *) lsecond(plan->fdw_private))
 		state->wanted[state->nwanted++] = lfirst_int(lc);
@@ -348,7 +345,8 @@ next_row(ForeignScanState *node)
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	TupleTableSlot *row;
 	MemoryContext old;
-	Caller		caller;
+	int			context;
+	Oid			user;
 
 	ExecClearTuple(slot);
 	if (state->exhausted)
@@ -359,12 +357,14 @@ next_row(ForeignScanState *node)
 		return slot;
 	}
 
-	become_owner(state, &caller);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(state->owner, context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
 	old = MemoryContextSwitchTo(state->query->estate->es_query_cxt);
 	ResetPerTupleExprContext(state->query->estate);
 	row = ExecProcNode(state->query->planstate);
 	MemoryContextSwitchTo(old);
-	become_caller(&caller);
+	SetUserIdAndSecContext(user, context);
 	if (TupIsNull(row))
 	{
 		state->exhausted = true;
@@ -401,7 +401,7 @@ start_query(ForeignScanState *node)
 	RequestScan  *state = node->fdw_state;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	ParamListInfo params = makeParamList(3);
-	Caller		caller;
+	OwnerScope	scope;
 
 	for (int i = 0; i < 3; i++)
 	{
@@ -428,13 +428,14 @@ start_query(ForeignScanState *node)
 			datumCopy(value, false, -1) : Int64GetDatum(to_bigint(value, state->id_type));
 	}
 
-	become_owner(state, &caller);
+	tc_owner_enter(&scope);
+	state->owner = GetUserId();
 	if (state->plan == NULL)
 		plan_query(node, state);
 	state->query = CreateQueryDesc(state->plan, "temporal.request", node->ss.ps.state->es_snapshot,
 								   InvalidSnapshot, None_Receiver, params, NULL, 0);
 	ExecutorStart(state->query, EXEC_FLAG_SKIP_TRIGGERS);
-	become_caller(&caller);
+	tc_owner_leave(&scope);
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -513,15 +514,11 @@ plan_query(ForeignScanState *node, RequestScan *state)
 static void
 end_query(RequestScan *state)
 {
-	Caller		caller;
-
 	state->exhausted = false;
 	if (state->query == NULL)
 		return;
-	become_owner(state, &caller);
 	ExecutorFinish(state->query);
 	ExecutorEnd(state->query);
-	become_caller(&caller);
 	FreeQueryDesc(state->query);
 	state->query = NULL;
 	MemoryContextReset(state->context);
@@ -541,19 +538,4 @@ to_bigint(Datum value, Oid type)
 	}
 	elog(ERROR, "unexpected type of an id");
 	return 0;					/* keep compiler quiet */
-}
-
-/* After an error the end of the (sub)transaction goes back. */
-static void
-become_owner(RequestScan *state, Caller *caller)
-{
-	GetUserIdAndSecContext(&caller->user, &caller->context);
-	SetUserIdAndSecContext(state->owner, caller->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-}
-
-static void
-become_caller(const Caller *caller)
-{
-	SetUserIdAndSecContext(caller->user, caller->context);
 }

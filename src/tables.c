@@ -91,6 +91,7 @@ static const Column outbox_columns[] = {
 	{"error_code", TEXTOID, false},
 	{"error_message", TEXTOID, false},
 	{"former_identities", TEXTOID, false},
+	{"decisions", TEXTOID, false},
 	{"finished_at", TIMESTAMPTZOID, true},
 };
 
@@ -112,6 +113,8 @@ static const Column delivery_columns[] = {
 	{"activity_reset", BOOLOID, false},
 	{"error_code", TEXTOID, false},
 	{"error_message", TEXTOID, false},
+	{"rejected", BOOLOID, false},
+	{"decisions", TEXTOID, false},
 };
 
 static const Column delivery_segment_columns[] = {
@@ -134,6 +137,10 @@ static const Column queue_error_columns[] = {
 	{"next_attempt_at", TIMESTAMPTZOID, true},
 };
 
+static const Column recheck_columns[] = {
+	{"id", INT8OID, true},
+};
+
 #define PKEY(column) {BTREE_AM_OID, 1, {1}, true, "UNIQUE INDEX ON %s (" column ")"}
 #define SEGMENT(name) \
 	{name, delivery_columns, lengthof(delivery_columns), true, 1, \
@@ -153,6 +160,7 @@ static const Table tables[TABLE_COUNT] = {
 	{"delivery_segment", delivery_segment_columns, lengthof(delivery_segment_columns)},
 	{"last_worker", last_worker_columns, lengthof(last_worker_columns)},
 	{"queue_error", queue_error_columns, lengthof(queue_error_columns), false, 1, {PKEY("queue")}},
+	{"recheck", recheck_columns, lengthof(recheck_columns)},
 };
 
 /* What was found */

@@ -14,6 +14,12 @@
 #define TC_WAKE_BITS 1024
 #define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
 
+/*
+ * In place of a queue's number, which is positive: look at temporal.recheck,
+ * see recheck.c.  Some queues share the bit, which is no harm.
+ */
+#define TC_WAKE_RECHECK INT64CONST(-1)
+
 /* So many queues of a transaction are known by number in its wake */
 #define TC_WAKE_QUEUES 8
 

@@ -21,6 +21,29 @@ COMMENT ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, times
     'internal: former identities of a request that gets a new one';
 REVOKE ALL ON FUNCTION temporal.add_identity(text, bigint, bigint, oid, xid8, timestamptz) FROM PUBLIC;
 
+CREATE FUNCTION temporal.add_decision(former text, decision text)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+/* the latest ones: who decides again and again shall not make the row grow */
+SELECT array_to_string(d.former[GREATEST(cardinality(d.former) - 8, 1):] ||
+           format('%s by %s at %s', decision, session_user,
+                  to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), '; ')
+  FROM (SELECT COALESCE(string_to_array(add_decision.former, '; '), '{}') AS former) d;
+END;
+COMMENT ON FUNCTION temporal.add_decision(text, text) IS
+    'internal: decisions about a request, with one more, of the user of the session';
+REVOKE ALL ON FUNCTION temporal.add_decision(text, text) FROM PUBLIC;
+
+CREATE FUNCTION temporal.prevent_read_only(command text)
+RETURNS void
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_prevent_read_only';
+COMMENT ON FUNCTION temporal.prevent_read_only(text) IS
+    'internal: an error where nothing can be written, with the name of what was called';
+REVOKE ALL ON FUNCTION temporal.prevent_read_only(text) FROM PUBLIC;
+
 CREATE FUNCTION temporal.queue_number(server oid, namespace text, requested_by oid)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -50,6 +73,8 @@ RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+SELECT temporal.prevent_read_only('adopt()');
+
 /* Logical replication does not bring the sequence along.  Others may take ids meanwhile. */
 SELECT setval('temporal.request_id', m.id + 10000)
   FROM (SELECT max(id) AS id
@@ -85,7 +110,8 @@ adopted AS (
            queue = h.own_number,
            xid = pg_current_xact_id(),
            maybe_sent = true,
-           next_attempt_at = NULL
+           next_attempt_at = NULL,
+           decisions = temporal.add_decision(o.decisions, 'adopted')
       FROM held h
      WHERE o.queue = h.number
     RETURNING o.id)
@@ -105,6 +131,8 @@ RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+SELECT temporal.prevent_read_only('rebind_server()');
+
 SELECT temporal.wake_worker();
 
 /* an error also if nothing waits */
@@ -129,21 +157,21 @@ RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_retry_request';
 COMMENT ON FUNCTION temporal.retry_request(bigint) IS
-    'a request that was rejected is sent again, when the transaction commits; one that waits for its next attempt is tried now';
+    'a request that was rejected or is unconfirmed is sent again, when the transaction commits; one that waits for its next attempt is tried now';
 
 CREATE FUNCTION temporal.retry_rejected(server text DEFAULT NULL, error_code text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_retry_rejected';
 COMMENT ON FUNCTION temporal.retry_rejected(text, text) IS
-    'requests that were rejected, of one server, for one reason, or all (NULL), are sent again, when the transaction commits; returns how many';
+    'requests that were rejected (not what is unconfirmed), of one server, for one reason, or all (NULL), are sent again, when the transaction commits; returns how many';
 
 CREATE FUNCTION temporal.discard_request(id bigint)
 RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_discard_request';
 COMMENT ON FUNCTION temporal.discard_request(bigint) IS
-    'gives up a request that waits: it ends unconfirmed, DISCARDED; one that was rejected is removed';
+    'gives up a request that waits: it ends unconfirmed, DISCARDED; one that was rejected or is unconfirmed keeps its state, with that code, and its payload is removed';
 
 CREATE FUNCTION temporal.discard_requests(server text, requested_by text DEFAULT NULL)
 RETURNS bigint

@@ -65,6 +65,7 @@ CREATE TABLE temporal.outbox (
     error_code text,
     error_message text,
     former_identities text,
+    decisions text,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -84,6 +85,7 @@ COMMENT ON COLUMN temporal.outbox.error_code IS 'gRPC status, or our word, of th
 COMMENT ON COLUMN temporal.outbox.error_message IS 'what the last attempt that went wrong was told';
 COMMENT ON COLUMN temporal.outbox.former_identities IS
     'identities with which it may have been sent before it was adopted or retried, as "id@system identifier/database/xid/microseconds since 1970", with blanks between them';
+COMMENT ON COLUMN temporal.outbox.decisions IS 'who retried, adopted or discarded it, and when';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');
@@ -128,7 +130,9 @@ CREATE TABLE temporal.delivery (
     activity_paused boolean,
     activity_reset boolean,
     error_code text,
-    error_message text
+    error_message text,
+    rejected boolean,
+    decisions text
 ) PARTITION BY LIST (segment);
 
 CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0);
@@ -156,6 +160,9 @@ COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved 
 COMMENT ON COLUMN temporal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
 COMMENT ON COLUMN temporal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
 COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the activity was reset';
+
+COMMENT ON COLUMN temporal.delivery.rejected IS 'true: it was refused for good, and then discarded';
+COMMENT ON COLUMN temporal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
 
 /* Not dumped, here and below: history and the state of a running worker. */
 CREATE TABLE temporal.delivery_segment (
@@ -201,6 +208,13 @@ CREATE TABLE temporal.queue_error (
 );
 COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
 
+/* Not unique: two sessions may decide on one request, and do not wait for each other here. */
+CREATE TABLE temporal.recheck (
+    id bigint NOT NULL
+);
+ALTER TABLE temporal.recheck REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal.recheck IS 'requests that wait, which the worker is to look at now';
+
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
-    temporal.delivery_segment, temporal.last_worker, temporal.queue_error FROM PUBLIC;
+    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.recheck FROM PUBLIC;

@@ -63,7 +63,7 @@ is(outcome($early), 'rejected NOT_FOUND', 'no such activity: rejected');
 is(outcome($other), 'rejected NOT_FOUND', 'of another role, too');
 start_activities($temporal, $node, 'repair', 1, 3, map { ('-activity-id', $_) } qw(early other third));
 
-my $none = qr/there is no request \d+ that waits or was rejected/;
+my $none = qr/there is no request \d+ that waits, was rejected or is unconfirmed/;
 foreach my $role (qw(two monitor))
 {
 	fails($role, "SELECT temporal.retry_request($early)", $none, "$role may not retry the request of another role");
@@ -114,8 +114,9 @@ my %arrivals = $temporal->arrivals;
 is($arrivals{$waiting[0]} // 0, 0, 'what was discarded was not sent');
 
 sql('two', "SELECT temporal.discard_request($waiting[2])");
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $waiting[2]"),
-	'0', 'a request that was rejected is removed');
+is(outcome($waiting[2]), 'rejected DISCARDED', 'a request that was rejected stays rejected');
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.rejected WHERE id = $waiting[2]"), '0', 'its payload is removed');
+fails('two', "SELECT temporal.retry_request($waiting[2])", $none, 'and it cannot be retried');
 
 # One that is in flight, and one that would wait long
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'delay', delay_ms => 1500, count => 1);
