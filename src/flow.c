@@ -13,7 +13,7 @@
  * Other queues are not touched, whatever happens to one.  But a role may have
  * very many, each with a request that fails: so what is refused until somebody
  * acts, and what a server does not answer again and again, is tried again at
- * the pace of the role (share.c).
+ * the pace of the role at the server (share.c).
  *
  *-------------------------------------------------------------------------
  */

@@ -34,8 +34,8 @@
 #define GREED 3
 
 /*
- * Attempts of a role that failed are made again so far apart, after a number
- * of them that are not, but that long is the longest that one waits.
+ * Attempts of an account that failed are made again so far apart, after a
+ * number of them that are not, but that long is the longest that one waits.
  */
 #define RETRY_PACE_MS 50
 #define RETRY_BURST 100
@@ -48,7 +48,6 @@ typedef struct Role
 	dlist_head	accounts;
 	size_t		used[SHARE_KINDS];
 	bool		lacks[SHARE_KINDS];
-	int64		next_retry;		/* monotonic ms */
 } Role;
 
 struct Account
@@ -58,6 +57,7 @@ struct Account
 	Oid			server;
 	int			users;
 	size_t		used[SHARE_KINDS];
+	int64		next_retry;		/* monotonic ms */
 };
 
 /* What there is for all, what of that is in reserve, and how much a role may have of the reserve */
@@ -238,11 +238,10 @@ tc_share_is_given(void)
 int64
 tc_share_next_retry(Account *account, int64 now)
 {
-	Role	   *role = account->role;
+	int64		next = Max(account->next_retry, now - RETRY_BURST * RETRY_PACE_MS) + RETRY_PACE_MS;
 
-	role->next_retry = Max(role->next_retry, now - RETRY_BURST * RETRY_PACE_MS) + RETRY_PACE_MS;
-	role->next_retry = Min(role->next_retry, now + RETRY_WAIT_MAX_MS);
-	return role->next_retry;
+	account->next_retry = Min(next, now + RETRY_WAIT_MAX_MS);
+	return account->next_retry;
 }
 
 size_t

@@ -58,8 +58,8 @@ extern bool tc_share_was_given(void);
 extern bool tc_share_is_given(void);
 
 /*
- * A role's attempts that fail are made again at a bounded rate, however many
- * queues they are of: when (monotonic ms) the next one may be made.
+ * Attempts of an account that fail are made again at a bounded rate, however
+ * many queues they are of: when (monotonic ms) the next one may be made.
  */
 extern int64 tc_share_next_retry(Account *account, int64 now);
 
