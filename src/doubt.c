@@ -52,6 +52,7 @@ static int64 began_at;
 static bool noted;
 
 static bool last_one_left(const Datum *values, const bool *nulls);
+static bool of_another_database(const Datum *values, const bool *nulls);
 static void delete_rows(void *arg);
 static void insert_row(void *arg);
 
@@ -63,6 +64,7 @@ tc_doubt_init(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		left = false;
+	bool		copied = false;
 
 	began_at = tc_monotonic_ms();
 	if (rel == NULL)
@@ -83,6 +85,8 @@ tc_doubt_init(void)
 
 		noted = false;
 		tc_row_deform(tuple, rel, TABLE_LAST_WORKER, values, nulls);
+		if (of_another_database(values, nulls))
+			copied = true;
 		if (left || !last_one_left(values, nulls))
 			continue;
 		left = true;
@@ -93,7 +97,7 @@ tc_doubt_init(void)
 				DatumGetFullTransactionId(values[LAST_WORKER_IN_DOUBT_BEFORE - 1]));
 		}
 	}
-	if (!left)
+	if (!left && !copied)
 		in_doubt = tc_snapshot_take();
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
@@ -107,6 +111,21 @@ last_one_left(const Datum *values, const bool *nulls)
 		!nulls[LAST_WORKER_TIMELINE - 1] &&
 		(uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
 		DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) == MyDatabaseId &&
+		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
+}
+
+/*
+ * The row came along when this database was copied from a template of this
+ * cluster.  Any worker that sends deletes it before, so none has sent anything
+ * from here.
+ */
+static bool
+of_another_database(const Datum *values, const bool *nulls)
+{
+	return !nulls[LAST_WORKER_SYSTEM_IDENTIFIER - 1] && !nulls[LAST_WORKER_DATABASE - 1] &&
+		!nulls[LAST_WORKER_TIMELINE - 1] &&
+		(uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
+		DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) != MyDatabaseId &&
 		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
 }
 
