@@ -156,12 +156,16 @@ tc_dispatch_leave(void)
 		tc_doubt_note_leaving(tc_dispatch_is_idle());
 }
 
-/* Its answer will not be seen. */
+/* Its answer will not be seen: by ids it is looked up when its deadline is over. */
 static void
 note_in_flight(Request *request)
 {
 	request->maybe_sent = true;
 	request->next_attempt_at = 0;
+	if (tc_method_by_id(request->method))
+		request->next_attempt_at =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										Max(request->doubt_until - tc_monotonic_ms(), 0));
 	tc_recording_add(request);
 }
 

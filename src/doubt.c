@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "doubt.h"
@@ -41,16 +42,21 @@ enum
 	LAST_WORKER_DATABASE,
 	LAST_WORKER_TIMELINE,
 	LAST_WORKER_IN_DOUBT_BEFORE,
-	LAST_WORKER_NATTS = LAST_WORKER_IN_DOUBT_BEFORE
+	LAST_WORKER_IN_DOUBT_SINCE,
+	LAST_WORKER_NATTS = LAST_WORKER_IN_DOUBT_SINCE
 };
 
 /* What may have been sent by others; NULL = nothing */
 static ReadSnapshot *in_doubt;
+
+/* When they can have sent it at the latest; also by the monotonic clock, in ms */
+static TimestampTz in_doubt_since;
 static int64 began_at;
 
 /* Does no row say that a worker has left? */
 static bool noted;
 
+static void set_since(TimestampTz since);
 static bool last_one_left(const Datum *values, const bool *nulls);
 static bool of_another_database(const Datum *values, const bool *nulls);
 static void delete_rows(void *arg);
@@ -66,6 +72,7 @@ tc_doubt_init(void)
 	bool		left = false;
 	bool		copied = false;
 
+	in_doubt_since = GetCurrentTimestamp();
 	began_at = tc_monotonic_ms();
 	if (rel == NULL)
 	{
@@ -95,6 +102,9 @@ tc_doubt_init(void)
 			in_doubt = palloc0(offsetof(ReadSnapshot, xip));
 			in_doubt->xmax = U64FromFullTransactionId(
 				DatumGetFullTransactionId(values[LAST_WORKER_IN_DOUBT_BEFORE - 1]));
+			/* workers that take turns must not wait anew each */
+			if (!nulls[LAST_WORKER_IN_DOUBT_SINCE - 1])
+				set_since(DatumGetTimestampTz(values[LAST_WORKER_IN_DOUBT_SINCE - 1]));
 		}
 	}
 	if (!left && !copied)
@@ -102,6 +112,16 @@ tc_doubt_init(void)
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
+}
+
+/* A time that lies ahead is of a clock that has been put back. */
+static void
+set_since(TimestampTz since)
+{
+	if (since >= in_doubt_since)
+		return;
+	began_at -= TimestampDifferenceMilliseconds(since, in_doubt_since);
+	in_doubt_since = since;
 }
 
 static bool
@@ -184,6 +204,8 @@ insert_row(void *arg)
 	nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1] = all_done || in_doubt == NULL;
 	values[LAST_WORKER_IN_DOUBT_BEFORE - 1] =
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(in_doubt ? in_doubt->xmax : 0));
+	nulls[LAST_WORKER_IN_DOUBT_SINCE - 1] = nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1];
+	values[LAST_WORKER_IN_DOUBT_SINCE - 1] = TimestampTzGetDatum(in_doubt_since);
 
 	tc_row_insert(rel, TABLE_LAST_WORKER, values, nulls);
 	table_close(rel, NoLock);

@@ -14,7 +14,10 @@ extern void tc_doubt_init(void);
 /* May a former worker have sent what that transaction asked for? */
 extern bool tc_doubt_covers(uint64 xid);
 
-/* When this worker began, by tc_monotonic_ms(): since then nobody else has sent anything. */
+/*
+ * When the first worker after the one that may have sent it began, by
+ * tc_monotonic_ms(): since then nobody has sent any of it.
+ */
 extern int64 tc_doubt_began_at(void);
 
 /*

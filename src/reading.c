@@ -666,20 +666,28 @@ consume_row(void *arg, const OutboxRow *row)
 }
 
 /*
- * It may have been sent by a former worker, before this one began, or if it was
- * adopted elsewhere, up to now: what was sent may be applied until its deadline
- * is over.
+ * What may have been sent by others can be applied until its deadline is over.
+ * When a worker that could say so sent it, the row has the time; what was
+ * adopted may have been sent elsewhere up to now.
  */
 static void
 note_doubt(Request *request, const OutboxRow *row)
 {
 	int			timeout_ms = request->queue->channel != NULL ?
 		request->queue->channel->config->request_timeout_ms : DEFAULT_REQUEST_TIMEOUT_MS;
-	int64		sent_at = tc_doubt_began_at();
+	int64		latest = tc_monotonic_ms() + timeout_ms + TC_DEADLINE_MARGIN_MS;
 
+	request->doubt_until = 0;
 	if (row->maybe_sent && row->next_attempt_at == 0)
-		sent_at = tc_monotonic_ms();
-	request->doubt_until = sent_at + timeout_ms + TC_DEADLINE_MARGIN_MS;
+		request->doubt_until = latest;
+	else if (row->maybe_sent)
+		request->doubt_until = tc_monotonic_ms() +
+			TimestampDifferenceMilliseconds(GetCurrentTimestamp(), row->next_attempt_at);
+	if (tc_doubt_covers(row->xid))
+		request->doubt_until = Max(request->doubt_until, tc_doubt_began_at() +
+								   timeout_ms + TC_DEADLINE_MARGIN_MS);
+	/* a clock that was put back must not let it wait for longer */
+	request->doubt_until = Min(request->doubt_until, latest);
 }
 
 /* A request that is ready */

@@ -127,6 +127,7 @@ static const Column last_worker_columns[] = {
 	{"database", OIDOID, true},
 	{"timeline", INT4OID, true},
 	{"in_doubt_before", XID8OID, false},
+	{"in_doubt_since", TIMESTAMPTZOID, false},
 };
 
 static const Column queue_error_columns[] = {

@@ -182,9 +182,10 @@ CREATE TABLE temporal.last_worker (
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
     timeline integer NOT NULL,
-    in_doubt_before xid8
+    in_doubt_before xid8,
+    in_doubt_since timestamptz
 );
-INSERT INTO temporal.last_worker
+INSERT INTO temporal.last_worker (system_identifier, database, timeline)
 SELECT s.system_identifier, d.oid,
        ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
   FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
@@ -196,6 +197,7 @@ COMMENT ON COLUMN temporal.last_worker.database IS 'its database';
 COMMENT ON COLUMN temporal.last_worker.timeline IS 'the cluster''s timeline at that time: what was sent on another one is not known';
 COMMENT ON COLUMN temporal.last_worker.in_doubt_before IS
     'requests of transactions with smaller ids may have been sent by a worker before it; NULL = none';
+COMMENT ON COLUMN temporal.last_worker.in_doubt_since IS 'when that worker can have sent them at the latest';
 
 /* One row a queue that cannot send at all, so that requests need not be touched for it. */
 CREATE TABLE temporal.queue_error (

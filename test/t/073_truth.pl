@@ -109,6 +109,25 @@ $node->start;
 $temporal->clear_faults;
 is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed');
 
+# Workers that take turns do not each wait anew for what one before them may have sent.
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '5s')");
+$temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
+my $turns = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'turns')");
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $turns });
+$node->stop('immediate');
+$node->start;
+$temporal->clear_faults;
+await('the request to be looked up', sub {
+		my $worker = worker_pid($node);
+
+		return 1 if $node->safe_psql('postgres',
+			"SELECT finished_at IS NOT NULL FROM temporal.wait_for_request($turns, '2 s')") eq 't';
+		$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)") if $worker ne '';
+		return 0;
+	});
+is(outcome($turns), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed, and turns are short');
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '1s')");
+
 # What is unconfirmed is there as it was made, for who knows more.
 is( $node->safe_psql('postgres', "SELECT count(*) FROM temporal.rejected WHERE id IN ($sent, $waiting) AND maybe_sent"),
 	2, 'what is unconfirmed is kept whole');
@@ -117,6 +136,7 @@ await_finished($node);
 $node->safe_psql('postgres', "SELECT temporal.retry_request($waiting)");
 is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'retry_request(): by ids it is looked up before it is sent again');
 $node->safe_psql('postgres', "SELECT temporal.discard_request($waiting)");
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $waiting"), 0, 'discard_request()');
+is( $node->safe_psql('postgres', "SELECT state, error_code FROM temporal.request WHERE id = $waiting"),
+	'unconfirmed|DISCARDED', 'discard_request()');
 
 done_testing();
