@@ -130,6 +130,7 @@ static bool
 is_about_mapping(const char *text)
 {
 	const char *next = text;
+	bool		comments = true;	/* one that begins here also ends */
 
 	while ((next = find_word(next, "user")) != NULL)
 	{
@@ -137,8 +138,15 @@ is_about_mapping(const char *text)
 		{
 			if (isspace((unsigned char) *next))
 				next++;
-			else if (strncmp(next, "/*", 2) == 0 && strstr(next + 2, "*/") != NULL)
-				next = strstr(next + 2, "*/") + 2;
+			else if (comments && strncmp(next, "/*", 2) == 0)
+			{
+				const char *end = strstr(next + 2, "*/");
+
+				/* the text is looked through once, however often they begin */
+				comments = end != NULL;
+				if (comments)
+					next = end + 2;
+			}
 			else if (strncmp(next, "--", 2) == 0)
 				next += strcspn(next, "\r\n");
 			else
