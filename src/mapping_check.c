@@ -10,6 +10,9 @@
  * server whose owner could not read them says himself that he is trusted:
  * that it stood there before can be the owner's doing.
  *
+ * What is looked at is the row that the statement has written, not what its
+ * names meant before.
+ *
  * Runs for every utility statement: what is not about a user mapping costs no
  * more than a look at the node's tag.
  *
@@ -33,68 +36,93 @@
 #include "server.h"
 #include "server_options.h"
 
-static MappingFault fault_of(const MappingStatement *statement, List *changes);
-static List *options_of(Oid server, Oid role);
+/* What is wrong with a statement that alters a user mapping */
+typedef enum MappingFault
+{
+	MAPPING_FINE,
+	MAPPING_KEEPS_CREDENTIALS,	/* of another role, that the user could not read */
+	MAPPING_KEEPS_TRUST			/* in the server's owner, given by whomever */
+} MappingFault;
+
+/*
+ * The mapping that the running statement has written, and what it said before.
+ * What was found by the names in the statement could be another one: they may
+ * pass to others until the statement looks them up itself.
+ */
+static struct
+{
+	Oid			mapping;		/* InvalidOid = none yet */
+	List	   *before;
+}			written;
+
+static MappingFault fault_of(const ForeignServer *server, Oid role, List *changes);
 static DefElem *find_option(List *options, const char *name);
 
 void
 tc_mapping_check_begin(MappingStatement *statement, Node *stmt)
 {
-	RoleSpec   *user;
-	const char *server;
+	statement->concerned = IsA(stmt, CreateUserMappingStmt) || IsA(stmt, AlterUserMappingStmt);
+	statement->changes = IsA(stmt, AlterUserMappingStmt) ? ((AlterUserMappingStmt *) stmt)->options : NIL;
+	if (statement->concerned)
+		written.mapping = InvalidOid;
+}
 
-	statement->server = InvalidOid;
-	statement->role = InvalidOid;
-	statement->fault = MAPPING_FINE;
-	if (IsA(stmt, CreateUserMappingStmt))
-	{
-		user = ((CreateUserMappingStmt *) stmt)->user;
-		server = ((CreateUserMappingStmt *) stmt)->servername;
-	}
-	else if (IsA(stmt, AlterUserMappingStmt))
-	{
-		user = ((AlterUserMappingStmt *) stmt)->user;
-		server = ((AlterUserMappingStmt *) stmt)->servername;
-	}
-	else
+/* Its new row is not visible before the next command: of one that is new there is none. */
+void
+tc_mapping_written(Oid mapping)
+{
+	HeapTuple	tuple = SearchSysCache1(USERMAPPINGOID, ObjectIdGetDatum(mapping));
+	Datum		datum;
+	bool		isnull;
+
+	written.mapping = mapping;
+	written.before = NIL;
+	if (!HeapTupleIsValid(tuple))
 		return;
-
-	if (user->roletype != ROLESPEC_PUBLIC)
-	{
-		statement->role = get_rolespec_oid(user, true);
-		if (!OidIsValid(statement->role))
-			return;
-	}
-	statement->server = tc_server_of_name(server);
-	if (OidIsValid(statement->server) && IsA(stmt, AlterUserMappingStmt))
-		statement->fault = fault_of(statement, ((AlterUserMappingStmt *) stmt)->options);
+	datum = SysCacheGetAttr(USERMAPPINGOID, tuple, Anum_pg_user_mapping_umoptions, &isnull);
+	if (!isnull)
+		written.before = untransformRelOptions(datum);
+	ReleaseSysCache(tuple);
 }
 
 void
 tc_mapping_check_end(const MappingStatement *statement)
 {
+	HeapTuple	tuple;
+	ForeignServer *server;
+	Oid			role;
+	MappingFault fault;
 	char	   *problem;
 
-	if (!OidIsValid(statement->server))
+	if (!statement->concerned || !OidIsValid(written.mapping))
+		return;
+	CommandCounterIncrement();
+	tuple = SearchSysCache1(USERMAPPINGOID, ObjectIdGetDatum(written.mapping));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for user mapping %u", written.mapping);
+	server = GetForeignServer(((Form_pg_user_mapping) GETSTRUCT(tuple))->umserver);
+	role = ((Form_pg_user_mapping) GETSTRUCT(tuple))->umuser;
+	ReleaseSysCache(tuple);
+	if (!tc_server_is_ours(server))
 		return;
 
 	/* not before, for it would tell what there is to who may not alter it at all */
-	if (statement->fault == MAPPING_KEEPS_CREDENTIALS)
+	fault = fault_of(server, role, statement->changes);
+	if (fault == MAPPING_KEEPS_CREDENTIALS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to alter a user mapping that keeps credentials of role \"%s\"",
-						GetUserNameFromId(statement->role, false)),
+						OidIsValid(role) ? GetUserNameFromId(role, false) : "public"),
 				 errdetail("The user mapping says what may be done with the credentials of its role."),
 				 errhint("Set or drop all its credentials in the same statement.")));
-	if (statement->fault == MAPPING_KEEPS_TRUST)
+	if (fault == MAPPING_KEEPS_TRUST)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("user mapping trusts the owner of its server"),
 				 errdetail("Option \"trust_server_owner\" was given before these credentials, perhaps by that owner."),
 				 errhint("Set or drop it in the same statement.")));
 
-	CommandCounterIncrement();
-	problem = tc_server_mapping_problem(statement->server, statement->role);
+	problem = tc_server_mapping_problem(server->serverid, role);
 	if (problem != NULL)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
@@ -103,49 +131,27 @@ tc_mapping_check_end(const MappingStatement *statement)
 }
 
 static MappingFault
-fault_of(const MappingStatement *statement, List *changes)
+fault_of(const ForeignServer *server, Oid role, List *changes)
 {
-	List	   *before = options_of(statement->server, statement->role);
-	Oid			owner = GetForeignServer(statement->server)->owner;
-	DefElem    *trust = find_option(before, "trust_server_owner");
+	DefElem    *trust = find_option(written.before, "trust_server_owner");
 	bool		trusts = trust != NULL && find_option(changes, "trust_server_owner") == NULL &&
 		defGetBoolean(trust);
 	List	   *kept = NIL;
 	ListCell   *lc;
 
-	foreach(lc, before)
+	foreach(lc, written.before)
 	{
 		if (find_option(changes, lfirst_node(DefElem, lc)->defname) == NULL)
 			kept = lappend(kept, lfirst(lc));
 	}
 
 	/* who is trusted gets them in any case */
-	if (!trusts && !tc_owner_could_read(GetUserId(), statement->role, kept))
+	if (!trusts && !tc_owner_could_read(GetUserId(), role, kept))
 		return MAPPING_KEEPS_CREDENTIALS;
-	if (trusts && !has_privs_of_role(GetUserId(), owner) &&
-		!tc_owner_could_read(owner, statement->role, changes))
+	if (trusts && !has_privs_of_role(GetUserId(), server->owner) &&
+		!tc_owner_could_read(server->owner, role, changes))
 		return MAPPING_KEEPS_TRUST;
 	return MAPPING_FINE;
-}
-
-/* Options of a user mapping; NIL if there is none */
-static List *
-options_of(Oid server, Oid role)
-{
-	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
-										ObjectIdGetDatum(server));
-	List	   *options = NIL;
-	Datum		datum;
-	bool		isnull;
-
-	if (!HeapTupleIsValid(tuple))
-		return NIL;
-	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
-							Anum_pg_user_mapping_umoptions, &isnull);
-	if (!isnull)
-		options = untransformRelOptions(datum);
-	ReleaseSysCache(tuple);
-	return options;
 }
 
 static DefElem *

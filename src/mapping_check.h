@@ -8,29 +8,23 @@
 #ifndef TC_MAPPING_CHECK_H
 #define TC_MAPPING_CHECK_H
 
-#include "nodes/nodes.h"
+#include "nodes/pg_list.h"
 
-/* What is wrong with a statement that alters a user mapping */
-typedef enum MappingFault
-{
-	MAPPING_FINE,
-	MAPPING_KEEPS_CREDENTIALS,	/* of another role, that the user could not read */
-	MAPPING_KEEPS_TRUST			/* in the server's owner, given by whomever */
-} MappingFault;
-
-/* A statement about a user mapping of ours; on the stack of who runs it */
+/* A utility statement; on the stack of who runs it */
 typedef struct MappingStatement
 {
-	Oid			server;			/* InvalidOid = it is none */
-	Oid			role;			/* InvalidOid = PUBLIC */
-	MappingFault fault;
+	bool		concerned;		/* it creates or alters a user mapping */
+	List	   *changes;		/* options as it says them, of one that alters */
 } MappingStatement;
 
 /*
- * Before and after a utility statement is run: the first looks at what the
- * mapping says before, the second raises errors and warns.
+ * Before and after a utility statement is run: the second raises errors and
+ * warns.
  */
 extern void tc_mapping_check_begin(MappingStatement *statement, Node *stmt);
 extern void tc_mapping_check_end(const MappingStatement *statement);
+
+/* A user mapping has just been created or altered, by the current command. */
+extern void tc_mapping_written(Oid mapping);
 
 #endif							/* TC_MAPPING_CHECK_H */

@@ -235,7 +235,13 @@ tc_server_of_name(const char *name)
 {
 	ForeignServer *server = GetForeignServerByName(name, true);
 
-	return server != NULL && is_our_wrapper(server->fdwid) ? server->serverid : InvalidOid;
+	return server != NULL && tc_server_is_ours(server) ? server->serverid : InvalidOid;
+}
+
+bool
+tc_server_is_ours(const ForeignServer *server)
+{
+	return is_our_wrapper(server->fdwid);
 }
 
 /* The value of an option of a server, which it points into; NULL if it is not given. */

@@ -88,6 +88,9 @@ extern const char *tc_server_own_namespace(const ForeignServer *server);
 /* OID of the server of our wrapper that has that name; InvalidOid if there is none. */
 extern Oid	tc_server_of_name(const char *name);
 
+/* Is it of our wrapper? */
+extern bool tc_server_is_ours(const ForeignServer *server);
+
 /*
  * Why requests of a role (InvalidOid = that has no user mapping of its own)
  * cannot be sent by the options of a server and its user mapping: a palloc'd

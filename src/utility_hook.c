@@ -7,8 +7,9 @@
  * a session that may be gone.  DROP DATABASE, ALTER DATABASE ... RENAME,
  * ALTER DATABASE ... SET TABLESPACE and CREATE DATABASE ... TEMPLATE need a
  * database without sessions, so its worker is asked to leave before, and
- * none comes back until the transaction ends.  The end of the extension is
- * told to the worker, and GRANT and its like.
+ * none comes back until the transaction ends.  The OID of a database is chosen
+ * by nobody but superusers.  The end of the extension is told to the worker,
+ * and GRANT and its like.
  *
  * Runs for every utility statement of the cluster: whatever does not concern
  * us costs no more than a look at the node's tag.
@@ -57,6 +58,7 @@ static void process_utility(PlannedStmt *pstmt, const char *query_string,
 static void object_access(ObjectAccessType access, Oid classId, Oid objectId,
 						  int subId, void *arg);
 static bool changes_rights(NodeTag tag);
+static void check_may_choose_oid(CreatedbStmt *stmt);
 static void warn_of_waiting_requests(Oid server);
 static void before_commit(XactEvent event, void *arg);
 static bool may_have_requests(void);
@@ -89,6 +91,9 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	static const Wake look = {.look = true};
 	SecretStatement secret;
 	MappingStatement mapping;
+
+	if (tag == T_CreatedbStmt)
+		check_may_choose_oid((CreatedbStmt *) stmt);
 
 	/* The statement's node may be gone or changed once it has been run. */
 	switch (tag)
@@ -202,6 +207,29 @@ warn_of_waiting_requests(Oid server)
 					 name, name)));
 }
 
+/*
+ * By its OID a database knows which requests were made in it, so nobody may
+ * give a copy the OID of an original that is gone.  The option is there for
+ * pg_upgrade.
+ */
+static void
+check_may_choose_oid(CreatedbStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (superuser())
+		return;
+	foreach(lc, stmt->options)
+	{
+		if (strcmp(lfirst_node(DefElem, lc)->defname, "oid") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to choose the OID of a database"),
+					 errdetail("With temporal_complete loaded only superusers may: a copy with the OID of its original would send what waited there."),
+					 errhint("Leave out the option OID.")));
+	}
+}
+
 /* Name of the database that must have no sessions for the statement, or NULL */
 static const char *
 database_to_empty(Node *stmt)
@@ -304,6 +332,10 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 {
 	if (prev_object_access)
 		prev_object_access(access, classId, objectId, subId, arg);
+
+	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
+		classId == UserMappingRelationId)
+		tc_mapping_written(objectId);
 
 	if ((access == OAT_POST_CREATE || access == OAT_POST_ALTER) &&
 		classId == DatabaseRelationId)
