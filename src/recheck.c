@@ -16,13 +16,21 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
-#include "executor/spi.h"
+#include "utils/snapmgr.h"
 
 #include "event_loop.h"
 #include "queue.h"
 #include "recheck.h"
-#include "tables.h"
+#include "row_write.h"
+
+/* Columns of temporal.recheck */
+enum
+{
+	RECHECK_ID = 1,
+	RECHECK_NATTS = RECHECK_ID
+};
 
 /* So many are looked at in one transaction */
 #define RECHECKS_AT_ONCE 1000
@@ -52,7 +60,9 @@ void
 tc_recheck_work(void)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_RECHECK, RowExclusiveLock);
-	bool		isnull;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			count = 0;
 
 	if (rel == NULL)
 	{
@@ -60,16 +70,19 @@ tc_recheck_work(void)
 		tc_timer_set(&timer, not_before, timer_due, NULL);
 		return;
 	}
-	SPI_connect();
-	if (SPI_execute("DELETE FROM temporal.recheck WHERE ctid OPERATOR(pg_catalog.=) ANY"
-					" (ARRAY(SELECT r.ctid FROM temporal.recheck r LIMIT " CppAsString2(RECHECKS_AT_ONCE) "))"
-					" RETURNING id", false, 0) != SPI_OK_DELETE_RETURNING)
-		elog(ERROR, "could not read which requests are to be looked at");
-	for (uint64 i = 0; i < SPI_processed; i++)
-		tc_queue_retry_now(DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-													   1, &isnull)));
-	wanted = SPI_processed == RECHECKS_AT_ONCE;
-	SPI_finish();
+	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	while (count < RECHECKS_AT_ONCE && (tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[RECHECK_NATTS];
+		bool		nulls[RECHECK_NATTS];
+
+		tc_row_deform(tuple, rel, TABLE_RECHECK, values, nulls);
+		tc_row_delete(rel, TABLE_RECHECK, &tuple->t_self);
+		tc_queue_retry_now(DatumGetInt64(values[RECHECK_ID - 1]));
+		count++;
+	}
+	wanted = count == RECHECKS_AT_ONCE;
+	systable_endscan(scan);
 	table_close(rel, NoLock);
 }
 

@@ -106,7 +106,7 @@ sub ok_work
 ok_work('as made');
 unlike(slurp_file($node->logfile), qr/differs from how temporal_complete made it/, 'the tables are as this library knows them');
 $worker = worker_pid($node);
-my @tables = qw(queue outbox rejected delivery delivery_segment last_worker queue_error);
+my @tables = qw(queue outbox rejected delivery delivery_segment last_worker queue_error recheck);
 
 # Columns
 foreach my $table (@tables)
@@ -274,7 +274,7 @@ foreach my $statement ('REINDEX TABLE temporal.outbox', 'REINDEX TABLE temporal.
 my $known = make();
 ok_finished($known, 'delivered', 'a queue that the worker knows');
 $old->query_safe('SELECT ' . call('refusing'));
-foreach my $table (qw(rejected queue_error queue delivery_segment last_worker))
+foreach my $table (qw(rejected queue_error queue delivery_segment last_worker recheck))
 {
 	my $locker = $node->background_psql('postgres');
 
