@@ -202,6 +202,12 @@ GetDatabaseEncoding(void)
 	return PG_UTF8;
 }
 
+bool
+pg_verify_mbstr(int encoding, const char *mbstr, int len, bool no_error)
+{
+	return pg_encoding_verifymbstr(encoding, mbstr, len) == len;
+}
+
 /* Of other databases than UTF8 ones, which are not fuzzed */
 Oid
 FindDefaultConversionProc(int32 for_encoding, int32 to_encoding)
