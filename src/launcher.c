@@ -81,7 +81,6 @@ static void worker_left(DatabaseEntry *entry, const SlotView *view);
 static void worker_failed(DatabaseEntry *entry);
 static void start_workers(void);
 static void count_workers(int *nworkers, int *nstarting);
-static DatabaseInfo *find_info(const List *infos, Oid database);
 static bool may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info);
 static Shortage start_worker(DatabaseEntry *entry, const char *name, int nworkers);
 static void stop_workers(void);
@@ -408,12 +407,19 @@ start_workers(void)
 	int			nwaiting = 0;
 
 	count_workers(&nworkers, &nstarting);
+	if (nstarting < MAX_STARTING && tc_some_database_waits(&databases) && !tc_shortage_lasts(&shortage))
+	{
+		infos = tc_read_databases();
+		tc_order_by_turns(&databases, infos);
+	}
+	shortage = SHORTAGE_NONE;
+
 	dlist_foreach_modify(iter, &databases)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
-		DatabaseInfo *info;
+		const DatabaseInfo *info;
 
-		if (entry->slot >= 0 || !entry->wanted || entry->not_before > now)
+		if (!tc_database_waits(entry))
 			continue;
 		if (nstarting >= MAX_STARTING)
 		{
@@ -428,7 +434,7 @@ start_workers(void)
 
 		if (infos == NIL)
 			infos = tc_read_databases();
-		info = find_info(infos, entry->database);
+		info = tc_find_database(infos, entry->database);
 		if (info == NULL)
 		{
 			tc_crashes_forget(entry->database);
@@ -492,21 +498,6 @@ count_workers(int *nworkers, int *nstarting)
 			check_again_at(entry->started_at + STARTING_MS);
 		}
 	}
-}
-
-static DatabaseInfo *
-find_info(const List *infos, Oid database)
-{
-	ListCell   *lc;
-
-	foreach(lc, infos)
-	{
-		DatabaseInfo *info = lfirst(lc);
-
-		if (info->database == database)
-			return info;
-	}
-	return NULL;
 }
 
 /* Is a worker to be started now?  If not, entry->not_before says when, or it is forgotten. */

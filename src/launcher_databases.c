@@ -55,6 +55,7 @@ tc_read_databases(void)
 		info = palloc(sizeof(DatabaseInfo));
 		info->database = row->oid;
 		strlcpy(info->name, NameStr(row->datname), NAMEDATALEN);
+		info->owner = row->datdba;
 		info->usable = !row->datistemplate && row->datallowconn &&
 			row->datconnlimit != DATCONNLIMIT_INVALID_DB;
 		info->listed = is_listed(names, info->name);
@@ -68,6 +69,21 @@ tc_read_databases(void)
 	MemoryContextSwitchTo(caller);
 	list_free_deep(names);
 	return infos;
+}
+
+const DatabaseInfo *
+tc_find_database(const List *infos, Oid database)
+{
+	ListCell   *lc;
+
+	foreach(lc, infos)
+	{
+		const DatabaseInfo *info = lfirst(lc);
+
+		if (info->database == database)
+			return info;
+	}
+	return NULL;
 }
 
 void

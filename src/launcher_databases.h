@@ -16,12 +16,16 @@ typedef struct DatabaseInfo
 {
 	Oid			database;
 	char		name[NAMEDATALEN];
+	Oid			owner;
 	bool		usable;			/* a worker can be connected to it */
 	bool		listed;			/* temporal_complete.databases allows it */
 } DatabaseInfo;
 
 /* All databases, a list of DatabaseInfo *; in a transaction of its own. */
 extern List *tc_read_databases(void);
+
+/* The one of that OID; NULL if it is not among them. */
+extern const DatabaseInfo *tc_find_database(const List *infos, Oid database);
 
 /* Say in the log which databases of the setting do not exist. */
 extern void tc_report_missing_databases(const List *infos);

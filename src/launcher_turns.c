@@ -4,10 +4,12 @@
  *	  Places for workers, and whose turn it is if there are too few.
  *
  * Too few because of temporal_complete.max_workers, or because all of
- * max_worker_processes are taken.  Then databases take turns, in the order in
- * which they began to wait.  No database can keep the others from theirs: a
- * worker that does not leave when it is asked to, because it waits for
- * somebody's lock, is ended.
+ * max_worker_processes are taken.  Then owners of databases take turns, and
+ * the databases of an owner those of his, in the order in which they began to
+ * wait.  So who has many databases has no more places for it than others who
+ * want some.  No database can keep the others from theirs: a worker that does
+ * not leave when it is asked to, because it waits for somebody's lock, is
+ * ended.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +18,7 @@
 #include <signal.h>
 
 #include "event_loop.h"
+#include "launcher_databases.h"
 #include "launcher_state.h"
 #include "launcher_turns.h"
 #include "temporal_complete.h"
@@ -26,18 +29,157 @@
 /* So long that must have lasted before it is reported */
 #define REPORT_MS 2000
 
-/* While others wait: turn of a worker, and of one with nothing in flight */
+/*
+ * While others wait: turn of a worker, and of one with nothing in flight, or
+ * whose owner has more than his share
+ */
 #define TURN_MS 10000
-#define IDLE_TURN_MS 1000
+#define SHORT_TURN_MS 1000
 
 /* A worker that was asked to leave is ended after that */
 #define STUCK_MS 10000
+
+/* An owner of databases that have workers, or are to have some */
+typedef struct Owner
+{
+	Oid			owner;
+	int			workers;
+	int			places;			/* with those for which his databases wait */
+	int64		last;			/* when his last worker was started */
+	bool		waits;
+} Owner;
+
+/* A database among those that wait */
+typedef struct Turn
+{
+	DatabaseEntry *entry;
+	int			place;			/* of its owner, which number */
+	int64		last;
+	int			position;
+} Turn;
 
 /* Times are monotonic ms, 0 = no shortage */
 static int64 retry_at = 0;
 static int64 since = 0;
 static Shortage last_shortage = SHORTAGE_NONE;
 static bool reported = false;
+
+static List *owners_of(dlist_head *databases);
+static Owner *find_owner(List *owners, Oid oid);
+static int	compare_turns(const void *a, const void *b);
+
+bool
+tc_database_waits(const DatabaseEntry *entry)
+{
+	return entry->slot < 0 && entry->wanted && entry->not_before <= tc_monotonic_ms();
+}
+
+bool
+tc_some_database_waits(dlist_head *databases)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, databases)
+		if (tc_database_waits(dlist_container(DatabaseEntry, node, iter.cur)))
+			return true;
+	return false;
+}
+
+/* Everybody's first place comes before anybody's second one. */
+void
+tc_order_by_turns(dlist_head *databases, const List *infos)
+{
+	List	   *owners;
+	Turn	   *turns;
+	int			n = 0;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, databases)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		const DatabaseInfo *info = tc_find_database(infos, entry->database);
+
+		if (info != NULL)
+			entry->owner = info->owner;
+		n++;
+	}
+	owners = owners_of(databases);
+	turns = palloc(Max(n, 1) * sizeof(Turn));
+	n = 0;
+	dlist_foreach_modify(iter, databases)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		Owner	   *owner = find_owner(owners, entry->owner);
+
+		if (!tc_database_waits(entry))
+			continue;
+		turns[n].entry = entry;
+		turns[n].place = owner->places++;
+		turns[n].last = owner->last;
+		turns[n].position = n;
+		n++;
+		dlist_delete(&entry->node);
+	}
+	qsort(turns, n, sizeof(Turn), compare_turns);
+	for (int i = 0; i < n; i++)
+		dlist_push_tail(databases, &turns[i].entry->node);
+	pfree(turns);
+	list_free_deep(owners);
+}
+
+static int
+compare_turns(const void *a, const void *b)
+{
+	const Turn *one = a;
+	const Turn *other = b;
+
+	if (one->place != other->place)
+		return one->place < other->place ? -1 : 1;
+	if (one->last != other->last)
+		return one->last < other->last ? -1 : 1;
+	return one->position < other->position ? -1 : 1;
+}
+
+static List *
+owners_of(dlist_head *databases)
+{
+	List	   *owners = NIL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, databases)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		Owner	   *owner = find_owner(owners, entry->owner);
+
+		if (owner == NULL)
+		{
+			owner = palloc0(sizeof(Owner));
+			owner->owner = entry->owner;
+			owners = lappend(owners, owner);
+		}
+		if (entry->slot >= 0)
+			owner->workers++;
+		owner->places = owner->workers;
+		owner->last = Max(owner->last, entry->started_at);
+		owner->waits |= tc_database_waits(entry);
+	}
+	return owners;
+}
+
+static Owner *
+find_owner(List *owners, Oid oid)
+{
+	ListCell   *lc;
+
+	foreach(lc, owners)
+	{
+		Owner	   *owner = lfirst(lc);
+
+		if (owner->owner == oid)
+			return owner;
+	}
+	return NULL;
+}
 
 bool
 tc_shortage_lasts(Shortage *shortage)
@@ -114,29 +256,48 @@ void
 tc_end_a_turn(dlist_head *databases)
 {
 	int64		now = tc_monotonic_ms();
+	List	   *owners = owners_of(databases);
 	DatabaseEntry *longest = NULL;
+	int			most = 0;
+	int			least = PG_INT32_MAX;
+	ListCell   *lc;
 	dlist_iter	iter;
+
+	foreach(lc, owners)
+	{
+		Owner	   *owner = lfirst(lc);
+
+		most = Max(most, owner->workers);
+		if (owner->waits)
+			least = Min(least, owner->workers);
+	}
 
 	dlist_foreach(iter, databases)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		SlotView	view;
-		bool		idle;
+		bool		short_turn;
 
 		if (entry->slot < 0)
 			continue;
 		tc_slot_view(entry->slot, &view);
 		if (view.leave != LEAVE_NOT)
 		{
-			if (now - view.leave_since < STUCK_MS)
-				return;
-			continue;
+			if (now - view.leave_since >= STUCK_MS)
+				continue;
+			longest = NULL;
+			break;
 		}
-		idle = view.state == SLOT_RUNNING && view.working && view.in_flight == 0;
-		if (now - entry->started_at >= (idle ? IDLE_TURN_MS : TURN_MS) &&
+		if (find_owner(owners, entry->owner)->workers < most)
+			continue;
+		/* who has more than his share gives it to who has less at once */
+		short_turn = (least < PG_INT32_MAX && most - least > 1) ||
+			(view.state == SLOT_RUNNING && view.working && view.in_flight == 0);
+		if (now - entry->started_at >= (short_turn ? SHORT_TURN_MS : TURN_MS) &&
 			(longest == NULL || entry->started_at < longest->started_at))
 			longest = entry;
 	}
+	list_free_deep(owners);
 	if (longest != NULL)
 		tc_slot_ask_to_leave(longest->slot, LEAVE_FOR_OTHERS);
 }

@@ -9,6 +9,7 @@
 #define TC_LAUNCHER_TURNS_H
 
 #include "lib/ilist.h"
+#include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 #include "worker_slots.h"
 
@@ -20,6 +21,7 @@ typedef struct DatabaseEntry
 {
 	dlist_node	node;
 	Oid			database;
+	Oid			owner;			/* whose turn it is */
 	bool		wanted;			/* start a worker when there is none */
 	int			slot;			/* of its worker, -1 = none */
 	BackgroundWorkerHandle *handle; /* NULL: started by a former launcher */
@@ -37,6 +39,13 @@ typedef enum Shortage
 	SHORTAGE_PROCESSES			/* max_worker_processes */
 } Shortage;
 
+/* Does it want a worker, and may it have one by now? */
+extern bool tc_database_waits(const DatabaseEntry *entry);
+extern bool tc_some_database_waits(dlist_head *databases);
+
+/* Put those that wait into the order in which they are to have places; infos: all databases there are. */
+extern void tc_order_by_turns(dlist_head *databases, const List *infos);
+
 /* Is it too early to try again?  If so, *shortage says why. */
 extern bool tc_shortage_lasts(Shortage *shortage);
 
@@ -51,7 +60,7 @@ extern void tc_shortage_over(void);
 /* Monotonic ms; 0 = there is no shortage. */
 extern int64 tc_shortage_retry_at(void);
 
-/* Ask the worker that has run longest to leave, if its turn is over. */
+/* Ask a worker to leave whose turn is over: of those of the owner who has most, the one that has run longest. */
 extern void tc_end_a_turn(dlist_head *databases);
 
 /*
