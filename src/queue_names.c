@@ -6,14 +6,17 @@
  *
  * Where a queue was made they are those of its OIDs, whatever they are called
  * now, or nobody.  In a copy elsewhere they are those that have the recorded
- * names: what they are sent for and to, if they are adopted.  Our tables are
- * not read here.
+ * names: what they are sent for and to, if they are adopted.  For a role,
+ * which belongs to the cluster, elsewhere is another cluster: in a copy of the
+ * database a name says nothing that the OID does not say better.  Our tables
+ * are not read here.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
@@ -30,18 +33,18 @@ PG_FUNCTION_INFO_V1(tc_present_role_name);
 PG_FUNCTION_INFO_V1(tc_present_server_name);
 PG_FUNCTION_INFO_V1(tc_present_namespace);
 
-/* The role of the first three arguments: made_here, OID, name */
+/* The role of the first three arguments: system identifier, OID, name */
 static Oid
 role_here(FunctionCallInfo fcinfo)
 {
 	Oid			role = PG_GETARG_OID(1);
 
-	if (!PG_GETARG_BOOL(0))
+	if ((uint64) PG_GETARG_INT64(0) != GetSystemIdentifier())
 		return get_role_oid(text_to_cstring(PG_GETARG_TEXT_PP(2)), true);
 	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) ? role : InvalidOid;
 }
 
-/* The same for the server.  That of a copy has to be one of ours. */
+/* The server of the first three arguments: made_here, OID, name.  That of a copy has to be one of ours. */
 static Oid
 server_here(FunctionCallInfo fcinfo)
 {
@@ -52,7 +55,7 @@ server_here(FunctionCallInfo fcinfo)
 	return SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(server)) ? server : InvalidOid;
 }
 
-/* SQL: role_here(made_here boolean, requested_by oid, requested_by_name text) returns oid */
+/* SQL: role_here(system_identifier bigint, requested_by oid, requested_by_name text) returns oid */
 Datum
 tc_role_here(PG_FUNCTION_ARGS)
 {
@@ -74,7 +77,7 @@ tc_server_here(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(server);
 }
 
-/* SQL: present_role_name(made_here boolean, requested_by oid, requested_by_name text) returns text */
+/* SQL: present_role_name(system_identifier bigint, requested_by oid, requested_by_name text) returns text */
 Datum
 tc_present_role_name(PG_FUNCTION_ARGS)
 {

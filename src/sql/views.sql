@@ -25,14 +25,14 @@ COMMENT ON FUNCTION temporal.method_verb(smallint) IS 'internal: verb of a metho
 
 /*
  * Where it was made, a queue is of the server and role of its OIDs; elsewhere
- * these are the ones that have the names now.
+ * these are the ones that have the names now.  Roles are those of the cluster.
  */
-CREATE FUNCTION temporal.role_here(made_here boolean, requested_by oid, requested_by_name text)
+CREATE FUNCTION temporal.role_here(system_identifier bigint, requested_by oid, requested_by_name text)
 RETURNS oid
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_role_here';
-COMMENT ON FUNCTION temporal.role_here(boolean, oid, text) IS
-    'internal: the role of a queue in this database; NULL if there is none';
+COMMENT ON FUNCTION temporal.role_here(bigint, oid, text) IS
+    'internal: the role of a queue in this cluster; NULL if there is none';
 
 CREATE FUNCTION temporal.server_here(made_here boolean, server oid, server_name text)
 RETURNS oid
@@ -41,11 +41,11 @@ AS 'MODULE_PATHNAME', 'tc_server_here';
 COMMENT ON FUNCTION temporal.server_here(boolean, oid, text) IS
     'internal: the server of a queue in this database; NULL if there is none';
 
-CREATE FUNCTION temporal.present_role_name(made_here boolean, requested_by oid, requested_by_name text)
+CREATE FUNCTION temporal.present_role_name(system_identifier bigint, requested_by oid, requested_by_name text)
 RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_present_role_name';
-COMMENT ON FUNCTION temporal.present_role_name(boolean, oid, text) IS
+COMMENT ON FUNCTION temporal.present_role_name(bigint, oid, text) IS
     'internal: what the role of a queue is called now; the recorded name if it is gone';
 
 CREATE FUNCTION temporal.present_server_name(made_here boolean, server oid, server_name text)
@@ -64,16 +64,16 @@ COMMENT ON FUNCTION temporal.present_namespace(boolean, oid, text, text) IS
 
 REVOKE ALL ON FUNCTION temporal.request_target(smallint, bytea),
     temporal.made_here(bigint, oid), temporal.method_verb(smallint),
-    temporal.role_here(boolean, oid, text), temporal.server_here(boolean, oid, text),
-    temporal.present_role_name(boolean, oid, text), temporal.present_server_name(boolean, oid, text),
+    temporal.role_here(bigint, oid, text), temporal.server_here(boolean, oid, text),
+    temporal.present_role_name(bigint, oid, text), temporal.present_server_name(boolean, oid, text),
     temporal.present_namespace(boolean, oid, text, text) FROM PUBLIC;
 
 /* Queues, with what they are in this database: granted to nobody. */
 CREATE VIEW temporal.queue_here AS
 SELECT q.number, q.system_identifier, q.database, h.made_here,
-       temporal.role_here(h.made_here, q.requested_by, q.requested_by_name) AS role,
+       temporal.role_here(q.system_identifier, q.requested_by, q.requested_by_name) AS role,
        temporal.server_here(h.made_here, q.server, q.server_name) AS server_oid,
-       temporal.present_role_name(h.made_here, q.requested_by, q.requested_by_name) AS requested_by,
+       temporal.present_role_name(q.system_identifier, q.requested_by, q.requested_by_name) AS requested_by,
        temporal.present_server_name(h.made_here, q.server, q.server_name) AS server,
        q.namespace AS given_namespace,
        temporal.present_namespace(h.made_here, q.server, q.server_name, q.namespace) AS namespace

@@ -88,6 +88,12 @@ is($node->safe_psql('copy', "SELECT state FROM temporal.request WHERE id = $id")
 sql('mallory', 'postgres', 'CREATE DATABASE another TEMPLATE copy');
 is($node->safe_psql('another', "SELECT state FROM temporal.request WHERE id = $id"), 'held', 'and those of a copy of it');
 
+# In a copy within the cluster a role is its OID, whoever has its name now.
+$node->safe_psql('postgres', 'ALTER ROLE victim RENAME TO formerly; CREATE ROLE victim LOGIN');
+is(sql('victim', 'copy', 'SELECT count(*) FROM temporal.request'), 0, 'a role does not see what another one of its name asked for');
+fails('victim', 'copy', "SELECT temporal.discard_request($id)", qr/there is no request/, 'nor discards it');
+is(sql('formerly', 'copy', 'SELECT requested_by FROM temporal.request'), 'formerly', 'it still belongs to the one who did');
+
 # Each message of the log is looked through for secrets, and nothing interrupts that.
 my $long = 'SELECT no_such_column /* ' . 'user/*' x 2_000_000 . '*/' x 2_000_000 . '*/';
 my $unended = q(SELECT no_such_column, ') . 'user/*' x 2_000_000 . q(');
