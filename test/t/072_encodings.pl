@@ -115,7 +115,8 @@ foreach my $encoding (@encodings)
 	query($db, "CREATE SERVER history FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$history_port')");
 	query($db, "CREATE SERVER file FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:1', tls_server_ca_cert_path '/no/\xC3\xA9')");
 	query($db, q(SELECT temporal.complete_activity_by_id('w', 'a', server => 'rejects')));
-	query($db, q(SELECT temporal.complete_activity_by_id('w', 'a', server => 'history')));
+	# a token of event 5, activity a, for whose end only the history is read
+	query($db, q(SELECT temporal.complete_activity('\x0a016e1201771a0172200528013201' || 'a'::bytea, server => 'history')));
 	query($db, q(SELECT temporal.complete_activity_by_id('w', 'a' || i, server => 'refuses') FROM generate_series(1, 10) i));
 	query($db, q(SELECT temporal.complete_activity_by_id('w', 'a', server => 'file')));
 	query($db, q(SELECT temporal.complete_activity_by_id('w', 'a' || i, server => 'junk') FROM generate_series(1, 500) i));
