@@ -91,6 +91,9 @@ type entry struct {
 }
 
 func (e *entry) String() string {
+	if e == nil {
+		return "nobody"
+	}
 	verbs := []string{"complete", "fail", "report_cancellation", "heartbeat"}
 	return fmt.Sprintf("%s: nonce %d, %s (method %d) of %s/%s attempt %d, %s %s %s %q", e.identity, e.nonce, verbs[(e.verb-1)/2],
 		e.verb, e.workflowID, e.activityID, e.attempt, e.state, e.evidence, e.code, e.message)
@@ -478,8 +481,9 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 				continue
 			}
 			e.evidence += " (closed it)"
-			if e.activity() != v.key() || e.nonce != v.nonce {
-				wrong.add("%s has the end that was meant otherwise: %s", v.key(), e)
+			if meant := activities[e.activity()]; e.nonce != v.nonce || meant != v && !overtaken(e, endOf(meant, byIdentity, byNonce)) {
+				wrong.add("%s has the end that was meant otherwise: %s; what was meant was ended by %s", v.key(), e,
+					endOf(meant, byIdentity, byNonce))
 			}
 			if how := []string{"completed", "failed", "canceled"}[(e.verb-1)/2]; how != v.event {
 				wrong.add("%s is %s: %s", v.key(), v.event, e)
@@ -494,6 +498,25 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 	for key, list := range byActivity {
 		s.judgeActivity(key, list, activities[key], wrong, outcomes)
 	}
+}
+
+// endOf is the request that ended an activity, nil if none did.
+func endOf(v *seen, byIdentity map[string]*entry, byNonce map[int64]*entry) *entry {
+	switch {
+	case v == nil:
+		return nil
+	case v.canceled:
+		return byNonce[v.nonce]
+	}
+	return byIdentity[v.closedBy]
+}
+
+// overtaken tells whether a request by ids may have met the next activity of these ids. They mean the one that is there
+// when the request arrives; between databases, and between roles, there is no order, so a request of another one may have
+// ended before what this one was made for. If it has itself ended that one, it was carried out twice.
+func overtaken(e, winner *entry) bool {
+	return e.verb%2 == 0 && winner != nil && winner != e && e.asked != nil && winner.asked != nil && e.asked.item.loops() &&
+		(winner.asked.database != e.asked.database || winner.asked.role != e.asked.role)
 }
 
 func (s *storm) judgeActivity(key string, list []*entry, v *seen, wrong *findings, outcomes *tally) {
