@@ -44,6 +44,9 @@
 /* How long a worker that has to leave waits for answers */
 #define LEAVE_WAIT_MS 500
 
+/* A second SIGTERM is one of its own if it comes so long after the first */
+#define TOLD_AGAIN_MS 1000
+
 /* Due times, monotonic ms */
 static LoopTimer poll_timer;
 static LoopTimer rotate_timer;
@@ -60,6 +63,7 @@ static uint64 looked_at_xid;
 
 /* SIGTERM came */
 static volatile sig_atomic_t end_is_asked;
+static int64 end_asked_at;		/* monotonic ms; for the handler only */
 
 static void asked_to_end(SIGNAL_ARGS);
 static void begin(void *arg);
@@ -130,17 +134,21 @@ tc_worker_main(Datum arg)
 /*
  * The worker leaves in order in its next turn, so that the next one knows what
  * was sent.  Not if it waits for a lock, which may be somebody's who waits for
- * its end, nor if it is told twice.
+ * its end, nor if it is told again later.  At once does not count: the
+ * postmaster signals the process and then its group, to which it belongs.
  */
 static void
 asked_to_end(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
+	int64		now = tc_monotonic_ms();
 
-	if (end_is_asked || MyProc->waitStatus == PROC_WAIT_STATUS_WAITING)
+	if (MyProc->waitStatus == PROC_WAIT_STATUS_WAITING ||
+		(end_is_asked && now - end_asked_at >= TOLD_AGAIN_MS))
 		die(postgres_signal_arg);
-	else
+	else if (!end_is_asked)
 	{
+		end_asked_at = now;
 		end_is_asked = true;
 		SetLatch(MyLatch);
 	}
