@@ -57,8 +57,7 @@ static int64 began_at;
 static bool noted;
 
 static void set_since(TimestampTz since);
-static bool last_one_left(const Datum *values, const bool *nulls);
-static bool of_another_database(const Datum *values, const bool *nulls);
+static bool of_this_timeline(const Datum *values);
 static void delete_rows(void *arg);
 static void insert_row(void *arg);
 
@@ -92,10 +91,19 @@ tc_doubt_init(void)
 
 		noted = false;
 		tc_row_deform(tuple, rel, TABLE_LAST_WORKER, values, nulls);
-		if (of_another_database(values, nulls))
-			copied = true;
-		if (left || !last_one_left(values, nulls))
+		if (left || !of_this_timeline(values))
 			continue;
+
+		/*
+		 * The row came along when this database was copied from a template of
+		 * this cluster.  Any worker that sends deletes it before, so none has
+		 * sent anything from here.
+		 */
+		if (DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) != MyDatabaseId)
+		{
+			copied = true;
+			continue;
+		}
 		left = true;
 		if (!nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1])
 		{
@@ -124,28 +132,11 @@ set_since(TimestampTz since)
 	in_doubt_since = since;
 }
 
+/* Was the row written in this cluster, on the timeline that it is on now? */
 static bool
-last_one_left(const Datum *values, const bool *nulls)
+of_this_timeline(const Datum *values)
 {
-	return !nulls[LAST_WORKER_SYSTEM_IDENTIFIER - 1] && !nulls[LAST_WORKER_DATABASE - 1] &&
-		!nulls[LAST_WORKER_TIMELINE - 1] &&
-		(uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
-		DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) == MyDatabaseId &&
-		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
-}
-
-/*
- * The row came along when this database was copied from a template of this
- * cluster.  Any worker that sends deletes it before, so none has sent anything
- * from here.
- */
-static bool
-of_another_database(const Datum *values, const bool *nulls)
-{
-	return !nulls[LAST_WORKER_SYSTEM_IDENTIFIER - 1] && !nulls[LAST_WORKER_DATABASE - 1] &&
-		!nulls[LAST_WORKER_TIMELINE - 1] &&
-		(uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
-		DatumGetObjectId(values[LAST_WORKER_DATABASE - 1]) != MyDatabaseId &&
+	return (uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
 		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
 }
 

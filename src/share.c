@@ -243,9 +243,3 @@ tc_share_next_retry(Account *account, int64 now)
 	account->next_retry = Min(next, now + RETRY_WAIT_MAX_MS);
 	return account->next_retry;
 }
-
-size_t
-tc_share_used(ShareKind kind)
-{
-	return kinds[kind].used;
-}

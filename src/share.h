@@ -63,7 +63,4 @@ extern bool tc_share_is_given(void);
  */
 extern int64 tc_share_next_retry(Account *account, int64 now);
 
-/* What all have together. */
-extern size_t tc_share_used(ShareKind kind);
-
 #endif							/* TC_SHARE_H */
