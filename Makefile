@@ -40,7 +40,7 @@ test-upgrade:
 
 else
 
-OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c)) src/proto/temporal.pb-c.o)
+OBJS = $(sort $(patsubst %.c,%.o,$(filter-out src/proto/%,$(wildcard src/*.c src/*/*.c))) src/proto/temporal.pb-c.o)
 
 # The install script is written in parts, one topic a file, in this order.
 SQL_PARTS = $(addprefix src/sql/, schema.sql internals.sql tables.sql fdw.sql verbs.sql views.sql scripts.sql repair.sql)
@@ -70,7 +70,7 @@ $(DATA_built): $(SQL_PARTS) temporal_complete.control
 src/proto/temporal.pb-c.c src/proto/temporal.pb-c.h: src/proto/temporal.proto
 	protoc-c --proto_path=src/proto --c_out=src/proto temporal.proto
 
-$(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h src/*/*.h)
 
 fuzz:
 	$(MAKE) -C test/fuzz fuzz $(if $(TIME),TIME=$(TIME))

@@ -14,20 +14,20 @@
 #include <limits.h>
 
 #include "compat.h"
-#include "default_server.h"
+#include "server/default_server.h"
 #include "fmgr.h"
-#include "launcher.h"
-#include "launcher_databases.h"
-#include "launcher_state.h"
+#include "process/launcher.h"
+#include "process/launcher_databases.h"
+#include "process/launcher_state.h"
 #include "miscadmin.h"
-#include "ping_mailbox.h"
+#include "process/ping_mailbox.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#include "temporal_complete.h"
-#include "utility_hook.h"
+#include "base/settings.h"
+#include "functions/utility_hook.h"
 #include "utils/guc.h"
-#include "worker_slots.h"
+#include "process/worker_slots.h"
 
 TC_MODULE_MAGIC("0.1.0");
 

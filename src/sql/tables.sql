@@ -142,7 +142,7 @@ CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3
 /*
  * Ids are recorded nearly in their order, so where one can be is known of a
  * range of pages: that takes no WAL for a row.  The worker summarizes pages
- * when they are full (see delivery.c), hence no autosummarize.
+ * when they are full (see delivery_segments.c), hence no autosummarize.
  */
 CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
 

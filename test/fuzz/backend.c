@@ -24,7 +24,7 @@
 #include "utils/guc.h"
 
 #include "backend.h"
-#include "wakeup.h"
+#include "process/wakeup.h"
 
 sigjmp_buf *fuzz_catch = NULL;
 char		fuzz_error[8192];

@@ -23,10 +23,10 @@
 #include "storage/latch.h"
 
 #include "backend.h"
-#include "channel_support.h"
-#include "connection.h"
-#include "event_loop.h"
-#include "grpc_answer.h"
+#include "base/event_loop.h"
+#include "wire/connection.h"
+#include "wire/grpc_answer.h"
+#include "wire/support.h"
 
 #define MAX_REPLY (8 * 1024 * 1024)
 

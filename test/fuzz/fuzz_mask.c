@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "backend.h"
-#include "statement_mask.h"
+#include "server/statement_mask.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

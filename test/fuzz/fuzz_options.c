@@ -16,9 +16,9 @@
 #include "nodes/parsenodes.h"
 
 #include "backend.h"
-#include "channel_support.h"
-#include "grpc_headers.h"
-#include "server_options.h"
+#include "server/server_options.h"
+#include "wire/grpc_headers.h"
+#include "wire/support.h"
 
 #define MAX_OPTIONS 24
 

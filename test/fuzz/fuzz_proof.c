@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "backend.h"
-#include "proof_replies.h"
+#include "worker/proof_replies.h"
 
 /* The reply, and how many more events of it are wanted */
 static const uint8 *reply;

@@ -12,9 +12,9 @@
 
 #include "backend.h"
 #include "mb/pg_wchar.h"
-#include "proto_reader.h"
-#include "foreign_text.h"
-#include "request.h"
+#include "base/foreign_text.h"
+#include "base/proto_reader.h"
+#include "request/request.h"
 #include "temporal.pb-c.h"
 
 static void

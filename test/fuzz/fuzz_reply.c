@@ -12,7 +12,7 @@
 #include "mb/pg_wchar.h"
 
 #include "backend.h"
-#include "grpc_reply.h"
+#include "wire/grpc_reply.h"
 
 /* Is it UTF-8, apart from its end, which may be a whole character only? */
 static bool

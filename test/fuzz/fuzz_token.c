@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 #include "backend.h"
-#include "task_token.h"
+#include "request/task_token.h"
 #include "temporal.pb-c.h"
 
 static void

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Workers;
 
-# So many crashes in a row are enough; see src/crash_memory.c
+# So many crashes in a row are enough; see src/process/crash_memory.c
 my $enough = 4;
 
 my $node = new_cluster('main', <<'EOC', allows_streaming => 1);

@@ -1,0 +1,358 @@
+/*-------------------------------------------------------------------------
+ *
+ * repair.c
+ *	  SQL functions that retry or discard requests.
+ *
+ * Who has the rights of the role that made a request may do so; others do
+ * not even learn whether there is one.  The tables belong to the owner of the
+ * extension, as whom the statements here run: they must name everything by
+ * its schema, and check the caller's rights themselves.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#include "outbox/outbox.h"
+#include "process/wake_bits.h"
+#include "process/wakeup.h"
+#include "process/worker_slots.h"
+#include "server/server.h"
+#include "wire/classify.h"
+
+/*
+ * What selects a request: $1 is the caller, $2 the id, and $3 says whether
+ * the caller has the rights of the extension's owner, who may also give up what
+ * belongs to nobody any more.
+ */
+#define OF_CALLER(request) \
+	"(EXISTS (SELECT FROM temporal.queue_here q" \
+	"   WHERE q.number = " request ".queue AND pg_has_role($1, q.role, 'USAGE')) OR $3)"
+
+/*
+ * Requests that were rejected, or are unconfirmed, move back to the outbox as
+ * if they were made now; those of which it is not known are looked up first.
+ * What they are sent with is new, so what they were sent with is noted.
+ * Returns the queues that they are in then.
+ */
+#define RETRY_FINISHED(condition) \
+	"WITH gone AS (" \
+	" DELETE FROM temporal.rejected r USING temporal.queue_here q" \
+	"  WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE') AND " condition \
+	/* who may no longer use a server may not retry there either */ \
+	"   AND has_server_privilege(q.role, q.server_oid, 'USAGE')" \
+	" RETURNING r.*, q.server_oid, q.given_namespace, q.role, q.made_here," \
+	"     q.system_identifier, q.database)," \
+	" made AS (" \
+	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request," \
+	"     former_identities, decisions)" \
+	" SELECT g.id, pg_current_xact_id(), now()," \
+	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role), g.method," \
+	"     g.maybe_sent OR NOT g.made_here, g.request," \
+	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
+	"         g.requested_at)," \
+	"     temporal.add_decision(g.decisions, 'retried')" \
+	"   FROM gone g" \
+	" RETURNING queue)" \
+	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
+
+static const char retry_one[] = RETRY_FINISHED("r.id = $2");
+
+/* Not what is unconfirmed: that may be done already, somebody has to look at each. */
+static const char retry_many[] =
+RETRY_FINISHED("NOT r.maybe_sent AND ($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)");
+
+static const char find_waiting[] =
+"SELECT FROM temporal.outbox o WHERE o.id = $2 AND " OF_CALLER("o");
+
+/* Its row stays where it is, and its turn among those for its activity, too. */
+static const char retry_waiting[] =
+"WITH waiting AS ("
+" UPDATE temporal.outbox o"
+"    SET next_attempt_at = NULL, decisions = temporal.add_decision(o.decisions, 'retried')"
+"   FROM temporal.queue_here q"
+"  WHERE o.id = $2 AND q.number = o.queue AND pg_has_role($1, q.role, 'USAGE')"
+" RETURNING o.id)"
+" INSERT INTO temporal.recheck SELECT w.id FROM waiting w";
+
+/* The bytes of a damaged request cannot be looked at. */
+#define DISCARD_WAITING(condition) \
+	"WITH gone AS (" \
+	" DELETE FROM temporal.outbox o WHERE " condition \
+	" RETURNING o.*)," \
+	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g)" \
+	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
+	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions)" \
+	" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method," \
+	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
+	"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED'," \
+	"     CASE WHEN g.maybe_sent OR g.attempts > 0 THEN 'it was discarded after it may have been sent'" \
+	"          ELSE 'it was discarded' END," \
+	"     temporal.add_decision(g.decisions, 'discarded')" \
+	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method," \
+	"     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t"
+
+static const char discard_one[] =
+DISCARD_WAITING("o.id = $2 AND " OF_CALLER("o"));
+
+static const char discard_many[] =
+DISCARD_WAITING("($2 IS NULL OR EXISTS (SELECT FROM temporal.queue_here q"
+				"   WHERE q.number = o.queue AND q.server = $2))"
+				" AND ($4 IS NULL OR EXISTS (SELECT FROM temporal.queue_here q"
+				"   WHERE q.number = o.queue AND q.requested_by = $4))"
+				" AND " OF_CALLER("o")
+				" AND o.id NOT IN (SELECT temporal.in_flight_requests())");
+
+/* What is known of it stays to be looked at, without its payload. */
+static const char discard_finished[] =
+"WITH gone AS ("
+" DELETE FROM temporal.rejected r WHERE r.id = $2 AND " OF_CALLER("r")
+" RETURNING r.*)"
+" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment,"
+"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions)"
+" SELECT g.id, g.requested_at, g.finished_at, g.queue, COALESCE(g.attempts, 0), g.method,"
+"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1),"
+"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED',"
+"     concat('it was discarded when it ', CASE WHEN g.maybe_sent THEN 'was unconfirmed' ELSE 'had been rejected' END,"
+"         ', ', g.error_code, ': ' || g.error_message),"
+"     CASE WHEN NOT g.maybe_sent THEN true END, temporal.add_decision(g.decisions, 'discarded')"
+"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t";
+
+/* Takes a row of a result */
+typedef void (*ResultRow) (HeapTuple tuple, TupleDesc desc, void *arg);
+
+static void prevent_read_only(const char *command);
+static uint64 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+						   ResultRow take, void *arg);
+static uint64 run_for_request(const char *query, int64 id, ResultRow take, void *arg);
+static void wake_queue(HeapTuple tuple, TupleDesc desc, void *arg);
+static void check_error_code(const text *code);
+static void no_such_request(int64 id);
+
+PG_FUNCTION_INFO_V1(tc_retry_request);
+PG_FUNCTION_INFO_V1(tc_retry_rejected);
+PG_FUNCTION_INFO_V1(tc_discard_request);
+PG_FUNCTION_INFO_V1(tc_discard_requests);
+PG_FUNCTION_INFO_V1(tc_warn_not_adopted);
+PG_FUNCTION_INFO_V1(tc_required_server);
+
+PG_FUNCTION_INFO_V1(tc_prevent_read_only);
+
+/* SQL: retry_request(id bigint) returns void */
+Datum
+tc_retry_request(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	uint64		count = 0;
+
+	prevent_read_only("retry_request()");
+	(void) run_for_request(retry_one, id, wake_queue, &count);
+	if (count == 0)
+	{
+		if (run_for_request(retry_waiting, id, NULL, NULL) == 0)
+			no_such_request(id);
+		tc_wake_at_commit(TC_WAKE_RECHECK);
+	}
+	tc_warn_if_nothing_is_sent();
+	PG_RETURN_VOID();
+}
+
+/* SQL: retry_rejected(server text, error_code text) returns bigint */
+Datum
+tc_retry_rejected(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {OIDOID, TEXTOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(GetUserId()), PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	char		nulls[] = {' ', PG_ARGISNULL(0) ? 'n' : ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
+	uint64		count = 0;
+
+	prevent_read_only("retry_rejected()");
+	(void) run_as_owner(retry_many, 3, types, values, nulls, wake_queue, &count);
+	if (count > 0)
+		tc_warn_if_nothing_is_sent();
+	else if (!PG_ARGISNULL(1))
+		check_error_code(PG_GETARG_TEXT_PP(1));
+	PG_RETURN_INT64((int64) count);
+}
+
+/*
+ * SQL: discard_request(id bigint) returns void
+ *
+ * The worker may have the request in memory, about to send it; that is why
+ * its end is not known.
+ */
+Datum
+tc_discard_request(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+	int			count;
+	int64	   *in_flight;
+
+	prevent_read_only("discard_request()");
+	if (run_for_request(find_waiting, id, NULL, NULL) > 0)
+	{
+		in_flight = tc_in_flight_ids(&count);
+		for (int i = 0; i < count; i++)
+			if (in_flight[i] == id)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_IN_USE),
+						 errmsg("request %lld is being sent", (long long) id),
+						 errhint("Wait for its outcome with temporal.wait_for_request().")));
+	}
+	if (run_for_request(discard_one, id, NULL, NULL) > 0)
+		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind it */
+	else if (run_for_request(discard_finished, id, NULL, NULL) == 0)
+		no_such_request(id);
+	PG_RETURN_VOID();
+}
+
+/*
+ * SQL: discard_requests(server text, requested_by text) returns bigint
+ *
+ * What is in flight is passed over: it ends by itself.
+ */
+Datum
+tc_discard_requests(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {OIDOID, TEXTOID, BOOLOID, TEXTOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()), PG_GETARG_DATUM(0),
+		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner())), PG_GETARG_DATUM(1)
+	};
+	char		nulls[] = {' ', PG_ARGISNULL(0) ? 'n' : ' ', ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
+	uint64		count;
+
+	prevent_read_only("discard_requests()");
+	count = run_as_owner(discard_many, 4, types, values, nulls, NULL, NULL);
+	if (count > 0)
+		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind them */
+	PG_RETURN_INT64((int64) count);
+}
+
+/* SQL: prevent_read_only(command text) returns void */
+Datum
+tc_prevent_read_only(PG_FUNCTION_ARGS)
+{
+	prevent_read_only(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}
+
+/* An error that names what the caller called, not what it is made of. */
+static void
+prevent_read_only(const char *command)
+{
+	PreventCommandDuringRecovery(command);
+	PreventCommandIfReadOnly(command);
+	PreventCommandIfParallelMode(command);
+}
+
+/* SQL: warn_not_adopted(requests bigint, missing text) returns void */
+Datum
+tc_warn_not_adopted(PG_FUNCTION_ARGS)
+{
+	int64		requests = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+
+	if (requests > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg_plural("%lld request stays held", "%lld requests stay held",
+							   requests, (long long) requests),
+				 PG_ARGISNULL(1) ? 0 :
+				 errdetail("What they were made with is not here: %s.",
+						   text_to_cstring(PG_GETARG_TEXT_PP(1))),
+				 errhint("Create what is missing and call temporal.adopt() again, or give them up with temporal.discard_requests().")));
+	PG_RETURN_VOID();
+}
+
+/* SQL: required_server(name text) returns oid */
+Datum
+tc_required_server(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid			server = tc_server_of_name(name);
+
+	if (!OidIsValid(server))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("server \"%s\" does not exist, or is not a server of Temporal", name),
+				 errhint("Create it, or name another one.")));
+	PG_RETURN_OID(server);
+}
+
+/* Nothing was retried: could there be requests that were rejected with that code? */
+static void
+check_error_code(const text *code)
+{
+	char	   *string = text_to_cstring(code);
+
+	if (!tc_is_rejection_code(string))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no request is rejected with error code \"%s\"", string),
+				 errhint("Codes of rejected requests are %s.", tc_rejection_codes())));
+}
+
+static void
+no_such_request(int64 id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("there is no request %lld that waits, was rejected or is unconfirmed", (long long) id),
+			 errdetail("Only requests of roles whose rights you have can be retried or discarded, and those of servers that the role may use can be retried.")));
+}
+
+/* Run a query about a request, see OF_CALLER. */
+static uint64
+run_for_request(const char *query, int64 id, ResultRow take, void *arg)
+{
+	Oid			types[] = {OIDOID, INT8OID, BOOLOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()), Int64GetDatum(id),
+		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner()))
+	};
+
+	return run_as_owner(query, 3, types, values, NULL, take, arg);
+}
+
+/* Returns the number of rows, each of which is given to `take` if there is one. */
+static uint64
+run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+			 ResultRow take, void *arg)
+{
+	/* the statements here name them */
+	static const char *const named[] = {
+		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck"
+	};
+	OwnerScope	scope;
+	uint64		count;
+
+	tc_require_names(named, lengthof(named));
+
+	tc_owner_enter(&scope);
+	SPI_connect();
+	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "could not run a statement on temporal.outbox");
+	count = SPI_processed;
+	if (take != NULL)
+		for (uint64 i = 0; i < count; i++)
+			take(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, arg);
+	SPI_finish();
+	tc_owner_leave(&scope);
+	return count;
+}
+
+/* A row of RETRY_FINISHED; arg counts the requests. */
+static void
+wake_queue(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	bool		isnull;
+
+	tc_wake_at_commit(DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)));
+	*(uint64 *) arg += DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+}

@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ *
+ * delivery_segments.c
+ *	  The segments of temporal.delivery, and what is in them.
+ *
+ * Outcomes older than temporal_complete.retention go without DELETE and
+ * without bloat: four segments are filled in turn, each for a third of the
+ * retention, and a segment is truncated when its turn comes again.  What is
+ * truncated then was recorded at least a retention ago.
+ *
+ * The index on ids is a BRIN index: it has an entry for a range of pages, made
+ * when they are full.  Only rows in the last pages are searched one by one.
+ *
+ * Only the worker of the database does this.  It must never wait for others.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "compat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/event_loop.h"
+#include "base/settings.h"
+#include "outbox/outbox.h"
+#include "outbox/row_write.h"
+
+#define SEGMENTS 4
+
+/* Columns of temporal.delivery_segment */
+enum
+{
+	SEGMENT_SEGMENT = 1,
+	SEGMENT_SINCE,
+	SEGMENT_NATTS = SEGMENT_SINCE
+};
+
+/* Come back after that long when a reader holds the next segment */
+#define BUSY_DELAY_MS 60000
+
+/* As in the install script */
+#define PAGES_PER_RANGE 16
+
+/* So many ranges are summarized at once: a new worker begins with the first one */
+#define SUMMARIZED_AT_ONCE 64
+
+/* Come back after that long when a segment could not be summarized */
+#define SUMMARY_RETRY_MS 1000
+
+/* The segment as the worker knows it; -1 before the first look */
+static int	filled_segment = -1;
+
+/* Ranges of pages of the segment that is being filled */
+static Oid	growing_segment = InvalidOid;
+static BlockNumber full_ranges = 0;
+static BlockNumber summarized_ranges = 0;
+static int64 summarize_not_before = 0;	/* monotonic ms */
+
+/* The table must not be empty. */
+static void
+current_segment(Relation rel, int *segment, TimestampTz *since)
+{
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	/* a logical subscriber has the row of its publisher, too */
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[SEGMENT_NATTS];
+		bool		nulls[SEGMENT_NATTS];
+
+		tc_row_deform(tuple, rel, TABLE_DELIVERY_SEGMENT, values, nulls);
+		if (found && DatumGetTimestampTz(values[SEGMENT_SINCE - 1]) <= *since)
+			continue;
+		found = true;
+		*segment = DatumGetInt16(values[SEGMENT_SEGMENT - 1]);
+		*since = DatumGetTimestampTz(values[SEGMENT_SINCE - 1]);
+	}
+	systable_endscan(scan);
+	if (!found || *segment < 0 || *segment >= SEGMENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("temporal.delivery_segment does not say which segment is filled"),
+				 errhint("Replace what is in it by the row (0, now()).")));
+}
+
+static void
+set_segment(Relation rel, int segment, TimestampTz since)
+{
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	Datum		values[SEGMENT_NATTS] = {Int16GetDatum(segment), TimestampTzGetDatum(since)};
+	bool		nulls[SEGMENT_NATTS] = {false};
+	bool		replace[SEGMENT_NATTS] = {true, true};
+	HeapTuple	tuple;
+
+	while ((tuple = systable_getnext(scan)) != NULL)
+		tc_row_update(rel, TABLE_DELIVERY_SEGMENT, &tuple->t_self, values, nulls, replace);
+	systable_endscan(scan);
+}
+
+int
+tc_delivery_segment(void)
+{
+	if (filled_segment < 0)
+	{
+		Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, AccessShareLock);
+		TimestampTz since;
+
+		if (rel == NULL)
+			return -1;
+		current_segment(rel, &filled_segment, &since);
+		table_close(rel, NoLock);
+	}
+	return filled_segment;
+}
+
+TimestampTz
+tc_delivery_rotate(void)
+{
+	int64		period_ms = (int64) tc_retention * 1000 / (SEGMENTS - 1);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz later = TimestampTzPlusMilliseconds(now, BUSY_DELAY_MS);
+	TimestampTz due;
+	int			segment;
+	TimestampTz since;
+	Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, RowExclusiveLock);
+
+	if (rel == NULL)
+		return later;
+	current_segment(rel, &segment, &since);
+	due = TimestampTzPlusMilliseconds(since, period_ms);
+	if (since > now)
+	{
+		/* the clock was put back: the segment's time begins anew */
+		set_segment(rel, segment, now);
+		due = TimestampTzPlusMilliseconds(now, period_ms);
+	}
+	else if (due <= now)
+	{
+		int			next = (segment + 1) % SEGMENTS;
+		Relation	table = tc_table_open_nowait((TableId) (TABLE_DELIVERY_0 + next), AccessExclusiveLock);
+
+		due = later;
+		if (table != NULL)
+		{
+			tc_truncate(table);
+			table_close(table, NoLock);
+			set_segment(rel, next, now);
+			segment = next;
+			due = TimestampTzPlusMilliseconds(now, period_ms);
+		}
+	}
+	table_close(rel, NoLock);
+	filled_segment = segment;
+	return due;
+}
+
+bool
+tc_delivery_has_grown(Relation segment)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(segment);
+
+	/* the last page takes more rows, each of which would change a summary */
+	full_ranges = blocks > 0 ? (blocks - 1) / PAGES_PER_RANGE : 0;
+	if (RelationGetRelid(segment) != growing_segment || full_ranges < summarized_ranges)
+	{
+		growing_segment = RelationGetRelid(segment);
+		summarized_ranges = 0;
+	}
+	return full_ranges > summarized_ranges && tc_monotonic_ms() >= summarize_not_before;
+}
+
+void
+tc_delivery_summarize(void)
+{
+	TableId		id = (TableId) (TABLE_DELIVERY_0 + filled_segment);
+	Relation	segment;
+	Oid			index;
+	BlockNumber end = Min(full_ranges, summarized_ranges + SUMMARIZED_AT_ONCE);
+
+	/* if it cannot be done now, then later */
+	summarize_not_before = tc_monotonic_ms() + SUMMARY_RETRY_MS;
+	segment = tc_table_open_nowait(id, ShareUpdateExclusiveLock);
+	if (segment == NULL)
+		return;
+	index = tc_table_index(segment, id, DELIVERY_ID_IDX);
+	if (RelationGetRelid(segment) != growing_segment)
+		index = InvalidOid;
+	table_close(segment, NoLock);
+	if (!OidIsValid(index))
+		return;
+	while (summarized_ranges < end)
+	{
+		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
+							Int64GetDatum((int64) summarized_ranges * PAGES_PER_RANGE));
+		summarized_ranges++;
+	}
+	summarize_not_before = 0;
+}

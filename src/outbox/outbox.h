@@ -1,0 +1,250 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox.h
+ *	  All access to the tables of the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_OUTBOX_H
+#define TC_OUTBOX_H
+
+#include "access/htup.h"
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "utils/relcache.h"
+
+#include "base/extension.h"
+#include "request/queue_key.h"
+#include "request/request.h"
+
+/*---- for the verbs, in the caller's transaction ----*/
+
+/*
+ * Number of the queue of this database for that key; it is made, as part of
+ * the transaction, if there is none.  Always positive.
+ */
+extern int64 tc_queue_number(const QueueKey *key);
+
+/*
+ * Take the id that the next request gets, then record the encoded request
+ * under it.  The xid of its identity is that of the top-level transaction; the
+ * row goes with the subtransaction that made it.
+ */
+extern int64 tc_outbox_next_id(void);
+extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
+							 RequestMethod method, const uint8 *request, size_t len);
+
+/*
+ * Is there a request of that id that is not finished, as of now, whoever made
+ * it?
+ */
+extern bool tc_outbox_has(int64 id);
+
+/*---- for the worker; each of them needs a transaction unless it says otherwise ----*/
+
+/*
+ * A snapshot kept as a value: which transactions had ended when it was
+ * taken.  xip holds those below xmax that had not, ascending.
+ */
+typedef struct ReadSnapshot
+{
+	uint64		xmax;
+	int			nxip;
+	uint64		xip[FLEXIBLE_ARRAY_MEMBER];
+} ReadSnapshot;
+
+/* The active snapshot as a value, in CurrentMemoryContext. */
+extern ReadSnapshot *tc_snapshot_take(void);
+
+/* Does the snapshot see what the transaction did (if it committed)?  NULL sees nothing. */
+extern bool tc_snapshot_sees(const ReadSnapshot *snapshot, uint64 xid);
+
+/*
+ * Position of a reader in a queue.  What is read next is what `goal` sees
+ * and `done` does not, in the order (xid, id), from behind (xid, id) on.
+ */
+typedef struct ReadPosition
+{
+	ReadSnapshot *done;			/* NULL: nothing has been read yet */
+	ReadSnapshot *goal;			/* NULL: no batch is being read */
+	int			xip_index;		/* next of done->xip; nxip: reading from done->xmax on */
+	uint64		xid;			/* last row read; 0 = none in this range */
+	int64		id;
+	MemoryContext context;		/* of the snapshots */
+} ReadPosition;
+
+/*
+ * Move a position back so that rows of transactions from xid on are read
+ * again.
+ */
+extern void tc_read_position_rewind(ReadPosition *position, uint64 xid);
+
+/* Free what a position holds. */
+extern void tc_read_position_forget(ReadPosition *position);
+
+/* A row as the worker gets it */
+typedef struct OutboxRow
+{
+	int64		id;
+	uint64		xid;
+	ItemPointerData tid;
+	RequestMethod method;
+	bool		maybe_sent;
+	int			attempts;
+	TimestampTz requested_at;
+	TimestampTz next_attempt_at;	/* 0 = none */
+	const uint8 *request;		/* valid until the consumer returns */
+	size_t		len;
+	const char *former_identities;	/* the same; NULL = none */
+	const char *problem;		/* why the bytes cannot be read, then request is NULL; or NULL */
+} OutboxRow;
+
+/* Takes a row; false: enough, this row was the last that is taken now. */
+typedef bool (*RowConsumer) (void *arg, const OutboxRow *row);
+
+/*
+ * Give the consumer the next rows of a queue, and move the position behind
+ * the last one given.  Returns true if the batch is exhausted.
+ */
+extern bool tc_outbox_read(int64 queue, ReadPosition *position,
+						   RowConsumer consumer, void *arg);
+
+/*
+ * Give the consumer the row of that id; false if there is none.
+ */
+extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
+
+/*
+ * About how many rows of a queue are behind the position, max at the most:
+ * those of transactions that committed late are not counted.
+ */
+extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
+
+/*
+ * How many requests of this database wait for a server, max at the most, and
+ * what it was called when they were made; also for other processes than the
+ * worker.
+ */
+extern int	tc_outbox_count_for_server(Oid server, int max, char **name);
+
+/*
+ * The queue of a number: was it made in this database of this cluster, and if
+ * so what it is, palloc'd.  False if the active snapshot sees no such queue,
+ * or somebody has locked the table.
+ */
+extern bool tc_queue_find(int64 number, QueueRow *row, bool *is_from_here);
+
+/* A queue that has rows, or had some */
+typedef struct FoundQueue
+{
+	int64		number;
+	bool		made_here;		/* if not, its requests are held */
+	QueueRow	row;			/* if made here; palloc'd */
+} FoundQueue;
+
+/*
+ * Queues that may have rows, apart from those of the nknown given numbers,
+ * which are sorted: a palloc'd array, sorted by number, its length in *count.
+ * Looked at are at most so many numbers behind *position, which is moved; it
+ * is 0 when there are no more.
+ * NULL if somebody has locked the table of queues.
+ */
+extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int64 *position,
+										 int max, int *count);
+
+/*
+ * Say in the log that requests of another cluster or database are held, if
+ * there are some among the first ones, and it was not said before.
+ */
+extern void tc_outbox_report_held(void);
+
+/* What became of a request */
+typedef enum OutcomeKind
+{
+	OUTCOME_DELIVERED,			/* Temporal took it */
+	OUTCOME_UNCONFIRMED,		/* it may have: that could not be proved */
+	OUTCOME_REJECTED,			/* Temporal refused it for good */
+	OUTCOME_RETRY				/* not finished: try again at next_attempt_at */
+} OutcomeKind;
+
+typedef struct Outcome
+{
+	OutcomeKind kind;
+	int64		id;
+	uint64		xid;
+	ItemPointerData tid;		/* where the row was read */
+	int			attempts;
+	bool		maybe_sent;		/* OUTCOME_RETRY */
+	TimestampTz at;				/* when it was known */
+	TimestampTz next_attempt_at;	/* OUTCOME_RETRY */
+	const char *error_code;		/* constant, or NULL */
+	char	   *error_message;	/* in the database's encoding, or NULL */
+	bool		has_heartbeat_reply;
+	HeartbeatReply heartbeat_reply;
+	bool		recorded;		/* set by tc_outbox_record() */
+} Outcome;
+
+/*
+ * Record outcomes.  A row that is gone counts as recorded: somebody
+ * discarded it.  One that another transaction is changing is not recorded;
+ * nothing here waits for other transactions.  Returns whether, after the
+ * transaction, tc_delivery_summarize() is due.
+ */
+extern bool tc_outbox_record(Outcome *outcomes, int count);
+
+/*---- queue_error.c ----*/
+
+/*
+ * Say, or with error_code NULL no longer say, why all requests of a queue
+ * wait.  False, as below, if somebody has locked the table.
+ */
+extern bool tc_outbox_set_queue_error(int64 queue, const char *error_code,
+									  const char *error_message, TimestampTz next_attempt_at);
+
+/* Forget what a former worker said of its queues. */
+extern bool tc_outbox_clear_queue_errors(void);
+
+/*---- delivery_segments.c ----*/
+
+/*
+ * Begin the next segment of temporal.delivery if it is time to, truncating
+ * what it held.  Returns when to call again.  Passes over (and says to come
+ * back soon) while somebody reads the segment.
+ */
+extern TimestampTz tc_delivery_rotate(void);
+
+/* The segment of temporal.delivery that is being filled; -1 if that cannot be seen at once. */
+extern int	tc_delivery_segment(void);
+
+/* Are there full pages of the segment that its index does not know of? */
+extern bool tc_delivery_has_grown(Relation segment);
+
+/*
+ * Have the index of the segment know of pages that are full.  To be called in
+ * a transaction of its own, which must lose nothing if it fails.
+ */
+extern void tc_delivery_summarize(void);
+
+/* Columns of temporal.outbox; temporal.rejected has one more. */
+#define OUTBOX_NATTS 13
+#define REJECTED_NATTS 14
+typedef enum OutboxAttr
+{
+	OUTBOX_ID = 1,
+	OUTBOX_XID,
+	OUTBOX_REQUESTED_AT,
+	OUTBOX_QUEUE,
+	OUTBOX_METHOD,
+	OUTBOX_MAYBE_SENT,
+	OUTBOX_REQUEST,
+	OUTBOX_ATTEMPTS,
+	OUTBOX_NEXT_ATTEMPT_AT,
+	OUTBOX_ERROR_CODE,
+	OUTBOX_ERROR_MESSAGE,
+	OUTBOX_FORMER_IDENTITIES,
+	OUTBOX_DECISIONS,
+	REJECTED_FINISHED_AT
+} OutboxAttr;
+
+#endif							/* TC_OUTBOX_H */

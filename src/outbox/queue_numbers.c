@@ -1,0 +1,348 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue_numbers.c
+ *	  The queues of the outbox: numbers in place of names.
+ *
+ * A request stands in the queue of its role, server and namespace, and of the
+ * database in which it was made.  temporal.queue says what a number means.  A
+ * row of it is made by the first transaction that needs it, as part of that
+ * transaction, so nobody waits for it, and it is rolled back with it.
+ *
+ * Here, role and server are those of the OIDs, never those that have the
+ * names now.
+ *
+ * Two transactions that begin at once may both make one.  Sessions agree on
+ * the smallest number soon: what a session has found it looks up again from
+ * time to time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_collation.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "outbox/outbox.h"
+#include "outbox/row_write.h"
+
+/* Columns of temporal.queue */
+enum
+{
+	QUEUE_NUMBER = 1,
+	QUEUE_SYSTEM_IDENTIFIER,
+	QUEUE_DATABASE,
+	QUEUE_REQUESTED_BY,
+	QUEUE_SERVER,
+	QUEUE_REQUESTED_BY_NAME,
+	QUEUE_SERVER_NAME,
+	QUEUE_NAMESPACE,
+	QUEUE_NATTS = QUEUE_NAMESPACE
+};
+
+/*
+ * Numbers of committed rows that this session found, of the table found_in;
+ * forgotten all at once.
+ */
+#define FOUND_NUMBERS 8
+#define FOUND_FOR_MS 60000
+
+static struct
+{
+	QueueKey	key;
+	int64		number;
+}			found_numbers[FOUND_NUMBERS];
+static int	nfound_numbers = 0;
+static Oid	found_in = InvalidOid;
+static TimestampTz found_since = 0; /* start of a transaction */
+static MemoryContext found_context = NULL;
+
+static bool is_same(const QueueKey *a, const QueueKey *b);
+static int64 find_number(const QueueKey *key, bool *committed);
+static int64 make_number(const QueueKey *key);
+static void forget_numbers(void);
+static void remember_number(const QueueKey *key, int64 number);
+static bool made_here(int64 system_identifier, Oid database);
+
+PG_FUNCTION_INFO_V1(tc_queue_number_sql);
+PG_FUNCTION_INFO_V1(tc_made_here);
+
+/* SQL: queue_number(server oid, namespace text, requested_by oid) returns bigint */
+Datum
+tc_queue_number_sql(PG_FUNCTION_ARGS)
+{
+	QueueKey	key;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	key.server = PG_GETARG_OID(0);
+	key.namespace_name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	key.role = PG_GETARG_OID(2);
+	PG_RETURN_INT64(tc_queue_number(&key));
+}
+
+/*
+ * SQL: was a request of a queue of that origin made in this database of this
+ * cluster?  Copies elsewhere (restored dumps, cloned databases, logical
+ * replication) must not be sent.
+ */
+Datum
+tc_made_here(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
+}
+
+static bool
+made_here(int64 system_identifier, Oid database)
+{
+	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
+}
+
+static bool
+is_same(const QueueKey *a, const QueueKey *b)
+{
+	return a->server == b->server && a->role == b->role &&
+		(a->namespace_name == NULL || b->namespace_name == NULL ?
+		 a->namespace_name == b->namespace_name :
+		 strcmp(a->namespace_name, b->namespace_name) == 0);
+}
+
+int64
+tc_queue_number(const QueueKey *key)
+{
+	Oid			relid = tc_required_relation_oid("queue");
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int64		number;
+	bool		committed;
+
+	/* of an extension that was dropped and made anew nothing is known */
+	if (relid != found_in || nfound_numbers == FOUND_NUMBERS ||
+		now - found_since > FOUND_FOR_MS * INT64CONST(1000))
+	{
+		forget_numbers();
+		found_in = relid;
+		found_since = now;
+	}
+	for (int i = 0; i < nfound_numbers; i++)
+		if (is_same(&found_numbers[i].key, key))
+			return found_numbers[i].number;
+
+	number = find_number(key, &committed);
+	if (number == 0)
+		number = make_number(key);
+	else if (committed)
+		remember_number(key, number);
+	return number;
+}
+
+/*
+ * The smallest number that is committed, or else the one that the current
+ * transaction has made; 0 if there is none.
+ */
+static int64
+find_number(const QueueKey *key, bool *committed)
+{
+	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
+	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		result = 0;
+
+	ScanKeyInit(&keys[0], QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->server));
+	ScanKeyInit(&keys[1], QUEUE_REQUESTED_BY, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->role));
+	if (key->namespace_name != NULL)
+		ScanKeyEntryInitialize(&keys[2], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
+							   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(key->namespace_name));
+	else
+		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
+							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+
+	/* also what the current command has made, and whatever others have committed */
+	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf,
+							  key->namespace_name == NULL && !OidIsValid(index) ? 2 : 3, keys);
+	*committed = false;
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		int64		number;
+		bool		is_committed;
+
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
+		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+					   DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			(key->namespace_name == NULL && !nulls[QUEUE_NAMESPACE - 1]))
+			continue;
+		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+		is_committed =
+			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+		if (result == 0 || (is_committed && !*committed) ||
+			(is_committed == *committed && number < result))
+		{
+			result = number;
+			*committed = is_committed;
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return result;
+}
+
+int
+tc_outbox_count_for_server(Oid server, int max, char **name)
+{
+	static const ReadPosition beginning = {0};
+	Relation	rel;
+	Relation	outbox;
+	Oid			index;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			count = 0;
+
+	/* the extension may be about to be dropped, too, and that must be possible whatever became of it */
+	rel = tc_table_try_open(TABLE_QUEUE, AccessShareLock);
+	if (rel == NULL)
+		return 0;
+	outbox = tc_table_try_open(TABLE_OUTBOX, AccessShareLock);
+	if (outbox == NULL || !OidIsValid(tc_table_index(outbox, TABLE_OUTBOX, OUTBOX_QUEUE_IDX)))
+		max = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
+	ScanKeyInit(&key, QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(server));
+	scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 1, &key);
+	while (count < max && (tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		int			waiting;
+
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
+		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+			continue;
+		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count);
+		if (waiting > 0 && count == 0)
+			*name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
+		count += waiting;
+	}
+	systable_endscan(scan);
+	PopActiveSnapshot();
+	if (outbox != NULL)
+		table_close(outbox, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return count;
+}
+
+bool
+tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
+	Oid			index;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	if (rel == NULL)
+		return false;
+	index = tc_table_index(rel, TABLE_QUEUE, QUEUE_PKEY);
+	ScanKeyInit(&key, QUEUE_NUMBER, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(number));
+	scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 1, &key);
+	tuple = systable_getnext(scan);
+	if (tuple != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
+		found = true;
+		*is_from_here = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+								  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
+		if (*is_from_here)
+		{
+			row->key.server = DatumGetObjectId(values[QUEUE_SERVER - 1]);
+			row->key.role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+			row->key.namespace_name = nulls[QUEUE_NAMESPACE - 1] ? NULL :
+				TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);
+			row->server_name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
+			row->role_name = TextDatumGetCString(values[QUEUE_REQUESTED_BY_NAME - 1]);
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+static int64
+make_number(const QueueKey *key)
+{
+	Relation	rel = tc_table_open(TABLE_QUEUE, RowExclusiveLock);
+	Datum		values[QUEUE_NATTS] = {0};
+	bool		nulls[QUEUE_NATTS] = {false};
+	uint64		number;
+
+	/* from 1 on, below what stands for no bound when queues are looked for */
+	do
+	{
+		if (!pg_strong_random(&number, sizeof(number)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random number")));
+		number &= PG_INT64_MAX;
+	} while (number == 0 || number == PG_INT64_MAX);
+
+	values[QUEUE_NUMBER - 1] = Int64GetDatum((int64) number);
+	values[QUEUE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[QUEUE_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
+	values[QUEUE_REQUESTED_BY - 1] = ObjectIdGetDatum(key->role);
+	values[QUEUE_SERVER - 1] = ObjectIdGetDatum(key->server);
+	values[QUEUE_REQUESTED_BY_NAME - 1] =
+		CStringGetTextDatum(GetUserNameFromId(key->role, false));
+	values[QUEUE_SERVER_NAME - 1] =
+		CStringGetTextDatum(GetForeignServer(key->server)->servername);
+	nulls[QUEUE_NAMESPACE - 1] = key->namespace_name == NULL;
+	if (key->namespace_name != NULL)
+		values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(key->namespace_name);
+	tc_row_insert(rel, TABLE_QUEUE, values, nulls);
+	table_close(rel, NoLock);
+	return (int64) number;
+}
+
+static void
+forget_numbers(void)
+{
+	if (found_context == NULL)
+		found_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete queue numbers",
+											  ALLOCSET_SMALL_SIZES);
+	nfound_numbers = 0;
+	MemoryContextReset(found_context);
+}
+
+static void
+remember_number(const QueueKey *key, int64 number)
+{
+	QueueKey   *copy = &found_numbers[nfound_numbers].key;
+
+	*copy = *key;
+	if (key->namespace_name != NULL)
+		copy->namespace_name = MemoryContextStrdup(found_context, key->namespace_name);
+	found_numbers[nfound_numbers++].number = number;
+}

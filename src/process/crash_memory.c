@@ -1,0 +1,344 @@
+/*-------------------------------------------------------------------------
+ *
+ * crash_memory.c
+ *	  What is remembered of workers that crashed.
+ *
+ * When a process crashes, the postmaster ends all others and initializes
+ * shared memory anew, so a worker that crashes at its start would end
+ * everybody's sessions again and again.  Hence who crashed is remembered in
+ * files: the launcher starts that worker later each time, and after a few
+ * times no more.
+ *
+ * A worker leaves a mark, an empty file, before it is connected, and removes
+ * it when it ends.  One that crashes cannot; one that is ended because another
+ * process crashed does it in its handler of SIGQUIT.  So marks that the first
+ * launcher finds that runs with new shared memory are of workers that crashed
+ * themselves (or were killed by the system for lack of memory).  The launcher
+ * has a mark, too.
+ *
+ * The files are where PostgreSQL keeps what is of use to a running server
+ * only: base backups and pg_rewind leave that directory out, and a crash does
+ * not empty it.  Nothing is flushed: a process that crashes takes nothing
+ * that was written with it, and what a power failure takes is no loss.
+ *
+ * Nothing here may raise an error: without a memory workers are started all
+ * the same.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "base/event_loop.h"
+#include "process/crash_memory.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#define MARK_PREFIX "temporal_complete.worker."	/* <database>.<pid> */
+#define MEMORY_FILE PG_STAT_TMP_DIR "/temporal_complete.crashes"
+#define MEMORY_FILE_TMP MEMORY_FILE ".tmp"
+
+/* So many crashes in a row are enough */
+#define MAX_CRASHES 4
+
+/* Before the first new start; four times as long each time, up to the maximum */
+#define WAIT_MIN_S 1
+#define WAIT_FACTOR 4
+#define WAIT_MAX_S 300
+
+/* Crashes are in a row if the worker did not work for longer than that before it crashed, ... */
+#define WORKED_WELL_S 600
+
+/* ... and was started not longer than that after the one before */
+#define IN_A_ROW_S 900
+
+typedef struct Crashes
+{
+	Oid			database;		/* InvalidOid: the launcher */
+	int			count;			/* in a row */
+	pg_time_t	last;			/* when the last one was noticed, or somebody wanted another try */
+	int64		not_before;		/* monotonic ms */
+	bool		told;
+} Crashes;
+
+static Crashes *all = NULL;
+static int	ncrashes = 0;
+
+static char mark[MAXPGPATH];
+
+static void quit(SIGNAL_ARGS);
+static void remove_mark(int code, Datum arg);
+static void read_memory(void);
+static void write_memory(void);
+static void take_marks_of_crashed(void);
+static void note_crash(Oid database, pg_time_t began);
+static void decide(Crashes *crashes);
+static int	wait_s(const Crashes *crashes);
+static Crashes *find(Oid database, bool create);
+
+/*---- marks ----*/
+
+void
+tc_crash_mark(Oid database)
+{
+	int			fd;
+
+	snprintf(mark, sizeof(mark), "%s/%s%u.%d", PG_STAT_TMP_DIR, MARK_PREFIX, database, MyProcPid);
+	pqsignal(SIGQUIT, quit);
+	on_proc_exit(remove_mark, (Datum) 0);
+
+	fd = open(mark, O_CREAT | O_TRUNC | O_WRONLY, pg_file_create_mode);
+	if (fd < 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", mark)));
+	else
+		close(fd);
+}
+
+/* As SignalHandlerForCrashExit(); only what may be done at any point of any code. */
+static void
+quit(SIGNAL_ARGS)
+{
+	unlink(mark);
+	_exit(2);
+}
+
+static void
+remove_mark(int code, Datum arg)
+{
+	unlink(mark);
+}
+
+/*---- the launcher's memory ----*/
+
+void
+tc_crashes_read(bool take_marks)
+{
+	read_memory();
+	if (take_marks)
+		take_marks_of_crashed();
+	for (int i = 0; i < ncrashes; i++)
+		decide(&all[i]);
+}
+
+/* Lines that cannot be read are passed over: they were written by another version. */
+static void
+read_memory(void)
+{
+	FILE	   *file = AllocateFile(MEMORY_FILE, "r");
+	char		line[128];
+
+	if (file == NULL)
+		return;
+	while (fgets(line, sizeof(line), file) != NULL)
+	{
+		Oid			database;
+		int			count;
+		long long	last;
+
+		if (sscanf(line, "%u %d %lld", &database, &count, &last) == 3 && count > 0)
+		{
+			Crashes    *crashes = find(database, true);
+
+			crashes->count = count;
+			crashes->last = (pg_time_t) last;
+			/* only what lasts is worth being said again */
+			crashes->told = count < MAX_CRASHES;
+		}
+	}
+	FreeFile(file);
+}
+
+static void
+write_memory(void)
+{
+	FILE	   *file;
+	bool		ok = true;
+
+	if (ncrashes == 0)
+	{
+		unlink(MEMORY_FILE);
+		return;
+	}
+	file = AllocateFile(MEMORY_FILE_TMP, "w");
+	if (file != NULL)
+	{
+		for (int i = 0; i < ncrashes; i++)
+			ok &= fprintf(file, "%u %d %lld\n", all[i].database, all[i].count,
+						  (long long) all[i].last) > 0;
+		ok &= FreeFile(file) == 0;
+	}
+	if (file == NULL || !ok || rename(MEMORY_FILE_TMP, MEMORY_FILE) != 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", MEMORY_FILE)));
+}
+
+static void
+take_marks_of_crashed(void)
+{
+	DIR		   *dir = AllocateDir(PG_STAT_TMP_DIR);
+	struct dirent *entry;
+	bool		changed = false;
+
+	if (dir == NULL)
+		return;
+	while ((entry = ReadDirExtended(dir, PG_STAT_TMP_DIR, LOG)) != NULL)
+	{
+		char		path[MAXPGPATH];
+		struct stat st;
+		Oid			database;
+
+		if (sscanf(entry->d_name, MARK_PREFIX "%u", &database) != 1)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", PG_STAT_TMP_DIR, entry->d_name);
+		if (stat(path, &st) == 0)
+		{
+			note_crash(database, (pg_time_t) st.st_mtime);
+			changed = true;
+		}
+		unlink(path);
+	}
+	FreeDir(dir);
+	if (changed)
+		write_memory();
+}
+
+static void
+note_crash(Oid database, pg_time_t began)
+{
+	Crashes    *crashes = find(database, true);
+	pg_time_t	now = (pg_time_t) time(NULL);
+
+	if (now - began > WORKED_WELL_S || began - crashes->last > IN_A_ROW_S)
+		crashes->count = 0;
+	crashes->count++;
+	crashes->last = now;
+	crashes->told = false;
+}
+
+/* What follows from what is remembered; a clock that was moved makes nobody wait longer. */
+static void
+decide(Crashes *crashes)
+{
+	if (OidIsValid(crashes->database) && crashes->count >= MAX_CRASHES)
+		crashes->not_before = TC_CRASHES_NEVER;
+	else
+	{
+		int64		wait = wait_s(crashes);
+		int64		left = (int64) crashes->last + wait - (int64) time(NULL);
+
+		left = Max(Min(left, wait), 0);
+		crashes->not_before = left == 0 ? 0 : tc_monotonic_ms() + left * 1000;
+	}
+}
+
+static int
+wait_s(const Crashes *crashes)
+{
+	int			wait = WAIT_MIN_S;
+
+	for (int i = 1; i < crashes->count && wait < WAIT_MAX_S; i++)
+		wait *= WAIT_FACTOR;
+	return Min(wait, WAIT_MAX_S);
+}
+
+int64
+tc_crashes_not_before(Oid database, const char *name)
+{
+	Crashes    *crashes = find(database, false);
+
+	if (crashes == NULL)
+		return 0;
+	if (!crashes->told)
+	{
+		crashes->told = true;
+		if (crashes->not_before == TC_CRASHES_NEVER)
+			ereport(LOG,
+					(errmsg("temporal_complete worker for database \"%s\" crashed %d times in a row, so the database gets no more",
+							name, crashes->count),
+					 errdetail("Requests in it are recorded and wait."),
+					 errhint("See above what the crashes were. Once the cause is removed, reload the configuration; "
+							 "or leave the database out of temporal_complete.databases.")));
+		else if (OidIsValid(database))
+			ereport(LOG,
+					(errmsg("temporal_complete worker for database \"%s\" crashed", name),
+					 errdetail("It is started again in %d s.", wait_s(crashes))));
+		else
+			ereport(LOG,
+					(errmsg("temporal_complete launcher crashed"),
+					 errdetail("Workers are started again in %d s.", wait_s(crashes))));
+	}
+	return crashes->not_before;
+}
+
+/*
+ * If it crashes again, that is once more in a row.
+ */
+void
+tc_crashes_try_again(void)
+{
+	bool		changed = false;
+
+	for (int i = 0; i < ncrashes; i++)
+	{
+		Crashes    *crashes = &all[i];
+
+		if (crashes->not_before == 0)
+			continue;
+		if (crashes->not_before == TC_CRASHES_NEVER)
+		{
+			crashes->count = MAX_CRASHES - 1;
+			crashes->last = (pg_time_t) time(NULL);
+			changed = true;
+		}
+		crashes->not_before = 0;
+		crashes->told = true;
+	}
+	if (changed)
+		write_memory();
+}
+
+void
+tc_crashes_forget_all(void)
+{
+	ncrashes = 0;
+	write_memory();
+}
+
+void
+tc_crashes_forget(Oid database)
+{
+	Crashes    *crashes = find(database, false);
+
+	if (crashes == NULL)
+		return;
+	*crashes = all[--ncrashes];
+	write_memory();
+}
+
+static Crashes *
+find(Oid database, bool create)
+{
+	for (int i = 0; i < ncrashes; i++)
+		if (all[i].database == database)
+			return &all[i];
+	if (!create)
+		return NULL;
+	if (all == NULL)
+		all = MemoryContextAlloc(TopMemoryContext, sizeof(Crashes));
+	else
+		all = repalloc(all, (ncrashes + 1) * sizeof(Crashes));
+	memset(&all[ncrashes], 0, sizeof(Crashes));
+	all[ncrashes].database = database;
+	return &all[ncrashes++];
+}

@@ -1,0 +1,511 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *	  Requests to Temporal: validated and encoded in the caller's
+ *	  transaction.
+ *
+ * Messages and limits are those of Temporal's WorkflowService; the messages
+ * are declared in proto/temporal.proto.  Whatever Temporal would refuse, or
+ * would take and then fail the activity for, is refused here, as long as it
+ * can be known without asking.  Tables, servers and transactions are not
+ * known here, and neither tokens nor payloads are ever put into a message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "base/foreign_text.h"
+#include "compat.h"
+#include "request/request.h"
+#include "request/task_token.h"
+#include "temporal.pb-c.h"
+
+/*
+ * Temporal's defaults of limit.blobSize.error, measured on the encoded
+ * Payloads or Failure; of limit.maxIDLength; and the size at which its gRPC
+ * server stops reading a message, less what the worker adds to a request.
+ */
+#define MAX_BLOB_BYTES (2 * 1024 * 1024)
+#define MAX_ID_BYTES 1000
+#define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 2048)
+
+/* Largest number of seconds in a protobuf Duration: 10,000 years */
+#define MAX_DURATION_SECONDS INT64CONST(315576000000)
+
+static bool
+method_is_fail(RequestMethod method)
+{
+	return method == METHOD_FAIL || method == METHOD_FAIL_BY_ID;
+}
+
+/*---------------------------------------------------------------------------
+ * Checking arguments
+ *---------------------------------------------------------------------------
+ */
+
+static void
+check_task_token(const bytea *token)
+{
+	if (token == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("task_token must not be null"),
+				 errdetail("The task token names the activity."),
+				 errhint("Store the token that the activity hands out before its row is changed, or name the activity by its ids.")));
+	if (VARSIZE_ANY_EXHDR(token) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task_token must not be empty"),
+				 errdetail("The task token names the activity."),
+				 errhint("Store the token that the activity hands out before its row is changed, or name the activity by its ids.")));
+	if (!tc_task_token_is_valid((const uint8 *) VARDATA_ANY(token),
+								VARSIZE_ANY_EXHDR(token)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task_token is not a task token of Temporal"),
+				 errdetail("These %zu bytes do not name a namespace and an activity.",
+						   (size_t) VARSIZE_ANY_EXHDR(token)),
+				 errhint("Pass the bytes that the SDK gives to the activity. A token that is kept as text in base64 is decode(token, 'base64').")));
+}
+
+static void
+check_not_null(const char *name, const text *id, const char *hint)
+{
+	if (id == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name),
+				 errdetail("Without it Temporal cannot tell which activity is meant."),
+				 errhint("%s", hint)));
+}
+
+static void
+check_not_empty(const char *name, const text *id, const char *hint)
+{
+	if (id != NULL && VARSIZE_ANY_EXHDR(id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name),
+				 errdetail("No activity of Temporal has an empty %s.", name),
+				 errhint("%s", hint)));
+}
+
+/*
+ * Total of an interval in microseconds would overflow; so whole seconds,
+ * rounded down, and the rest.  Days have 24 hours and months 30 days, as
+ * when intervals are compared.
+ */
+static void
+interval_to_duration(const Interval *interval, int64 *seconds, int32 *microseconds)
+{
+	int64		whole = interval->time / USECS_PER_SEC;
+	int64		rest = interval->time % USECS_PER_SEC;
+
+	if (rest < 0)
+	{
+		rest += USECS_PER_SEC;
+		whole--;
+	}
+	whole += (int64) interval->day * SECS_PER_DAY;
+	whole += (int64) interval->month * DAYS_PER_MONTH * SECS_PER_DAY;
+	*seconds = whole;
+	*microseconds = (int32) rest;
+}
+
+static void
+check_next_retry_delay(const Interval *delay)
+{
+	int64		seconds;
+	int32		microseconds;
+
+	if (delay == NULL)
+		return;
+	interval_to_duration(delay, &seconds, &microseconds);
+	if (seconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("next_retry_delay must not be negative"),
+				 errdetail("It is the time that Temporal waits before the next attempt of the activity."),
+				 errhint("Pass NULL to leave the time to the activity's retry policy.")));
+	if (seconds >= MAX_DURATION_SECONDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW),
+				 errmsg("next_retry_delay is out of range"),
+				 errdetail("The longest time that can be sent to Temporal is 10,000 years."),
+				 errhint("Set non_retryable if there is to be no further attempt.")));
+}
+
+void
+tc_request_check(RequestMethod method, const RequestArgs *args)
+{
+	if (tc_method_by_id(method))
+	{
+		static const char activity_hint[] =
+			"Pass the id that the workflow or the SDK gave to the activity.";
+
+		/* a row whose column is empty must not mean another activity */
+		check_not_null("workflow_id", args->workflow_id,
+					   "Pass the id of the workflow, or an empty string for a standalone activity, which has no workflow.");
+		check_not_null("activity_id", args->activity_id, activity_hint);
+		check_not_empty("activity_id", args->activity_id, activity_hint);
+		check_not_empty("run_id", args->run_id, "Pass NULL for the current run.");
+	}
+	else
+		check_task_token(args->task_token);
+
+	if (method_is_fail(method))
+	{
+		if (args->message == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("message must not be null"),
+					 errdetail("It is the message of the error that the workflow gets."),
+					 errhint("Say what went wrong.")));
+		check_next_retry_delay(args->next_retry_delay);
+	}
+}
+
+/*---------------------------------------------------------------------------
+ * Encoding
+ *---------------------------------------------------------------------------
+ */
+
+/*
+ * A zero-terminated string of the database in UTF-8; the string itself if it
+ * is that already.  A database in SQL_ASCII may hold any bytes, so there they
+ * are verified.  In the others conversion raises its own errors.
+ */
+static char *
+to_utf8(const char *name, char *string, int len)
+{
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return string;
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+	{
+		if (!pg_verify_mbstr(PG_UTF8, string, len, true))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+					 errmsg("%s is not valid UTF-8", name),
+					 errdetail("Temporal takes UTF-8 only, and the encoding of this database, SQL_ASCII, does not say how to convert."),
+					 errhint("Convert the text to UTF-8.")));
+		return string;
+	}
+	return pg_server_to_any(string, len, PG_UTF8);
+}
+
+/* The same for an argument; the empty string for NULL, which is not sent. */
+static char *
+text_to_utf8(const char *name, const text *value)
+{
+	if (value == NULL)
+		return "";
+	return to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
+}
+
+const char *
+tc_namespace_to_utf8(const char *namespace_name)
+{
+	const char *utf8 = to_utf8("namespace", unconstify(char *, namespace_name),
+							   strlen(namespace_name));
+
+	if (strlen(utf8) > TC_NAMESPACE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("namespace is too long"),
+				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
+						   strlen(utf8), TC_NAMESPACE_MAX),
+				 errhint("Check that the namespace was not mixed up with another value.")));
+	return utf8;
+}
+
+const char *
+tc_namespace_problem(const char *namespace_name)
+{
+	const char *utf8 = tc_utf8_from_server(unconstify(char *, namespace_name));
+
+	if (utf8 == NULL)
+		return "the namespace cannot be converted to UTF-8";
+	if (strlen(utf8) > TC_NAMESPACE_MAX)
+		return "the namespace is too long";
+	return NULL;
+}
+
+static char *
+id_to_utf8(const char *name, const text *value)
+{
+	char	   *id = text_to_utf8(name, value);
+	size_t		len = strlen(id);
+
+	if (len > MAX_ID_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is too long", name),
+				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
+						   len, MAX_ID_BYTES),
+				 errhint("Check that the id was not mixed up with another value.")));
+	return id;
+}
+
+/* A Payloads message with one value; it points into itself. */
+typedef struct OnePayload
+{
+	Temporal__Payloads payloads;
+	Temporal__Payload payload;
+	Temporal__Payload *payload_list[1];
+	Temporal__Payload__MetadataEntry encoding;
+	Temporal__Payload__MetadataEntry *metadata_list[1];
+} OnePayload;
+
+/*
+ * A jsonb value as Payloads: its text, in UTF-8, with encoding json/plain.
+ * NULL stays NULL, so that the field is left out: SDKs built on Temporal's
+ * core stop working if a result holds any other number of payloads than one.
+ */
+static Temporal__Payloads *
+jsonb_to_payloads(const char *name, Jsonb *value, OnePayload *buf)
+{
+	static char encoding_key[] = "encoding";
+	static uint8 json_plain[] = "json/plain";
+	StringInfoData json;
+	char	   *utf8;
+
+	if (value == NULL)
+		return NULL;
+
+	initStringInfo(&json);
+	JsonbToCString(&json, &value->root, VARSIZE(value));
+	utf8 = to_utf8(name, json.data, json.len);
+
+	temporal__payload__metadata_entry__init(&buf->encoding);
+	buf->encoding.key = encoding_key;
+	buf->encoding.value.data = json_plain;
+	buf->encoding.value.len = sizeof(json_plain) - 1;
+	buf->metadata_list[0] = &buf->encoding;
+
+	temporal__payload__init(&buf->payload);
+	buf->payload.n_metadata = 1;
+	buf->payload.metadata = buf->metadata_list;
+	buf->payload.data.data = (uint8 *) utf8;
+	buf->payload.data.len = (utf8 == json.data) ? json.len : strlen(utf8);
+	buf->payload_list[0] = &buf->payload;
+
+	temporal__payloads__init(&buf->payloads);
+	buf->payloads.n_payloads = 1;
+	buf->payloads.payloads = buf->payload_list;
+	return &buf->payloads;
+}
+
+/* Temporal says OK to what is too large, and ends the activity in another way. */
+static void
+check_blob_size(const char *name, const ProtobufCMessage *blob, const char *consequence)
+{
+	size_t		size = protobuf_c_message_get_packed_size(blob);
+
+	if (size > MAX_BLOB_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is too large for Temporal", name),
+				 errdetail("Encoded it has %zu bytes, Temporal's limit (limit.blobSize.error) is %d. %s",
+						   size, MAX_BLOB_BYTES, consequence),
+				 errhint("Keep the value elsewhere and pass a reference to it.")));
+}
+
+/* protobuf-c packs into a buffer that it takes to be large enough. */
+static uint8 *
+pack(const ProtobufCMessage *message, size_t *len)
+{
+	uint8	   *buf;
+
+	*len = protobuf_c_message_get_packed_size(message);
+	if (*len > MAX_REQUEST_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("request is too large for Temporal"),
+				 errdetail("Encoded it has %zu bytes, the limit is %d.",
+						   *len, MAX_REQUEST_BYTES),
+				 errhint("Keep values elsewhere and pass references to them.")));
+	buf = palloc(*len);
+	if (protobuf_c_message_pack(message, buf) != *len)
+		elog(ERROR, "size of a packed message differs from what was computed");
+	return buf;
+}
+
+/* The Failure of a fail request; pointed to by the message, so it lives in the caller. */
+typedef struct FailureMessage
+{
+	Temporal__Failure failure;
+	Temporal__ApplicationFailureInfo info;
+	Temporal__Duration delay;
+	OnePayload	details;
+	char		source[TC_IDENTITY_MAX];
+} FailureMessage;
+
+/*
+ * Temporal's server requires the ApplicationFailureInfo.  The source is only
+ * shown by SDKs; it carries the identity because after a failure that is
+ * retried it is the only thing that shows whose failure it was.
+ */
+static Temporal__Failure *
+build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureMessage *buf)
+{
+	temporal__application_failure_info__init(&buf->info);
+	buf->info.type = text_to_utf8("type", args->type);
+	buf->info.non_retryable = args->non_retryable;
+	buf->info.details = jsonb_to_payloads("details", args->value, &buf->details);
+	if (args->benign)
+		buf->info.category = TEMPORAL__APPLICATION_ERROR_CATEGORY__APPLICATION_ERROR_CATEGORY_BENIGN;
+	if (args->next_retry_delay != NULL)
+	{
+		int32		microseconds;
+
+		temporal__duration__init(&buf->delay);
+		interval_to_duration(args->next_retry_delay, &buf->delay.seconds, &microseconds);
+		buf->delay.nanos = microseconds * 1000;
+		buf->info.next_retry_delay = &buf->delay;
+	}
+
+	tc_request_identity(identity, buf->source);
+
+	temporal__failure__init(&buf->failure);
+	buf->failure.message = text_to_utf8("message", args->message);
+	buf->failure.source = buf->source;
+	buf->failure.stack_trace = text_to_utf8("stack_trace", args->stack_trace);
+	buf->failure.application_failure_info = &buf->info;
+	return &buf->failure;
+}
+
+/* Whom it is about is said in the same way by all messages of a form. */
+#define SET_TOKEN_FORM(m) \
+	((m).task_token.data = (uint8 *) VARDATA_ANY(args->task_token), \
+	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token))
+#define SET_ID_FORM(m) \
+	((m).workflow_id = id_to_utf8("workflow_id", args->workflow_id), \
+	 (m).run_id = id_to_utf8("run_id", args->run_id), \
+	 (m).activity_id = id_to_utf8("activity_id", args->activity_id))
+
+uint8 *
+tc_request_encode(RequestMethod method, const RequestArgs *args,
+				  const RequestIdentity *identity, size_t *len)
+{
+	Temporal__Payloads *value = NULL;
+	Temporal__Payloads *heartbeat_details = NULL;
+	Temporal__Failure *failure = NULL;
+	OnePayload	value_buf;
+	OnePayload	heartbeat_buf;
+	FailureMessage failure_buf;
+
+	if (method_is_fail(method))
+	{
+		failure = build_failure(args, identity, &failure_buf);
+		check_blob_size("failure", &failure->base,
+						"Temporal would put a failure of its own in its place.");
+		heartbeat_details = jsonb_to_payloads("heartbeat_details", args->heartbeat_details,
+											  &heartbeat_buf);
+		if (heartbeat_details != NULL)
+			check_blob_size("heartbeat_details", &heartbeat_details->base,
+							"Temporal would drop them.");
+	}
+	else
+	{
+		bool		is_complete = (method == METHOD_COMPLETE || method == METHOD_COMPLETE_BY_ID);
+		const char *name = is_complete ? "result" : "details";
+
+		value = jsonb_to_payloads(name, args->value, &value_buf);
+		if (value != NULL)
+			check_blob_size(name, &value->base,
+							"Temporal would fail the activity.");
+	}
+
+	switch (method)
+	{
+		case METHOD_COMPLETE:
+			{
+				Temporal__RespondActivityTaskCompletedRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_COMPLETED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.result = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_COMPLETE_BY_ID:
+			{
+				Temporal__RespondActivityTaskCompletedByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_COMPLETED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.result = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_FAIL:
+			{
+				Temporal__RespondActivityTaskFailedRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_FAILED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.failure = failure;
+				m.last_heartbeat_details = heartbeat_details;
+				return pack(&m.base, len);
+			}
+		case METHOD_FAIL_BY_ID:
+			{
+				Temporal__RespondActivityTaskFailedByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_FAILED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.failure = failure;
+				m.last_heartbeat_details = heartbeat_details;
+				return pack(&m.base, len);
+			}
+		case METHOD_REPORT_CANCELLATION:
+			{
+				Temporal__RespondActivityTaskCanceledRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_CANCELED_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_REPORT_CANCELLATION_BY_ID:
+			{
+				Temporal__RespondActivityTaskCanceledByIdRequest m =
+					TEMPORAL__RESPOND_ACTIVITY_TASK_CANCELED_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_HEARTBEAT:
+			{
+				Temporal__RecordActivityTaskHeartbeatRequest m =
+					TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_REQUEST__INIT;
+
+				SET_TOKEN_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+		case METHOD_HEARTBEAT_BY_ID:
+			{
+				Temporal__RecordActivityTaskHeartbeatByIdRequest m =
+					TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
+
+				SET_ID_FORM(m);
+				m.details = value;
+				return pack(&m.base, len);
+			}
+	}
+	elog(ERROR, "unknown method %d", (int) method);
+	return NULL;				/* keep compiler quiet */
+}
+
+uint8 *
+tc_probe_request_encode(const char *namespace_name, size_t *len)
+{
+	Temporal__RecordActivityTaskHeartbeatByIdRequest m =
+		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
+
+	m.namespace_ = unconstify(char *, tc_namespace_to_utf8(namespace_name));
+	return pack(&m.base, len);
+}

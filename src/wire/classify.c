@@ -1,0 +1,166 @@
+/*-------------------------------------------------------------------------
+ *
+ * classify.c
+ *	  What the result of a call means for a request.
+ *
+ * One table, and no state: what to do next is the dispatcher's business.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "wire/classify.h"
+
+/* gRPC status codes (grpc/doc/statuscodes.md) */
+enum
+{
+	GRPC_OK,
+	GRPC_CANCELLED,
+	GRPC_UNKNOWN,
+	GRPC_INVALID_ARGUMENT,
+	GRPC_DEADLINE_EXCEEDED,
+	GRPC_NOT_FOUND,
+	GRPC_ALREADY_EXISTS,
+	GRPC_PERMISSION_DENIED,
+	GRPC_RESOURCE_EXHAUSTED,
+	GRPC_FAILED_PRECONDITION,
+	GRPC_ABORTED,
+	GRPC_OUT_OF_RANGE,
+	GRPC_UNIMPLEMENTED,
+	GRPC_INTERNAL,
+	GRPC_UNAVAILABLE,
+	GRPC_DATA_LOSS,
+	GRPC_UNAUTHENTICATED
+};
+
+/*
+ * By status, and where it matters by the type of the error detail
+ * (temporal.api.errordetails.v1) or a part of the message.  The first row
+ * that fits counts; the last row of a status has neither.
+ */
+static const struct
+{
+	int			status;
+	const char *name;
+	const char *detail_type;
+	const char *message_part;
+	Verdict		verdict;
+}			meanings[] =
+{
+	{GRPC_OK, "OK", NULL, NULL, VERDICT_DELIVERED},
+	{GRPC_CANCELLED, "CANCELLED", NULL, NULL, VERDICT_RETRY},
+	{GRPC_UNKNOWN, "UNKNOWN", NULL, NULL, VERDICT_RETRY},
+	{GRPC_INVALID_ARGUMENT, "INVALID_ARGUMENT", NULL, NULL, VERDICT_REJECTED},
+	{GRPC_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", NULL, NULL, VERDICT_RETRY},
+	{GRPC_NOT_FOUND, "NOT_FOUND", "NamespaceNotFoundFailure", NULL, VERDICT_NEEDS_OPERATOR},
+	{GRPC_NOT_FOUND, "NOT_FOUND", NULL, NULL, VERDICT_GONE},
+	{GRPC_ALREADY_EXISTS, "ALREADY_EXISTS", NULL, NULL, VERDICT_REJECTED},
+	{GRPC_PERMISSION_DENIED, "PERMISSION_DENIED", NULL, NULL, VERDICT_NEEDS_OPERATOR},
+	/* a message over gRPC's limit never gets smaller */
+	{GRPC_RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED", NULL, "larger than max", VERDICT_REJECTED},
+	{GRPC_RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED", NULL, NULL, VERDICT_THROTTLED},
+	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "NamespaceNotActiveFailure", NULL, VERDICT_RETRY},
+	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "NamespaceInvalidStateFailure", NULL, VERDICT_NEEDS_OPERATOR},
+	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ClientVersionNotSupportedFailure", NULL, VERDICT_NEEDS_OPERATOR},
+	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ServerVersionNotSupportedFailure", NULL, VERDICT_NEEDS_OPERATOR},
+	/* for instance, before 1.32: cancellation of a standalone activity was not requested */
+	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", NULL, NULL, VERDICT_REJECTED},
+	{GRPC_ABORTED, "ABORTED", NULL, NULL, VERDICT_RETRY},
+	{GRPC_OUT_OF_RANGE, "OUT_OF_RANGE", NULL, NULL, VERDICT_RETRY},
+	{GRPC_UNIMPLEMENTED, "UNIMPLEMENTED", NULL, NULL, VERDICT_NEEDS_OPERATOR},
+	{GRPC_INTERNAL, "INTERNAL", NULL, NULL, VERDICT_RETRY},
+	{GRPC_UNAVAILABLE, "UNAVAILABLE", NULL, NULL, VERDICT_RETRY},
+	{GRPC_DATA_LOSS, "DATA_LOSS", NULL, NULL, VERDICT_RETRY},
+	{GRPC_UNAUTHENTICATED, "UNAUTHENTICATED", NULL, NULL, VERDICT_NEEDS_OPERATOR},
+};
+
+Verdict
+tc_classify(const CallResult *result)
+{
+	if (result->fate == CALL_NOT_PROCESSED)
+		return VERDICT_SEND_AGAIN;
+	if (result->fate == CALL_AMBIGUOUS)
+		return VERDICT_RETRY;
+
+	for (int i = 0; i < lengthof(meanings); i++)
+	{
+		if (meanings[i].status != result->grpc_status)
+			continue;
+		if (meanings[i].detail_type != NULL &&
+			strcmp(meanings[i].detail_type, result->detail_type) != 0)
+			continue;
+		if (meanings[i].message_part != NULL &&
+			strstr(result->message, meanings[i].message_part) == NULL)
+			continue;
+		return meanings[i].verdict;
+	}
+	/* a status that gRPC does not know */
+	return VERDICT_RETRY;
+}
+
+/*
+ * Only a refusal proves that nothing happened: other errors can come from a
+ * database that committed too late, or from a proxy that gave up.
+ */
+bool
+tc_may_have_taken_effect(const CallResult *result)
+{
+	if (result->fate != CALL_ANSWERED)
+		return result->fate == CALL_AMBIGUOUS;
+
+	switch (tc_classify(result))
+	{
+		case VERDICT_RETRY:
+			return true;
+		case VERDICT_THROTTLED:
+		case VERDICT_NEEDS_OPERATOR:
+		case VERDICT_DELIVERED:
+		case VERDICT_REJECTED:
+		case VERDICT_GONE:
+		case VERDICT_SEND_AGAIN:
+			break;
+	}
+	return false;
+}
+
+const char *
+tc_error_code(const CallResult *result)
+{
+	if (result->fate == CALL_AMBIGUOUS)
+		return "NO_ANSWER";
+	if (result->fate == CALL_NOT_PROCESSED)
+		return "NOT_PROCESSED";
+	for (int i = 0; i < lengthof(meanings); i++)
+		if (meanings[i].status == result->grpc_status)
+			return meanings[i].name;
+	return "UNKNOWN";
+}
+
+/* Those with the verdicts REJECTED and GONE, and words of our own */
+static const char *const rejection_codes[] = {
+	"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION", "EXPIRED", "MALFORMED"
+};
+
+bool
+tc_is_rejection_code(const char *code)
+{
+	for (int i = 0; i < lengthof(rejection_codes); i++)
+		if (strcmp(rejection_codes[i], code) == 0)
+			return true;
+	return false;
+}
+
+const char *
+tc_rejection_codes(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(rejection_codes); i++)
+		appendStringInfo(&list, "%s%s", i == 0 ? "" : i == lengthof(rejection_codes) - 1 ? " and " : ", ",
+						 rejection_codes[i]);
+	return list.data;
+}

@@ -1,0 +1,54 @@
+/*-------------------------------------------------------------------------
+ *
+ * chains.h
+ *	  Requests for one activity, one behind the other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_CHAINS_H
+#define TC_CHAINS_H
+
+#include "worker/queue.h"
+
+extern void tc_chains_init(MemoryContext context);
+
+/*
+ * What activities of a namespace of a server begin with.  NULL is the server's
+ * own namespace, whatever it is called: where its option is put right, what
+ * waits keeps its order.
+ */
+extern SipHash tc_activity_seed(Oid server, const char *namespace_utf8);
+
+/*
+ * The activity that a row is about; false if its bytes are no request.  The
+ * current memory context is used for it.
+ */
+extern bool tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity);
+
+/* The first request for an activity; NULL if there is none. */
+extern Request *tc_chain_first(SipHash activity);
+
+/* Put a request into its activity's chain: first of all, or behind the first, in the order of ids. */
+extern void tc_chain_put_first(Request *request);
+extern void tc_chain_join(Request *request);
+
+/*
+ * Take a request out of its chain.  Returns the one that has become the
+ * first, whose turn may have come; NULL if that was it before, or none is left.
+ */
+extern Request *tc_chain_leave(Request *request);
+
+/*
+ * The first one makes room for one of another queue, which is returned: it is
+ * the first now.  NULL, and nothing is changed, if no other queue can go on.
+ */
+extern Request *tc_chain_pass_turn(Request *first);
+
+/* Was it refused for what its role may not do?  That must not stop other roles. */
+static inline bool
+tc_was_refused_role(const Request *request)
+{
+	return request->attempts > 0 && request->verdict == VERDICT_NEEDS_OPERATOR;
+}
+
+#endif							/* TC_CHAINS_H */

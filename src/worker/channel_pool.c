@@ -1,0 +1,463 @@
+/*-------------------------------------------------------------------------
+ *
+ * channel_pool.c
+ *	  Which channel serves a queue, and when it is connected again.
+ *
+ * One channel for a server and a user mapping.  When options change, queues
+ * move to a channel with the new ones, and the old one is closed when its
+ * last call is over.  A channel that cannot be connected is backed off as a
+ * whole: no request's attempts are used up for it.  A connection that is of
+ * no use for long is closed, and sooner if there is no place for another one:
+ * a database may have more servers than a process may have open files.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/pg_prng.h"
+#include "compat.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "wire/connection.h"
+#include "worker/channel_pool.h"
+
+/* An attempt to connect costs little, and a server that is back should be found soon */
+#define CONNECT_DELAY_MAX_MS 5000
+
+/* A connection without calls is closed after that long; Temporal's server would do so too */
+#define IDLE_MS 120000
+
+/* How often files with credentials are looked at, at most */
+#define LOOK_AT_FILES_MS 1000
+
+static dlist_head pool = DLIST_STATIC_INIT(pool);
+static bool untidy;				/* there may be something to clean up */
+static PoolChanged pool_changed;
+static bool options_changed;
+
+static void note_options_changed(Datum arg, int cacheid, uint32 hashvalue);
+static SipHash fingerprint(const ServerConfig *config);
+static void state_changed(void *arg, Channel *channel, ChannelState state,
+						  const ChannelError *error);
+static void timer_due(void *arg);
+static void idle_due(void *arg);
+static bool is_idle(const PooledChannel *channel, int64 since);
+static void disconnect(PooledChannel *channel);
+static bool make_room(Account *account);
+static bool close_idle(Account *role_of);
+static void charge(PooledChannel *channel, Account *account);
+static int	count_connections(const PooledChannel *channel);
+static void settle(PooledChannel *channel);
+static void look_at_files(PooledChannel *channel);
+
+void
+tc_channels_init(PoolChanged changed)
+{
+	pool_changed = changed;
+	for (const int *cache = tc_server_catalogs; *cache >= 0; cache++)
+		CacheRegisterSyscacheCallback(*cache, note_options_changed, (Datum) 0);
+}
+
+static void
+note_options_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	options_changed = true;
+}
+
+bool
+tc_channels_options_changed(void)
+{
+	AcceptInvalidationMessages();
+	return options_changed;
+}
+
+void
+tc_channels_options_seen(void)
+{
+	options_changed = false;
+}
+
+PooledChannel *
+tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_namespace,
+				ServerProblem *problem)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "temporal_complete channel",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ServerConfig *config;
+	PooledChannel *channel;
+	dlist_iter	iter;
+	SipHash		print;
+
+	config = tc_server_config(queue, problem);
+	MemoryContextSwitchTo(old);
+	if (config == NULL)
+	{
+		problem->message = pstrdup(problem->message);
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	/* a channel may be found that was made before the namespace was changed */
+	*namespace_name = pstrdup(tc_server_namespace(config, &queue->key));
+	*is_own_namespace = strcmp(*namespace_name, config->own_namespace) == 0;
+
+	print = fingerprint(config);
+	dlist_foreach(iter, &pool)
+	{
+		channel = dlist_container(PooledChannel, node, iter.cur);
+		if (tc_siphash_equal(channel->fingerprint, print) &&
+			channel->config->serverid == config->serverid &&
+			channel->config->umid == config->umid)
+		{
+			MemoryContextDelete(context);
+			channel->users++;
+			return channel;
+		}
+	}
+
+	channel = MemoryContextAllocZero(context, sizeof(PooledChannel));
+	channel->context = context;
+	channel->config = config;
+	channel->fingerprint = print;
+	channel->users = 1;
+	dlist_init(&channel->queues);
+	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
+	dlist_push_tail(&pool, &channel->node);
+	return channel;
+}
+
+void
+tc_channels_release(PooledChannel *channel)
+{
+	Assert(channel->users > 0);
+	if (--channel->users == 0)
+		untidy = true;
+}
+
+void
+tc_channels_cleanup(void)
+{
+	dlist_mutable_iter iter;
+
+	if (!untidy)
+		return;
+	untidy = false;
+	dlist_foreach_modify(iter, &pool)
+	{
+		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+
+		if (channel->idle_is_due)
+		{
+			channel->idle_is_due = false;
+			if (is_idle(channel, tc_monotonic_ms() - IDLE_MS))
+				disconnect(channel);
+			else if (tc_channel_state(channel->channel) == CHANNEL_READY)
+				tc_timer_set(&channel->idle_timer,
+							 (channel->calls > 0 ? tc_monotonic_ms() : channel->used_at) + IDLE_MS,
+							 idle_due, channel);
+		}
+		/* its role has use for the place */
+		if (channel->account != NULL && is_idle(channel, PG_INT64_MAX) &&
+			tc_share_role_lacks(channel->account, SHARE_CONNECTIONS))
+			disconnect(channel);
+		if (channel->users > 0)
+		{
+			settle(channel);
+			continue;
+		}
+		dlist_delete(&channel->node);
+		tc_timer_cancel(&channel->timer);
+		tc_timer_cancel(&channel->idle_timer);
+		tc_channel_destroy(channel->channel);
+		charge(channel, NULL);
+		MemoryContextDelete(channel->context);
+	}
+}
+
+/* What is put down for a channel is what it has; sessions that end are not told of. */
+static void
+settle(PooledChannel *channel)
+{
+	int			now = count_connections(channel);
+
+	if (now == 0)
+		charge(channel, NULL);
+	else if (now < channel->connections)
+	{
+		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections - now);
+		channel->connections = now;
+	}
+	if (tc_channel_sessions(channel->channel) > (tc_channel_state(channel->channel) == CHANNEL_READY))
+		untidy = true;
+}
+
+static int
+count_connections(const PooledChannel *channel)
+{
+	int			sessions = tc_channel_sessions(channel->channel);
+
+	return tc_channel_state(channel->channel) == CHANNEL_CONNECTING ? Max(sessions, 1) : sessions;
+}
+
+/* One connection more of that account, or with NULL none any longer. */
+static void
+charge(PooledChannel *channel, Account *account)
+{
+	/* those that drain may be another one's: who connects anew takes them over */
+	if (channel->account != NULL && channel->account != account)
+	{
+		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections);
+		tc_account_release(channel->account);
+		channel->account = NULL;
+		if (account == NULL)
+			channel->connections = 0;
+		else if (channel->connections > 0)
+			tc_share_take(account, SHARE_CONNECTIONS, channel->connections);
+	}
+	if (account == NULL)
+		return;
+	if (channel->account == NULL)
+		channel->account = tc_account_share(account);
+	channel->connections++;
+	tc_share_take(account, SHARE_CONNECTIONS, 1);
+}
+
+void
+tc_channels_begin_call(PooledChannel *channel)
+{
+	channel->users++;
+	channel->calls++;
+}
+
+void
+tc_channels_end_call(PooledChannel *channel)
+{
+	Assert(channel->calls > 0);
+	if (--channel->calls == 0)
+		untidy = true;
+	channel->used_at = tc_monotonic_ms();
+	tc_channels_release(channel);
+}
+
+/* Was a connection of no use since then, and is it of none now? */
+static bool
+is_idle(const PooledChannel *channel, int64 since)
+{
+	return tc_channel_state(channel->channel) == CHANNEL_READY &&
+		channel->calls == 0 && channel->used_at <= since;
+}
+
+/* Close a connection that has no calls; who needs the channel connects it again. */
+static void
+disconnect(PooledChannel *channel)
+{
+	tc_timer_cancel(&channel->idle_timer);
+	tc_channel_destroy(channel->channel);
+	channel->channel = tc_channel_create(&channel->config->channel, state_changed, channel);
+	charge(channel, NULL);
+}
+
+/*
+ * Is there a place for another connection of that account?  If not, those
+ * that have been idle for the longest time give way: its role's own, or if
+ * there is none left for anybody, any.
+ */
+static bool
+make_room(Account *account)
+{
+	while (!tc_share_has_room(account, SHARE_CONNECTIONS))
+		if (!close_idle(account))
+			return false;
+	for (;;)
+	{
+		if (tc_connection_has_files())
+			return true;
+		if (!close_idle(NULL))
+			return true;		/* it will be said what is wrong */
+	}
+}
+
+/* Close the connection that has been idle for the longest time, of a role or of all. */
+static bool
+close_idle(Account *role_of)
+{
+	PooledChannel *longest = NULL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pool)
+	{
+		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+
+		if (is_idle(channel, PG_INT64_MAX) && channel->account != NULL &&
+			(role_of == NULL || tc_share_same_role(channel->account, role_of)) &&
+			(longest == NULL || channel->used_at < longest->used_at))
+			longest = channel;
+	}
+	if (longest == NULL)
+		return false;
+	disconnect(longest);
+	return true;
+}
+
+/* Hash of all options, to tell whether they have changed. */
+static SipHash
+fingerprint(const ServerConfig *config)
+{
+	const ChannelOptions *options = &config->channel;
+	StringInfoData buf;
+	SipHash		result;
+	int			numbers[] = {
+		options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
+		config->max_in_flight, config->request_timeout_ms, config->retry_initial_interval_ms,
+		config->retry_max_interval_ms, config->expire_after_s
+	};
+	const char *texts[] = {
+		options->address, options->tls_server_name, options->tls_server_ca_cert_path,
+		options->tls_server_ca_cert_data, options->tls_client_cert_path,
+		options->tls_client_cert_data, options->tls_client_key_path,
+		options->tls_client_key_data, options->authority, options->api_key,
+		options->api_key_path
+	};
+
+	/* each with its zero byte, which no option contains */
+	initStringInfo(&buf);
+	appendBinaryStringInfo(&buf, (char *) numbers, sizeof(numbers));
+	for (int i = 0; i < lengthof(texts); i++)
+		appendBinaryStringInfo(&buf, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) + 1 : 1);
+	for (int i = 0; i < options->nmetadata; i++)
+	{
+		appendBinaryStringInfo(&buf, options->metadata_keys[i],
+							   strlen(options->metadata_keys[i]) + 1);
+		appendBinaryStringInfo(&buf, options->metadata_values[i],
+							   strlen(options->metadata_values[i]) + 1);
+	}
+	result = tc_siphash(buf.data, buf.len);
+	explicit_bzero(buf.data, buf.len);
+	pfree(buf.data);
+	return result;
+}
+
+/*
+ * Files that options name are looked at when there is something to send, so
+ * nothing is done for them while nobody sends.
+ */
+static void
+look_at_files(PooledChannel *channel)
+{
+	const ChannelOptions *options = &channel->config->channel;
+	int64		now;
+
+	if (options->api_key_path == NULL && options->tls_client_key_path == NULL &&
+		options->tls_client_cert_path == NULL && options->tls_server_ca_cert_path == NULL)
+		return;
+	now = tc_monotonic_ms();
+	if (channel->files_seen_at != 0 && now - channel->files_seen_at < LOOK_AT_FILES_MS)
+		return;
+	channel->files_seen_at = now;
+	tc_channel_look_at_files(channel->channel);
+}
+
+void
+tc_channels_files_may_have_changed(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pool)
+		dlist_container(PooledChannel, node, iter.cur)->files_seen_at = 0;
+}
+
+bool
+tc_channels_connect(PooledChannel *channel, Account *account)
+{
+	look_at_files(channel);
+	channel->lacks_room = false;
+	switch (tc_channel_state(channel->channel))
+	{
+		case CHANNEL_READY:
+			return true;
+		case CHANNEL_CONNECTING:
+			return false;
+		case CHANNEL_IDLE:
+		case CHANNEL_FAILED:
+			break;
+	}
+	if (channel->connect_at > tc_monotonic_ms())
+	{
+		if (!channel->timer.armed || channel->timer.due != channel->connect_at)
+			tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
+	}
+	else if (make_room(account))
+	{
+		charge(channel, account);
+		tc_channel_connect(channel->channel);
+	}
+	else
+		channel->lacks_room = true;
+	return tc_channel_state(channel->channel) == CHANNEL_READY;
+}
+
+bool
+tc_channels_backing_off(const PooledChannel *channel)
+{
+	return channel->error.code != NULL;
+}
+
+/* tc_channels_cleanup() will see to it. */
+static void
+idle_due(void *arg)
+{
+	((PooledChannel *) arg)->idle_is_due = true;
+	untidy = true;
+}
+
+/* Time to try again: those who need the channel will, if they still do. */
+static void
+timer_due(void *arg)
+{
+	pool_changed((PooledChannel *) arg);
+}
+
+/* Runs beneath the wire: must not raise errors. */
+static void
+state_changed(void *arg, Channel *wire_channel, ChannelState state, const ChannelError *error)
+{
+	PooledChannel *channel = arg;
+
+	untidy = true;
+	if (state == CHANNEL_READY)
+	{
+		channel->failures = 0;
+		channel->connect_at = 0;
+		channel->error.code = NULL;
+		channel->used_at = tc_monotonic_ms();
+		tc_timer_set(&channel->idle_timer, channel->used_at + IDLE_MS, idle_due, channel);
+	}
+	else if (error != NULL)
+	{
+		int			delay = tc_backoff_ms(channel->config,
+										  error->needs_operator ? 100 : channel->failures);
+
+		delay = Min(delay, CONNECT_DELAY_MAX_MS);
+
+		channel->error = *error;
+		if (channel->failures++ == 0)
+			channel->failing_since = tc_monotonic_ms();
+		channel->connect_at = tc_monotonic_ms() + delay;
+	}
+	pool_changed(channel);
+}
+
+int
+tc_backoff_ms(const ServerConfig *config, int attempts)
+{
+	double		delay = config->retry_initial_interval_ms;
+
+	delay = ldexp(delay, Min(attempts, 30));
+	delay = Min(delay, config->retry_max_interval_ms);
+	return (int) (delay * (0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)));
+}

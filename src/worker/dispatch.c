@@ -1,0 +1,513 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatch.c
+ *	  From the outbox over the channels to the outcomes.
+ *
+ * A turn has three parts: a transaction that reads what is new or due; then,
+ * outside of any transaction, sending; then, when enough has been answered or
+ * a few milliseconds have passed, a transaction that records outcomes.  No
+ * transaction is ever open while the network is used, and an error in one of
+ * them stops one queue, or one batch of outcomes, for a while.
+ *
+ * What is read when is decided in reading.c, how much may be in flight in
+ * flow.c, in which order in queue.c, what is recorded how in recording.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/event_loop.h"
+#include "process/worker_slots.h"
+#include "wire/classify.h"
+#include "worker/channel_pool.h"
+#include "worker/dispatch.h"
+#include "worker/doubt.h"
+#include "worker/error_notes.h"
+#include "worker/flow.h"
+#include "worker/proof.h"
+#include "worker/queue.h"
+#include "worker/reading.h"
+#include "worker/recording.h"
+#include "worker/story.h"
+
+/* A stream that was refused so often, unprocessed, counts as a failure */
+#define REFUSALS_MAX 3
+
+/* The replies of Temporal to what is sent here have a few bytes */
+#define MAX_REPLY (64 * 1024)
+
+/* Requests whose call is over */
+static dlist_head answered = DLIST_STATIC_INIT(answered);
+
+/* Places of worker_slots.h that no request in flight has */
+static int *free_places;
+static int	nfree_places;
+
+static MemoryContext dispatch_context;	/* lives as long as the worker */
+static MemoryContext turn_context;	/* reset after each turn */
+
+static bool stopping;
+
+static void timer_due(void *arg);
+static void note_in_flight(Request *request);
+static void process_answers(void);
+static void process_answer(Request *request);
+static void proof_found(Request *request, ProofVerdict verdict, const char *words,
+						int64 next_look);
+static bool send_all(void);
+static void send_queue(Queue *queue);
+static void make_way(Queue *queue);
+static bool is_expired(const Request *request);
+static bool must_be_looked_up(const Request *request);
+static void look_up(Request *request);
+static void send_request(Request *request);
+static void call_done(void *arg, const CallResult *result);
+
+void
+tc_dispatch_init(void)
+{
+	MemoryContext old;
+
+	dispatch_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete dispatch",
+											 ALLOCSET_DEFAULT_SIZES);
+	turn_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete turn",
+										 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(dispatch_context);
+	free_places = palloc(TC_MAX_IN_FLIGHT * sizeof(int));
+	while (nfree_places < TC_MAX_IN_FLIGHT)
+	{
+		free_places[nfree_places] = nfree_places;
+		nfree_places++;
+	}
+	MemoryContextSwitchTo(old);
+
+	tc_shares_init();
+	tc_queues_init();
+	tc_reading_init();
+	tc_proofs_init(proof_found);
+	tc_recording_init();
+}
+
+bool
+tc_dispatch_turn(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(turn_context);
+	bool		more;
+
+	process_answers();
+	more = tc_queues_feed();
+	tc_reading_turn();
+	(void) tc_queues_activated();
+	if (tc_reading_allows_sending())
+		more |= send_all();
+	process_answers();
+	tc_channels_cleanup();
+	tc_proofs_turn();
+	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
+	tc_story_turn(tc_reading_count_waiting);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(turn_context);
+	return more || tc_queues_activated() || tc_queues_can_be_fed();
+}
+
+void
+tc_dispatch_stop(void)
+{
+	stopping = true;
+	tc_reading_stop();
+}
+
+void
+tc_dispatch_end(void)
+{
+	tc_story_end(tc_reading_count_waiting);
+}
+
+bool
+tc_dispatch_is_idle(void)
+{
+	return tc_requests_in_memory() == 0 && dlist_is_empty(tc_active_queues()) &&
+		tc_reading_is_idle();
+}
+
+int
+tc_dispatch_in_flight(void)
+{
+	return TC_MAX_IN_FLIGHT - nfree_places;
+}
+
+static void
+timer_due(void *arg)
+{
+	tc_queue_activate((Queue *) arg);
+}
+
+void
+tc_dispatch_leave(void)
+{
+	tc_queues_visit_in_flight(note_in_flight);
+	while (tc_recording_turn(true))
+		CHECK_FOR_INTERRUPTS();
+	if (tc_recording_count() == 0)
+		tc_doubt_note_leaving(tc_dispatch_is_idle());
+}
+
+/* Its answer will not be seen: by ids it is looked up when its deadline is over. */
+static void
+note_in_flight(Request *request)
+{
+	request->maybe_sent = true;
+	request->next_attempt_at = 0;
+	if (tc_method_by_id(request->method))
+		request->next_attempt_at =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										Max(request->doubt_until - tc_monotonic_ms(), 0));
+	tc_recording_add(request);
+}
+
+/*---- answers ----*/
+
+static void
+process_answers(void)
+{
+	while (!dlist_is_empty(&answered))
+		process_answer(dlist_container(Request, node, dlist_pop_head_node(&answered)));
+}
+
+static void
+process_answer(Request *request)
+{
+	Queue	   *queue = request->queue;
+	const ServerConfig *config = request->channel->config;
+	Verdict		verdict = request->verdict;
+
+	tc_worker_set_in_flight(request->place, 0);
+	free_places[nfree_places++] = request->place;
+	tc_share_give(queue->account, SHARE_PLACES, 1);
+	queue->in_flight--;
+	tc_queue_activate(queue);
+	/* what was certainly not applied need not be looked up again */
+	request->looked_up = !request->may_have_taken_effect;
+
+	if (verdict == VERDICT_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
+		verdict = VERDICT_RETRY;
+	if (verdict != VERDICT_SEND_AGAIN)
+	{
+		request->refusals = 0;
+		request->attempts++;
+	}
+	switch (verdict)
+	{
+		case VERDICT_DELIVERED:
+			tc_flow_success(queue);
+			tc_request_finish(request, OUTCOME_DELIVERED);
+			break;
+		case VERDICT_REJECTED:
+		case VERDICT_GONE:
+			tc_flow_success(queue);
+			request->refusal = request->error_code;
+			if (tc_method_is_heartbeat(request->method))
+				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+			else if (verdict == VERDICT_GONE || request->maybe_sent)
+				tc_proof_begin(request, false);
+			else
+				tc_request_finish(request, OUTCOME_REJECTED);
+			break;
+		case VERDICT_SEND_AGAIN:
+			tc_queue_push_back(request);
+			break;
+		case VERDICT_RETRY:
+		case VERDICT_THROTTLED:
+		case VERDICT_NEEDS_OPERATOR:
+			{
+				int			delay = verdict == VERDICT_NEEDS_OPERATOR ?
+					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
+				bool		expired = tc_request_has_expired(request, config);
+
+				delay = Max(delay, tc_flow_pace(queue, request));
+				tc_flow_failure(queue, request);
+				request->maybe_sent |= request->may_have_taken_effect;
+				if (expired && !tc_request_expire(request))
+					break;
+				/* it is looked up, when what was sent can no longer be applied */
+				if (must_be_looked_up(request))
+					delay = Max(delay, request->doubt_until - tc_monotonic_ms());
+				request->next_attempt_at =
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
+				tc_recording_add(request);
+				/* other roles need not wait for this one */
+				if (verdict == VERDICT_NEEDS_OPERATOR)
+					tc_queue_yield(request, tc_monotonic_ms() + delay);
+				break;
+			}
+	}
+	tc_channels_end_call(request->channel);
+	request->channel = NULL;
+
+	/* what waits for an operator, or behind such, must not keep others' room; it may be gone now */
+	if ((verdict == VERDICT_NEEDS_OPERATOR || verdict == VERDICT_SEND_AGAIN) &&
+		tc_flow_is_paused(queue))
+		queue->to_unload = true;
+}
+
+/*
+ * What became of an earlier attempt of a request that was refused, is to be
+ * sent again, or has expired.  Also a first attempt that is refused can have
+ * been one that was applied: the server retries within itself.  Where nothing
+ * can be proved, the refusal counts if there was no doubt about it.
+ */
+static void
+proof_found(Request *request, ProofVerdict verdict, const char *words, int64 next_look)
+{
+	OutcomeKind kind = OUTCOME_REJECTED;
+	bool		in_doubt = request->maybe_sent ||
+		(request->error_code != NULL && strcmp(request->error_code, "CONFIRMING") == 0);
+	const char *refusal = request->refusal;
+
+	/* other refusals than NOT_FOUND say themselves what is wrong */
+	if ((refusal == NULL || strcmp(refusal, "NOT_FOUND") == 0 || is_expired(request)) &&
+		(verdict != PROOF_IMPOSSIBLE || in_doubt))
+		tc_request_set_error(request, words);
+
+	switch (verdict)
+	{
+		case PROOF_NOT_YET:
+			request->error_code = "CONFIRMING";
+			request->next_attempt_at =
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), next_look - tc_monotonic_ms());
+			tc_recording_add(request);
+			return;
+		case PROOF_OURS:
+			kind = OUTCOME_DELIVERED;
+			request->error_code = NULL;
+			tc_request_set_error(request, NULL);
+			break;
+		case PROOF_PENDING:
+			if (refusal == NULL)
+			{
+				request->looked_up = true;
+				tc_queue_confirmed(request);
+				return;
+			}
+			request->error_code = refusal;
+			break;
+		case PROOF_NOT_OURS:
+			request->error_code = refusal != NULL ? refusal : "NOT_FOUND";
+			/* it may have been taken all the same: it leaves no trace */
+			if (tc_method_is_heartbeat(request->method))
+				kind = OUTCOME_UNCONFIRMED;
+			break;
+		case PROOF_IMPOSSIBLE:
+			request->error_code = refusal != NULL ? refusal : "NO_ANSWER";
+			if (request->maybe_sent)
+				kind = OUTCOME_UNCONFIRMED;
+			break;
+	}
+	tc_request_finish(request, kind);
+	tc_queue_activate(request->queue);
+}
+
+/*---- sending ----*/
+
+/* Send what can be sent, for all queues that are active; true if more could be done at once. */
+static bool
+send_all(void)
+{
+	static bool put_off = false;
+	dlist_mutable_iter iter;
+	bool		more;
+
+	more = (tc_reading_wants_queues() && tc_reading_is_possible()) || tc_error_notes_are_due();
+
+	/*
+	 * What has just been revoked, or changed, is looked at before anything is
+	 * sent.  Where it can be looked at, not twice in a row: who changes catalogs
+	 * all the time must not keep others from sending.
+	 */
+	put_off = tc_channels_options_changed() && !(put_off && tc_reading_is_possible());
+	if (put_off)
+		return tc_reading_is_possible();
+	dlist_foreach_modify(iter, tc_active_queues())
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+		Request    *next;
+		int64		timer;
+
+		queue->lacks = false;
+		send_queue(queue);
+		if (tc_reading_wants(queue))
+		{
+			more |= tc_reading_is_possible();
+			continue;
+		}
+		/* requests that found no place wait in the list of active queues */
+		if (queue->nready > 0 && tc_queue_is_connected(queue) && tc_flow_has_room(queue) && !stopping)
+			continue;
+
+		tc_queue_deactivate(queue);
+		next = tc_queue_next_retry(queue);
+		timer = next != NULL ? Max(next->due, queue->paused_until) : queue->paused_until;
+		if (timer > tc_monotonic_ms())
+			tc_timer_set(&queue->timer, timer, timer_due, queue);
+	}
+	/* those that wait for places are served in turn */
+	if (!dlist_is_empty(tc_active_queues()))
+		dlist_push_tail(tc_active_queues(), dlist_pop_head_node(tc_active_queues()));
+	return more;
+}
+
+static void
+send_queue(Queue *queue)
+{
+	PooledChannel *channel = queue->channel;
+	Request    *request;
+
+	if (queue->to_unload ||
+		(tc_flow_is_paused(queue) && !queue->steps_aside && tc_flow_is_stuck(queue)))
+		make_way(queue);
+	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
+		(queue->nready == 0 && !queue->unread && !tc_retry_is_due(queue)))
+		return;
+	if (!tc_channels_connect(channel, queue->account))
+	{
+		if (channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
+		{
+			tc_flow_set_error(queue, "CONNECTION_FAILED",
+							  "too many connections are open; this one waits for its turn", 0);
+			make_way(queue);
+			return;
+		}
+		if (tc_channels_backing_off(channel))
+		{
+			tc_flow_cannot_send(queue, channel->error.code, channel->error.message,
+								channel->connect_at);
+			make_way(queue);
+		}
+		return;
+	}
+	tc_queue_step_back(queue);
+	tc_flow_connected(queue);
+
+	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
+		   tc_share_has_room(queue->account, SHARE_PLACES) &&
+		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
+		   (request = tc_queue_pop_ready(queue)) != NULL)
+	{
+		if (must_be_looked_up(request))
+			look_up(request);
+		else
+			send_request(request);
+	}
+	tc_channel_flush(channel->channel);
+}
+
+/*
+ * A queue that cannot send at present keeps nothing in memory that can be read
+ * again, and if that may last, lets others go first.
+ */
+static void
+make_way(Queue *queue)
+{
+	tc_queue_unload(queue);
+	if (tc_flow_is_stuck(queue))
+		tc_queue_step_aside(queue);
+}
+
+/* Does its expiry wait for its being looked up? */
+static bool
+is_expired(const Request *request)
+{
+	return request->refusal != NULL && strcmp(request->refusal, TC_EXPIRED) == 0;
+}
+
+/*
+ * A task token names one attempt, of which Temporal takes one end.  By ids a
+ * request that was applied could be applied once more, to another activity
+ * that has the ids since.  And what has expired is not sent any more.
+ */
+static bool
+must_be_looked_up(const Request *request)
+{
+	return request->maybe_sent &&
+		(is_expired(request) || (tc_method_by_id(request->method) && !request->looked_up));
+}
+
+/* Not before it is certain that what was sent is not applied later. */
+static void
+look_up(Request *request)
+{
+	if (tc_monotonic_ms() < request->doubt_until)
+		tc_queue_retry_at(request, request->doubt_until);
+	else
+		tc_proof_begin(request, is_expired(request));
+}
+
+static void
+send_request(Request *request)
+{
+	Queue	   *queue = request->queue;
+	Call		call = {0};
+
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	request->error_message = NULL;
+	request->error_code = NULL;
+	request->looked_up = false;
+	request->state = REQUEST_IN_FLIGHT;
+	request->channel = queue->channel;
+	tc_channels_begin_call(request->channel);
+	request->place = free_places[--nfree_places];
+	tc_share_take(queue->account, SHARE_PLACES, 1);
+	queue->in_flight++;
+	tc_worker_set_in_flight(request->place, request->id);
+
+	call.path = tc_method_path(request->method);
+	call.namespace_name = queue->namespace_utf8;
+	call.message = request->bytes;
+	call.message_len = request->len;
+	call.timeout_ms = queue->channel->config->request_timeout_ms;
+	call.max_reply = MAX_REPLY;
+	call.done = call_done;
+	call.arg = request;
+	request->doubt_until = tc_monotonic_ms() + call.timeout_ms + TC_DEADLINE_MARGIN_MS;
+	tc_channel_call(queue->channel->channel, &call);
+}
+
+/*
+ * A call is over.  Runs beneath the wire: must not raise errors, so all but
+ * noting the result is left to process_answer().
+ */
+static void
+call_done(void *arg, const CallResult *result)
+{
+	Request    *request = arg;
+
+	request->state = REQUEST_ANSWERED;
+	request->verdict = tc_classify(result);
+	request->may_have_taken_effect = tc_may_have_taken_effect(result);
+	if (request->verdict == VERDICT_DELIVERED)
+	{
+		request->has_heartbeat_reply = tc_method_is_heartbeat(request->method) &&
+			tc_heartbeat_reply_decode(result->reply, result->reply_len,
+									  &request->heartbeat_reply);
+	}
+	else
+	{
+		size_t		len = strnlen(result->message, 1000);
+
+		request->error_code = tc_error_code(result);
+		request->error_message = MemoryContextAllocExtended(dispatch_context, len + 1,
+															MCXT_ALLOC_NO_OOM);
+		if (request->error_message != NULL)
+		{
+			memcpy(request->error_message, result->message, len);
+			request->error_message[len] = '\0';
+		}
+	}
+	dlist_push_tail(&answered, &request->node);
+}

@@ -1,0 +1,300 @@
+/*-------------------------------------------------------------------------
+ *
+ * known_queues.c
+ *	  Which queues there are.
+ *
+ * Anybody who may name namespaces can make any number of queues, so memory
+ * holds only some of them: a role has its share (share.c), and one for which
+ * there is nothing to do is forgotten when another one needs the place: first
+ * those of the same role.  It is found again when it has rows.
+ *
+ * Queues are looked for in the index of the outbox, a part of it at a time,
+ * so that others are served meanwhile; and not all the time, however often
+ * somebody wakes the worker for a queue for which there is no place.
+ *
+ * Nothing here reads requests.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "worker/channel_pool.h"
+#include "worker/flow.h"
+#include "worker/known_queues.h"
+
+/* Numbers looked at in one turn */
+#define LOOK_MAX 1000
+
+/* Looking takes a part of the time, at most one of so many */
+#define LOOK_PART 4
+
+/* After that long it is looked for those for which there was no place, or if a table is locked */
+#define LOOK_AGAIN_MS 1000
+
+/* So many at once are forgotten where one is to be */
+#define FORGET_MAX 1000
+
+static Queue **queues;
+static int	nqueues;
+static int	max_queues;
+
+/* The numbers of these and of queues whose requests are held, sorted */
+static int64 *known;
+static int	nknown;
+
+static bool wanted;				/* look for queues */
+static bool again;				/* and then once more from the beginning */
+static int64 position;			/* of the last number looked at; 0 = at the beginning */
+static int64 left_out;			/* before the first one for which there was no place, or -1 */
+static Oid	busy_role;			/* that has no idle queues, in this turn */
+static int64 time_spent;		/* ms, since the beginning */
+static int64 not_before;		/* monotonic ms */
+static int64 looked_at;			/* monotonic ms: when the whole index had been */
+static LoopTimer timer;
+static LoopTimer again_timer;
+static MemoryContext context;	/* of queues */
+
+static void timer_due(void *arg);
+static void find_again(void *arg);
+static void look_later(int delay_ms);
+static void end_look(void);
+static bool take_in(const FoundQueue *found, int nfound);
+static bool has_place(const QueueKey *key);
+static bool forget_idle(Account *account);
+static bool is_idle(const Queue *queue);
+static void forget_number(int64 number);
+
+void
+tc_known_queues_init(void)
+{
+	context = AllocSetContextCreate(TopMemoryContext, "temporal_complete known queues",
+									ALLOCSET_DEFAULT_SIZES);
+	max_queues = 16;
+	queues = MemoryContextAlloc(context, max_queues * sizeof(Queue *));
+	known = MemoryContextAlloc(context, sizeof(int64));
+	left_out = -1;
+	wanted = true;
+}
+
+Queue **
+tc_known_queues(int *count)
+{
+	*count = nqueues;
+	return queues;
+}
+
+void
+tc_known_queues_find(void)
+{
+	if (wanted && position > 0)
+		again = true;
+	wanted = true;
+}
+
+void
+tc_known_queues_find_soon(void)
+{
+	if (tc_monotonic_ms() - looked_at >= LOOK_AGAIN_MS)
+		tc_known_queues_find();
+	else if (!again_timer.armed)
+		tc_timer_set(&again_timer, looked_at + LOOK_AGAIN_MS, find_again, NULL);
+}
+
+static void
+find_again(void *arg)
+{
+	tc_known_queues_find();
+}
+
+bool
+tc_known_queues_wanted(void)
+{
+	return wanted;
+}
+
+bool
+tc_known_queues_due(void)
+{
+	return wanted && not_before <= tc_monotonic_ms();
+}
+
+/* The timer only wakes the loop. */
+static void
+timer_due(void *arg)
+{
+}
+
+static void
+look_later(int delay_ms)
+{
+	not_before = tc_monotonic_ms() + delay_ms;
+	tc_timer_set(&timer, not_before, timer_due, NULL);
+}
+
+bool
+tc_known_queues_look(void)
+{
+	int64		begin = tc_monotonic_ms();
+	int64		next = position;
+	int			nfound;
+	FoundQueue *found = tc_outbox_find_queues(known, nknown, &next, LOOK_MAX, &nfound);
+	bool		are_new = false;
+
+	if (found == NULL)
+	{
+		look_later(LOOK_AGAIN_MS);
+		return false;
+	}
+	busy_role = InvalidOid;
+	if (nfound > 0)
+		are_new = take_in(found, nfound);
+	position = next;
+	time_spent += tc_monotonic_ms() - begin;
+	if (position == 0)
+		end_look();
+	return are_new;
+}
+
+/* The whole index was looked at: is there a reason to do so again, and when? */
+static void
+end_look(void)
+{
+	int			delay = (int) Min(time_spent * (LOOK_PART - 1), 2 * LOOK_AGAIN_MS);
+
+	time_spent = 0;
+	looked_at = tc_monotonic_ms();
+	wanted = again || left_out >= 0;
+	if (left_out >= 0)
+	{
+		/* these first, so that all have their turn */
+		position = left_out;
+		again = true;
+		delay = Max(delay, LOOK_AGAIN_MS);
+	}
+	else
+		again = false;
+	left_out = -1;
+	if (delay > 0)
+		look_later(delay);
+}
+
+/* Both the numbers that are known and those that are found are sorted. */
+static bool
+take_in(const FoundQueue *found, int nfound)
+{
+	int			last = nknown - 1;
+	int			nnew = 0;
+	int64	   *fresh = palloc(nfound * sizeof(int64));
+
+	for (int i = 0; i < nfound; i++)
+	{
+		Queue	   *queue;
+
+		if (found[i].made_here && !has_place(&found[i].row.key))
+		{
+			if (left_out < 0)
+				left_out = found[i].number - 1;
+			continue;
+		}
+		fresh[nnew++] = found[i].number;
+		if (!found[i].made_here)
+			continue;
+		queue = tc_queue_create(context, found[i].number, &found[i].row);
+		if (nqueues == max_queues)
+		{
+			max_queues *= 2;
+			queues = repalloc(queues, max_queues * sizeof(Queue *));
+		}
+		queues[nqueues++] = queue;
+		tc_flow_init(queue);
+		queue->unread = true;
+		tc_queue_activate(queue);
+	}
+
+	/* has_place() may have forgotten some */
+	last = nknown - 1;
+	nknown += nnew;
+	known = repalloc(known, Max(nknown, 1) * sizeof(int64));
+	for (int to = nknown - 1, i = nnew - 1; i >= 0; to--)
+	{
+		if (last >= 0 && known[last] > fresh[i])
+			known[to] = known[last--];
+		else
+			known[to] = fresh[i--];
+	}
+	return nnew > 0;
+}
+
+static bool
+has_place(const QueueKey *key)
+{
+	Account    *account = tc_account_get(key->role, key->server);
+	bool		result = tc_share_has_room(account, SHARE_QUEUES);
+
+	if (!result && key->role != busy_role)
+	{
+		if (!forget_idle(account) && !forget_idle(NULL))
+			busy_role = key->role;
+		result = tc_share_has_room(account, SHARE_QUEUES);
+	}
+	tc_account_release(account);
+	return result;
+}
+
+/* Forget queues of an account's role, or with NULL of any, for which there is nothing to do. */
+static bool
+forget_idle(Account *account)
+{
+	static int	hand;			/* goes round, so that none is looked at in vain too often */
+	int			nforgotten = 0;
+
+	for (int n = nqueues; n > 0 && nforgotten < FORGET_MAX; n--)
+	{
+		Queue	   *queue;
+
+		if (hand >= nqueues)
+			hand = 0;
+		queue = queues[hand];
+		if ((account != NULL && !tc_share_same_role(queue->account, account)) || !is_idle(queue))
+		{
+			hand++;
+			continue;
+		}
+		queues[hand] = queues[--nqueues];
+		forget_number(queue->number);
+		tc_queue_destroy(queue);
+		nforgotten++;
+	}
+	return nforgotten > 0;
+}
+
+static bool
+is_idle(const Queue *queue)
+{
+	return !queue->active && !queue->starves && !queue->unread && !queue->look_again &&
+		queue->in_flight == 0 && queue->proofs_in_flight == 0 && queue->pauses == 0 &&
+		queue->error_code == NULL && !queue->error_changed &&
+		dlist_is_empty(unconstify(dlist_head *, &queue->requests));
+}
+
+static void
+forget_number(int64 number)
+{
+	int			low = 0;
+	int			high = nknown;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (known[middle] < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	Assert(low < nknown && known[low] == number);
+	nknown--;
+	memmove(&known[low], &known[low + 1], (nknown - low) * sizeof(int64));
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * known_queues.h
+ *	  Which queues there are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_KNOWN_QUEUES_H
+#define TC_KNOWN_QUEUES_H
+
+#include "worker/queue.h"
+
+extern void tc_known_queues_init(void);
+
+/* Those that are in memory; valid until queues are looked for. */
+extern Queue **tc_known_queues(int *count);
+
+/* There may be others with rows. */
+extern void tc_known_queues_find(void);
+
+/* The same, but not at once if that was done just now: it may be said often. */
+extern void tc_known_queues_find_soon(void);
+
+/* Are there to be looked for?  Is it time to? */
+extern bool tc_known_queues_wanted(void);
+extern bool tc_known_queues_due(void);
+
+/*
+ * Look for some; they are active then, and unread.  Returns whether there are
+ * new ones, also such whose requests are held.  Needs a transaction.
+ */
+extern bool tc_known_queues_look(void);
+
+#endif							/* TC_KNOWN_QUEUES_H */

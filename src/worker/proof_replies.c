@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * proof_replies.c
+ *	  What Temporal says about an activity's end.
+ *
+ * The replies may be megabytes of somebody's payloads, of which a few ids
+ * matter: they are read where they lie.  Nothing is allocated or raised here.
+ * Field numbers are those of Temporal's public API: workflowservice.v1,
+ * history.v1, workflow.v1, activity.v1.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "worker/proof_replies.h"
+
+/* GetWorkflowExecutionHistoryReverseResponse, History, HistoryEvent */
+#define HISTORY_RESPONSE_HISTORY 1
+#define HISTORY_RESPONSE_NEXT_PAGE_TOKEN 3
+#define HISTORY_EVENTS 1
+#define EVENT_ID 1
+#define EVENT_TIME 2
+
+#define FAILURE_SOURCE 2
+
+#define TIMESTAMP_SECONDS 1
+#define TIMESTAMP_NANOS 2
+
+/* Seconds since 1970 that are taken for a time */
+#define SECONDS_MAX INT64CONST(100000000000)
+
+/* By which field of HistoryEvent its attributes come, and what they hold where */
+static const struct
+{
+	uint32		field;
+	ActivityEventKind kind;
+	uint32		scheduled_event_id;
+	uint32		activity_id;
+	uint32		identity;
+	uint32		attempt;
+	uint32		failure;
+	uint32		failure_cause;	/* the failure that matters is this one's cause */
+	uint32		former_run;
+}			event_attributes[] =
+{
+	{6, RUN_STARTED, 0, 0, 0, 0, 0, 0, 10},
+	{14, RUN_RESET, 0, 0, 0, 0, 0, 0, 6},
+	{15, ACTIVITY_SCHEDULED, 0, 1, 0, 0, 0, 0, 0},
+	{16, ACTIVITY_STARTED, 1, 0, 0, 4, 5, 0, 0},
+	{17, ACTIVITY_COMPLETED, 2, 0, 4, 0, 0, 0, 0},
+	{18, ACTIVITY_FAILED, 2, 0, 4, 0, 0, 0, 0},
+	{19, ACTIVITY_TIMED_OUT, 2, 0, 0, 0, 1, 4, 0},
+	{23, ACTIVITY_CANCELED, 3, 0, 5, 0, 0, 0, 0},
+};
+
+/* DescribeWorkflowExecutionResponse, WorkflowExecutionInfo, PendingActivityInfo */
+#define WORKFLOW_RESPONSE_INFO 2
+#define WORKFLOW_RESPONSE_PENDING_ACTIVITIES 3
+#define WORKFLOW_RESPONSE_PENDING_WORKFLOW_TASK 5
+#define WORKFLOW_RESPONSE_EXTENDED_INFO 8
+#define WORKFLOW_INFO_EXECUTION 1
+#define WORKFLOW_INFO_CLOSE_TIME 4
+#define WORKFLOW_INFO_STATUS 5
+#define EXECUTION_RUN_ID 2
+#define EXTENDED_INFO_RESET_RUN_ID 6
+#define PENDING_ACTIVITY_ID 1
+#define PENDING_ACTIVITY_STATE 3
+#define PENDING_ACTIVITY_LAST_STARTED_TIME 6
+#define PENDING_ACTIVITY_ATTEMPT 7
+#define PENDING_ACTIVITY_LAST_FAILURE 11
+#define PENDING_ACTIVITY_PAUSED 19
+#define PENDING_STATE_STARTED 2
+#define PENDING_STATE_CANCEL_REQUESTED 3
+#define PENDING_STATE_PAUSE_REQUESTED 5
+
+/* DescribeActivityExecutionResponse, ActivityExecutionInfo, ActivityExecutionOutcome */
+#define ACTIVITY_RESPONSE_INFO 2
+#define ACTIVITY_RESPONSE_OUTCOME 4
+#define ACTIVITY_INFO_STATUS 4
+#define ACTIVITY_INFO_RUN_STATE 5
+#define ACTIVITY_INFO_LAST_STARTED_TIME 14
+#define ACTIVITY_INFO_ATTEMPT 15
+#define ACTIVITY_INFO_SCHEDULE_TIME 17
+#define ACTIVITY_INFO_LAST_FAILURE 20
+#define ACTIVITY_INFO_LAST_WORKER_IDENTITY 21
+#define ACTIVITY_STATUS_RUNNING 1
+#define ACTIVITY_STATUS_CANCELED 4
+#define ACTIVITY_STATUS_TERMINATED 5
+#define ACTIVITY_STATUS_TIMED_OUT 6
+#define ACTIVITY_STATUS_PAUSED 7
+#define OUTCOME_FAILURE 2
+
+/* A bytes field of a message, the last one of that number. */
+static ProtoSpan
+span_field(ProtoSpan message, uint32 number)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	ProtoSpan	result = {NULL, 0};
+
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, number, PROTO_BYTES))
+			result = field.span;
+	return result;
+}
+
+static int64
+varint_field(ProtoSpan message, uint32 number)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	int64		result = 0;
+
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, number, PROTO_VARINT))
+			result = (int64) field.varint;
+	return result;
+}
+
+/* A Timestamp; 0 if there is none, or one that cannot be meant. */
+static TimestampTz
+time_field(ProtoSpan message, uint32 number)
+{
+	ProtoSpan	timestamp = span_field(message, number);
+	int64		seconds = varint_field(timestamp, TIMESTAMP_SECONDS);
+	int64		nanos = varint_field(timestamp, TIMESTAMP_NANOS);
+
+	if (seconds <= 0 || seconds > SECONDS_MAX || nanos < 0 || nanos >= INT64CONST(1000000000))
+		return 0;
+	return (seconds - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
+		nanos / 1000;
+}
+
+/* Has an attempt begun that has not ended? */
+static bool
+is_state_started(int64 state)
+{
+	return state == PENDING_STATE_STARTED || state == PENDING_STATE_CANCEL_REQUESTED ||
+		state == PENDING_STATE_PAUSE_REQUESTED;
+}
+
+/* False if the event is neither about an activity nor about where the run began. */
+static bool
+read_event(ProtoSpan message, ActivityEvent *event)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	bool		found = false;
+
+	memset(event, 0, sizeof(*event));
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, EVENT_ID, PROTO_VARINT))
+			event->event_id = (int64) field.varint;
+		else if (tc_proto_is(&field, EVENT_TIME, PROTO_BYTES))
+			event->time = time_field(message, EVENT_TIME);
+		for (int i = 0; i < lengthof(event_attributes); i++)
+		{
+			if (!tc_proto_is(&field, event_attributes[i].field, PROTO_BYTES))
+				continue;
+			found = true;
+			event->kind = event_attributes[i].kind;
+			if (event_attributes[i].scheduled_event_id != 0)
+				event->scheduled_event_id =
+					varint_field(field.span, event_attributes[i].scheduled_event_id);
+			if (event_attributes[i].activity_id != 0)
+				event->activity_id = span_field(field.span, event_attributes[i].activity_id);
+			if (event_attributes[i].identity != 0)
+				event->identity = span_field(field.span, event_attributes[i].identity);
+			if (event_attributes[i].attempt != 0)
+				event->attempt = (int) varint_field(field.span, event_attributes[i].attempt);
+			if (event_attributes[i].failure != 0)
+			{
+				ProtoSpan	failure = span_field(field.span, event_attributes[i].failure);
+
+				if (event_attributes[i].failure_cause != 0)
+					failure = span_field(failure, event_attributes[i].failure_cause);
+				event->last_failure_source = span_field(failure, FAILURE_SOURCE);
+			}
+			if (event_attributes[i].former_run != 0)
+				event->former_run = span_field(field.span, event_attributes[i].former_run);
+		}
+	}
+	if (event->kind == ACTIVITY_SCHEDULED)
+		event->scheduled_event_id = event->event_id;
+	return found;
+}
+
+bool
+tc_history_read(const uint8 *reply, size_t len, ActivityEventConsumer consumer,
+				void *arg, ProtoSpan *next_page_token)
+{
+	ProtoReader reader;
+	ProtoReader events;
+	ProtoField	field;
+	ProtoField	event_field;
+	ActivityEvent event;
+	bool		wanted = true;
+
+	next_page_token->bytes = NULL;
+	next_page_token->len = 0;
+	tc_proto_begin(&reader, reply, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, HISTORY_RESPONSE_NEXT_PAGE_TOKEN, PROTO_BYTES))
+			*next_page_token = field.span;
+		if (!tc_proto_is(&field, HISTORY_RESPONSE_HISTORY, PROTO_BYTES))
+			continue;
+		tc_proto_begin(&events, field.span.bytes, field.span.len);
+		while (wanted && tc_proto_next(&events, &event_field))
+			if (tc_proto_is(&event_field, HISTORY_EVENTS, PROTO_BYTES) &&
+				read_event(event_field.span, &event))
+				wanted = consumer(arg, &event);
+		if (events.malformed)
+			return false;
+	}
+	return !reader.malformed;
+}
+
+bool
+tc_workflow_description_read(const uint8 *reply, size_t len, const char *activity_id,
+							 WorkflowDescription *description)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	size_t		id_len = strlen(activity_id);
+
+	memset(description, 0, sizeof(*description));
+	tc_proto_begin(&reader, reply, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, WORKFLOW_RESPONSE_INFO, PROTO_BYTES))
+		{
+			description->is_running = span_field(field.span, WORKFLOW_INFO_CLOSE_TIME).bytes == NULL;
+			description->status = (RunStatus) varint_field(field.span, WORKFLOW_INFO_STATUS);
+			description->run_id =
+				span_field(span_field(field.span, WORKFLOW_INFO_EXECUTION), EXECUTION_RUN_ID);
+		}
+		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_EXTENDED_INFO, PROTO_BYTES))
+			description->was_reset = span_field(field.span, EXTENDED_INFO_RESET_RUN_ID).len > 0;
+		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_WORKFLOW_TASK, PROTO_BYTES))
+			description->has_pending_workflow_task = true;
+		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_ACTIVITIES, PROTO_BYTES))
+		{
+			ProtoSpan	id = span_field(field.span, PENDING_ACTIVITY_ID);
+
+			if (id.len != id_len || memcmp(id.bytes, activity_id, id_len) != 0)
+				continue;
+			description->has_pending_activity = true;
+			description->is_started =
+				is_state_started(varint_field(field.span, PENDING_ACTIVITY_STATE));
+			description->is_paused = varint_field(field.span, PENDING_ACTIVITY_PAUSED) != 0;
+			description->started_at = time_field(field.span, PENDING_ACTIVITY_LAST_STARTED_TIME);
+			description->attempt = (int) varint_field(field.span, PENDING_ACTIVITY_ATTEMPT);
+			description->last_failure_source =
+				span_field(span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
+		}
+	}
+	return !reader.malformed;
+}
+
+bool
+tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription *description)
+{
+	ProtoReader reader;
+	ProtoField	field;
+
+	memset(description, 0, sizeof(*description));
+	tc_proto_begin(&reader, reply, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, ACTIVITY_RESPONSE_INFO, PROTO_BYTES))
+		{
+			int64		status = varint_field(field.span, ACTIVITY_INFO_STATUS);
+
+			description->is_running = status == ACTIVITY_STATUS_RUNNING ||
+				status == ACTIVITY_STATUS_PAUSED;
+			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
+			description->is_terminated = status == ACTIVITY_STATUS_TERMINATED;
+			description->is_timed_out = status == ACTIVITY_STATUS_TIMED_OUT;
+			description->scheduled_at = time_field(field.span, ACTIVITY_INFO_SCHEDULE_TIME);
+			description->started_at =
+				is_state_started(varint_field(field.span, ACTIVITY_INFO_RUN_STATE)) ?
+				time_field(field.span, ACTIVITY_INFO_LAST_STARTED_TIME) : 0;
+			description->attempt = (int) varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
+			description->last_identity = span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
+			description->last_failure_source =
+				span_field(span_field(field.span, ACTIVITY_INFO_LAST_FAILURE), FAILURE_SOURCE);
+		}
+		else if (tc_proto_is(&field, ACTIVITY_RESPONSE_OUTCOME, PROTO_BYTES))
+		{
+			ProtoSpan	end = span_field(field.span, OUTCOME_FAILURE);
+
+			description->has_failed = end.bytes != NULL;
+			description->end_source = span_field(end, FAILURE_SOURCE);
+		}
+	}
+	return !reader.malformed;
+}
