@@ -13,30 +13,24 @@
 
 #include <limits.h>
 
-#include "compat.h"
-#include "server/default_server.h"
 #include "fmgr.h"
-#include "process/launcher.h"
-#include "process/launcher_databases.h"
-#include "process/launcher_state.h"
 #include "miscadmin.h"
-#include "process/ping_mailbox.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
-#include "base/settings.h"
-#include "functions/utility_hook.h"
 #include "utils/guc.h"
+
+#include "base/settings.h"
+#include "compat.h"
+#include "functions/utility_hook.h"
+#include "process/launcher.h"
+#include "process/launcher_databases.h"
+#include "process/launcher_state.h"
+#include "process/ping_mailbox.h"
 #include "process/worker_slots.h"
+#include "server/default_server.h"
 
 TC_MODULE_MAGIC("0.1.0");
-
-bool		tc_enabled = true;
-char	   *tc_databases = NULL;
-int			tc_max_workers = 4;
-int			tc_retention = 7 * 24 * 60 * 60;
-int			tc_worker_idle_timeout = 60 * 60;
-int			tc_safety_poll_interval = 60;
 
 #ifdef TC_HAS_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type prev_shmem_request = NULL;

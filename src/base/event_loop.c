@@ -17,9 +17,10 @@
 
 #include <time.h>
 
+#include "lib/ilist.h"
+
 #include "base/event_loop.h"
 #include "compat.h"
-#include "lib/ilist.h"
 
 struct SocketWatch
 {

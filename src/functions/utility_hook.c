@@ -29,18 +29,19 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
-#include "compat.h"
 #include "foreign/foreign.h"
-#include "server/mapping_check.h"
 #include "nodes/parsenodes.h"
-#include "outbox/outbox.h"
 #include "replication/logicalworker.h"
-#include "server/secrets.h"
 #include "tcop/utility.h"
-#include "functions/utility_hook.h"
 #include "utils/syscache.h"
+
+#include "compat.h"
+#include "functions/utility_hook.h"
+#include "outbox/outbox.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
+#include "server/mapping_check.h"
+#include "server/secrets.h"
 
 /* So many requests are counted for a server that is dropped */
 #define WAITING_COUNT_MAX 10000

@@ -19,7 +19,6 @@
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "compat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgrprotos.h"
@@ -29,6 +28,7 @@
 
 #include "base/event_loop.h"
 #include "base/settings.h"
+#include "compat.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 

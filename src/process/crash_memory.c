@@ -34,13 +34,14 @@
 #include <unistd.h>
 
 #include "common/file_perm.h"
-#include "base/event_loop.h"
-#include "process/crash_memory.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
+
+#include "base/event_loop.h"
+#include "process/crash_memory.h"
 
 #define MARK_PREFIX "temporal_complete.worker."	/* <database>.<pid> */
 #define MEMORY_FILE PG_STAT_TMP_DIR "/temporal_complete.crashes"

@@ -17,20 +17,21 @@
  */
 #include "postgres.h"
 
-#include "base/event_loop.h"
-#include "compat.h"
-#include "process/crash_memory.h"
-#include "process/launcher.h"
-#include "process/launcher_databases.h"
-#include "process/launcher_state.h"
-#include "process/launcher_turns.h"
 #include "lib/ilist.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+
+#include "base/event_loop.h"
 #include "base/settings.h"
+#include "compat.h"
+#include "process/crash_memory.h"
+#include "process/launcher.h"
+#include "process/launcher_databases.h"
+#include "process/launcher_state.h"
+#include "process/launcher_turns.h"
 #include "process/termination.h"
 #include "process/worker_slots.h"
 

@@ -17,12 +17,13 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
-#include "compat.h"
-#include "process/launcher_databases.h"
 #include "miscadmin.h"
-#include "base/settings.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
+
+#include "base/settings.h"
+#include "compat.h"
+#include "process/launcher_databases.h"
 
 static List *listed_names(void);
 static bool is_listed(const List *names, const char *name);

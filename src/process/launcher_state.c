@@ -16,13 +16,14 @@
  */
 #include "postgres.h"
 
-#include "compat.h"
-#include "process/launcher_state.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+
+#include "compat.h"
+#include "process/launcher_state.h"
 
 /*
  * Bars that a backend can have; each has places of its own, so that nobody

@@ -11,6 +11,7 @@
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
+
 #include "process/worker_slots.h"
 
 /* In place of a time: not before something has changed */

@@ -15,10 +15,11 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "process/ping_mailbox.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+
+#include "process/ping_mailbox.h"
 #include "process/worker_slots.h"
 
 /*

@@ -23,11 +23,12 @@
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/resowner.h"
+
+#include "base/settings.h"
 #include "process/launcher_databases.h"
 #include "process/launcher_state.h"
-#include "miscadmin.h"
-#include "base/settings.h"
-#include "utils/resowner.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
 

@@ -24,15 +24,16 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "base/event_loop.h"
-#include "compat.h"
-#include "process/launcher_state.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
+
+#include "base/event_loop.h"
+#include "compat.h"
+#include "process/launcher_state.h"
 #include "process/worker_slots.h"
 
 #define OUTCOME_CVS 16

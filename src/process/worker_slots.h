@@ -10,6 +10,7 @@
 #define TC_WORKER_SLOTS_H
 
 #include "storage/condition_variable.h"
+
 #include "process/wake_bits.h"
 
 /* Requests that one worker can have in flight at once */

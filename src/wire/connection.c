@@ -20,13 +20,14 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "lib/ilist.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+
 #include "base/address.h"
 #include "base/event_loop.h"
 #include "wire/connection.h"
 #include "wire/support.h"
-#include "lib/ilist.h"
-#include "storage/fd.h"
-#include "storage/latch.h"
 #include "wire/tls.h"
 
 /* TCP keepalive, seconds; the session above has its own, which is faster */

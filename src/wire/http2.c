@@ -16,11 +16,12 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "storage/latch.h"
+
 #include "base/event_loop.h"
 #include "wire/connection.h"
 #include "wire/http2.h"
 #include "wire/support.h"
-#include "storage/latch.h"
 
 /* Frames are collected up to this size before they are sent */
 #define OUTPUT_TARGET (64 * 1024)

@@ -11,6 +11,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "lib/ilist.h"
+
 #include "wire/transport.h"
 
 typedef struct Http2Session Http2Session;

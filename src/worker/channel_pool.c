@@ -17,11 +17,11 @@
 #include <math.h>
 
 #include "common/pg_prng.h"
-#include "compat.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "wire/connection.h"
 #include "worker/channel_pool.h"
 

@@ -8,8 +8,9 @@
 #ifndef TC_CHANNEL_POOL_H
 #define TC_CHANNEL_POOL_H
 
-#include "base/event_loop.h"
 #include "lib/ilist.h"
+
+#include "base/event_loop.h"
 #include "base/siphash.h"
 #include "outbox/outbox.h"
 #include "server/server.h"

@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xlog.h"
-#include "compat.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -30,6 +29,7 @@
 #include "utils/xid8.h"
 
 #include "base/event_loop.h"
+#include "compat.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 #include "worker/doubt.h"
