@@ -8,6 +8,7 @@
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
 #   make bench              figures, beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
+#   make indent             lay the C files out as PostgreSQL's are; make check-indent: are they?
 #   make check-memory       sanitizers, valgrind, and memory over a million requests; see scripts/check-memory
 #   make clean
 
@@ -16,7 +17,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_comp
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade
+OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade indent check-indent typedefs
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -35,6 +36,16 @@ storm:
 
 test-upgrade:
 	@PG_CONFIG="$(PG_CONFIG)" OLD_PG_CONFIG="$(OLD_PG_CONFIG)" scripts/test-upgrade
+
+indent:
+	@scripts/indent
+
+check-indent:
+	@scripts/indent --check
+
+# after a build, when there is a new type
+typedefs:
+	@scripts/indent --typedefs
 
 .PHONY: $(OWN_GOALS)
 
