@@ -9,6 +9,7 @@
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
 #   make bench              figures, beside those of peers; QUICK=1 in 3 minutes, FULL=1 for long
 #   make indent             lay the C files out as PostgreSQL's are; make check-indent: are they?
+#   make check-house       do the files and folders of src/ keep the rules that they have?
 #   make check-memory       sanitizers, valgrind, and memory over a million requests; see scripts/check-memory
 #   make clean
 
@@ -17,7 +18,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_comp
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade indent check-indent typedefs
+OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade indent check-indent typedefs check-house
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -46,6 +47,9 @@ check-indent:
 # after a build, when there is a new type
 typedefs:
 	@scripts/indent --typedefs
+
+check-house:
+	@scripts/check-house
 
 .PHONY: $(OWN_GOALS)
 
