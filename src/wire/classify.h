@@ -10,20 +10,20 @@
 
 #include "wire/transport.h"
 
-typedef enum Verdict
+typedef enum CallMeaning
 {
-	VERDICT_DELIVERED,			/* done */
-	VERDICT_REJECTED,			/* refused for good */
-	VERDICT_GONE,				/* no such activity (any more): refused, unless it
+	MEANING_DELIVERED,			/* done */
+	MEANING_REJECTED,			/* refused for good */
+	MEANING_GONE,				/* no such activity (any more): refused, unless it
 								 * was an earlier attempt of ours that ended it */
-	VERDICT_SEND_AGAIN,			/* not processed: as if never sent */
-	VERDICT_RETRY,				/* try again, with backoff */
-	VERDICT_THROTTLED,			/* try again, and send less */
-	VERDICT_NEEDS_OPERATOR		/* try again slowly: somebody has to mend it */
-} Verdict;
+	MEANING_SEND_AGAIN,			/* not processed: as if never sent */
+	MEANING_RETRY,				/* try again, with backoff */
+	MEANING_THROTTLED,			/* try again, and send less */
+	MEANING_NEEDS_OPERATOR		/* try again slowly: somebody has to mend it */
+} CallMeaning;
 
 /* Meaning of a call's result; see the table in classify.c. */
-extern Verdict tc_classify(const CallResult *result);
+extern CallMeaning tc_classify(const CallResult *result);
 
 /* May a request whose call ended like that have taken effect all the same? */
 extern bool tc_may_have_taken_effect(const CallResult *result);

@@ -48,7 +48,7 @@ extern Request *tc_chain_pass_turn(Request *first);
 static inline bool
 tc_was_refused_role(const Request *request)
 {
-	return request->attempts > 0 && request->verdict == VERDICT_NEEDS_OPERATOR;
+	return request->attempts > 0 && request->meaning == MEANING_NEEDS_OPERATOR;
 }
 
 #endif							/* TC_CHAINS_H */

@@ -183,7 +183,7 @@ process_answer(Request *request)
 {
 	Queue	   *queue = request->queue;
 	const ServerConfig *config = request->channel->config;
-	Verdict		verdict = request->verdict;
+	CallMeaning	meaning = request->meaning;
 
 	tc_worker_set_in_flight(request->place, 0);
 	free_places[nfree_places++] = request->place;
@@ -193,38 +193,38 @@ process_answer(Request *request)
 	/* what was certainly not applied need not be looked up again */
 	request->looked_up = !request->may_have_taken_effect;
 
-	if (verdict == VERDICT_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
-		verdict = VERDICT_RETRY;
-	if (verdict != VERDICT_SEND_AGAIN)
+	if (meaning == MEANING_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
+		meaning = MEANING_RETRY;
+	if (meaning != MEANING_SEND_AGAIN)
 	{
 		request->refusals = 0;
 		request->attempts++;
 	}
-	switch (verdict)
+	switch (meaning)
 	{
-		case VERDICT_DELIVERED:
+		case MEANING_DELIVERED:
 			tc_flow_success(queue);
 			tc_request_finish(request, OUTCOME_DELIVERED);
 			break;
-		case VERDICT_REJECTED:
-		case VERDICT_GONE:
+		case MEANING_REJECTED:
+		case MEANING_GONE:
 			tc_flow_success(queue);
 			request->refusal = request->error_code;
 			if (tc_method_is_heartbeat(request->method))
 				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
-			else if (verdict == VERDICT_GONE || request->maybe_sent)
+			else if (meaning == MEANING_GONE || request->maybe_sent)
 				tc_proof_begin(request, false);
 			else
 				tc_request_finish(request, OUTCOME_REJECTED);
 			break;
-		case VERDICT_SEND_AGAIN:
+		case MEANING_SEND_AGAIN:
 			tc_queue_push_back(request);
 			break;
-		case VERDICT_RETRY:
-		case VERDICT_THROTTLED:
-		case VERDICT_NEEDS_OPERATOR:
+		case MEANING_RETRY:
+		case MEANING_THROTTLED:
+		case MEANING_NEEDS_OPERATOR:
 			{
-				int			delay = verdict == VERDICT_NEEDS_OPERATOR ?
+				int			delay = meaning == MEANING_NEEDS_OPERATOR ?
 					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
 				bool		expired = tc_request_has_expired(request, config);
 
@@ -241,7 +241,7 @@ process_answer(Request *request)
 				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
 				/* other roles need not wait for this one */
-				if (verdict == VERDICT_NEEDS_OPERATOR)
+				if (meaning == MEANING_NEEDS_OPERATOR)
 					tc_queue_yield(request, tc_monotonic_ms() + delay);
 				break;
 			}
@@ -250,7 +250,7 @@ process_answer(Request *request)
 	request->channel = NULL;
 
 	/* what waits for an operator, or behind such, must not keep others' room; it may be gone now */
-	if ((verdict == VERDICT_NEEDS_OPERATOR || verdict == VERDICT_SEND_AGAIN) &&
+	if ((meaning == MEANING_NEEDS_OPERATOR || meaning == MEANING_SEND_AGAIN) &&
 		tc_flow_is_paused(queue))
 		queue->to_unload = true;
 }
@@ -488,9 +488,9 @@ call_done(void *arg, const CallResult *result)
 	Request    *request = arg;
 
 	request->state = REQUEST_ANSWERED;
-	request->verdict = tc_classify(result);
+	request->meaning = tc_classify(result);
 	request->may_have_taken_effect = tc_may_have_taken_effect(result);
-	if (request->verdict == VERDICT_DELIVERED)
+	if (request->meaning == MEANING_DELIVERED)
 	{
 		request->has_heartbeat_reply = tc_method_is_heartbeat(request->method) &&
 			tc_heartbeat_reply_decode(result->reply, result->reply_len,

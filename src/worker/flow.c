@@ -92,7 +92,7 @@ tc_flow_pace(Queue *queue, const Request *request)
 
 	request->channel->failed_calls++;
 	queue->pace_until = now;
-	if (request->verdict == VERDICT_NEEDS_OPERATOR ||
+	if (request->meaning == MEANING_NEEDS_OPERATOR ||
 		request->channel->failed_calls > FAILED_TO_SPARE)
 		queue->pace_until = Max(now, tc_share_next_retry(queue->account, now));
 	return (int) (queue->pace_until - now);
@@ -107,7 +107,7 @@ tc_flow_failure(Queue *queue, const Request *request)
 	bool		failed_before = false;
 	int			pause;
 
-	tc_story_failure(&place, request->error_code, request->verdict == VERDICT_NEEDS_OPERATOR);
+	tc_story_failure(&place, request->error_code, request->meaning == MEANING_NEEDS_OPERATOR);
 	for (int i = 0; i < queue->nfailed; i++)
 		failed_before |= queue->failed[i] == request->id;
 	if (failed_before && queue->pauses == 0)
@@ -126,8 +126,8 @@ tc_flow_failure(Queue *queue, const Request *request)
 
 	if (queue->pauses == 0)
 		queue->failing_since = now;
-	queue->needs_operator = request->verdict == VERDICT_NEEDS_OPERATOR;
-	pause = request->verdict == VERDICT_NEEDS_OPERATOR ?
+	queue->needs_operator = request->meaning == MEANING_NEEDS_OPERATOR;
+	pause = request->meaning == MEANING_NEEDS_OPERATOR ?
 		config->retry_max_interval_ms : tc_backoff_ms(config, queue->pauses);
 	queue->pauses++;
 	queue->window = 1.0;

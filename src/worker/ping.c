@@ -230,7 +230,7 @@ probe_done(void *arg, const CallResult *result)
 		return;
 	/* refused for the missing activity id, or for nothing at all: all else was right */
 	if (result->fate == CALL_ANSWERED &&
-		(tc_classify(result) == VERDICT_REJECTED || result->grpc_status == 0))
+		(tc_classify(result) == MEANING_REJECTED || result->grpc_status == 0))
 	{
 		ping->reply.ok = true;
 		ping->reply.authorized = true;

@@ -97,7 +97,7 @@ typedef struct Proof
 	/* an answer */
 	CallFate	fate;
 	int			status;
-	Verdict		verdict;
+	CallMeaning	meaning;
 	const char *code;
 	uint8	   *reply;			/* NULL although it was OK: too large */
 	size_t		reply_len;
@@ -347,11 +347,11 @@ call_done(void *arg, const CallResult *result)
 
 	proof->fate = result->fate;
 	proof->status = result->grpc_status;
-	proof->verdict = tc_classify(result);
+	proof->meaning = tc_classify(result);
 	proof->code = tc_error_code(result);
 	proof->reply = NULL;
 	proof->reply_len = 0;
-	if (proof->verdict == VERDICT_DELIVERED)
+	if (proof->meaning == MEANING_DELIVERED)
 	{
 		proof->reply = MemoryContextAllocExtended(proof->context, result->reply_len + 1,
 												  MCXT_ALLOC_NO_OOM);
@@ -401,9 +401,9 @@ not_answered(Proof *proof)
 {
 	char		words[200];
 
-	switch (proof->verdict)
+	switch (proof->meaning)
 	{
-		case VERDICT_GONE:
+		case MEANING_GONE:
 			if (proof->stage == READ_HISTORY && proof->search.is_former_run)
 			{
 				end_proof(proof, PROOF_IMPOSSIBLE,
@@ -414,8 +414,8 @@ not_answered(Proof *proof)
 					  "the activity is no longer known to Temporal" :
 					  "the workflow is no longer known to Temporal");
 			return;
-		case VERDICT_REJECTED:
-		case VERDICT_NEEDS_OPERATOR:
+		case MEANING_REJECTED:
+		case MEANING_NEEDS_OPERATOR:
 			/* reading was refused, though the request itself was not */
 			snprintf(words, sizeof(words), "%s cannot be read: %s",
 					 proof->stage == READ_HISTORY ? "the workflow's history" : "the activity's state",

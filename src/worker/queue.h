@@ -75,7 +75,7 @@ typedef struct Request
 	char	   *former_identities;	/* see tc_identity_matches(); mostly NULL */
 
 	/* result of the last call */
-	Verdict		verdict;
+	CallMeaning	meaning;
 	bool		may_have_taken_effect;
 	const char *refusal;		/* error_code that is being doubted: see proof.h; NULL = none */
 	const char *error_code;		/* constant, or NULL */
