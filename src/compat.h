@@ -15,6 +15,7 @@
 #include "access/xlog.h"
 #include "catalog/catalog.h"
 #include "commands/tablecmds.h"
+#include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -158,6 +159,22 @@ tc_create_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows,
 #else
 	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
 								   NIL, required_outer, NULL, NIL);
+#endif
+}
+
+/* Is that JSON?  Raises an error only where it is nested too deeply. */
+static inline bool
+tc_json_is_valid(char *json, int len, int encoding)
+{
+#if PG_VERSION_NUM >= 170000
+	JsonLexContext *lex = makeJsonLexContextCstringLen(NULL, json, len, encoding, false);
+	bool		valid = pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+
+	freeJsonLexContext(lex);
+	return valid;
+#else
+	return pg_parse_json(makeJsonLexContextCstringLen(json, len, encoding, false),
+						 &nullSemAction) == JSON_SUCCESS;
 #endif
 }
 

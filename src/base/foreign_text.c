@@ -29,6 +29,7 @@
 
 static char *valid_utf8(const char *utf8, size_t len, size_t max_bytes);
 static char *from_utf8(char *valid);
+static char *convert_whole(const char *text, int len, int from, int to);
 static char *convert(const char *text, int from, int to);
 static void clean(char *valid);
 static bool is_control(pg_wchar c);
@@ -72,21 +73,36 @@ tc_words_from_server(const char *text)
 char *
 tc_utf8_from_server(char *text)
 {
-	int			encoding = GetDatabaseEncoding();
 	int			len = (int) strlen(text);
-	Oid			proc;
-	char	   *result;
-	Size		size = (Size) len * MAX_CONVERSION_GROWTH + 1;
 
-	if (encoding == PG_UTF8)
+	if (GetDatabaseEncoding() == PG_UTF8)
 		return text;
-	if (encoding == PG_SQL_ASCII)
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
 		return pg_verify_mbstr(PG_UTF8, text, len, true) ? text : NULL;
-	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	return convert_whole(text, len, GetDatabaseEncoding(), PG_UTF8);
+}
+
+char *
+tc_utf8_as_text(const char *utf8, size_t len)
+{
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return pnstrdup(utf8, len);
+	return convert_whole(utf8, (int) len, PG_UTF8, GetDatabaseEncoding());
+}
+
+/* All of a valid text, or NULL */
+static char *
+convert_whole(const char *text, int len, int from, int to)
+{
+	Oid			proc = FindDefaultConversionProc(from, to);
+	Size		size = (Size) len * MAX_CONVERSION_GROWTH + 1;
+	char	   *result;
+
 	if (!OidIsValid(proc))
 		return NULL;
-	result = palloc(size);
-	if (pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) text, len,
+	result = palloc_extended(size, MCXT_ALLOC_HUGE);
+	if (pg_do_encoding_conversion_buf(proc, from, to,
+									  (unsigned char *) unconstify(char *, text), len,
 									  (unsigned char *) result, (int) size, true) != len)
 		return NULL;
 	return result;

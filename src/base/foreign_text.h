@@ -40,4 +40,10 @@ extern char *tc_words_from_server(const char *text);
  */
 extern char *tc_utf8_from_server(char *text);
 
+/*
+ * Valid UTF-8 without zero bytes as text of this database, all of it: palloc'd,
+ * or NULL if something of it has no equivalent.  Needs a transaction.
+ */
+extern char *tc_utf8_as_text(const char *utf8, size_t len);
+
 #endif							/* TC_FOREIGN_TEXT_H */

@@ -17,7 +17,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 #include "compat.h"
 #include "outbox/outbox.h"
@@ -38,7 +37,7 @@ PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_id);
 #define ARG_BYTEA(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_BYTEA_PP(n))
 #define ARG_TEXT(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
 #define ARG_CSTRING(n) (PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)))
-#define ARG_JSONB(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n))
+#define ARG_PAYLOAD(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_PAYLOAD_PP(n))
 #define ARG_INTERVAL(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_INTERVAL_P(n))
 #define ARG_BOOL(n) (!PG_ARGISNULL(n) && PG_GETARG_BOOL(n))
 
@@ -168,7 +167,7 @@ tc_complete_activity(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.task_token = ARG_BYTEA(0),
-		.value = ARG_JSONB(1),
+		.value = ARG_PAYLOAD(1),
 	};
 
 	return record_request(fcinfo, METHOD_COMPLETE, &args);
@@ -181,7 +180,7 @@ tc_complete_activity_by_id(PG_FUNCTION_ARGS)
 	RequestArgs args = {
 		.workflow_id = ARG_TEXT(0),
 		.activity_id = ARG_TEXT(1),
-		.value = ARG_JSONB(2),
+		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
 	};
 
@@ -199,12 +198,12 @@ tc_fail_activity(PG_FUNCTION_ARGS)
 		.task_token = ARG_BYTEA(0),
 		.message = ARG_TEXT(1),
 		.type = ARG_TEXT(2),
-		.value = ARG_JSONB(3),
+		.value = ARG_PAYLOAD(3),
 		.non_retryable = ARG_BOOL(4),
 		.next_retry_delay = ARG_INTERVAL(5),
 		.benign = ARG_BOOL(6),
 		.stack_trace = ARG_TEXT(7),
-		.heartbeat_details = ARG_JSONB(8),
+		.heartbeat_details = ARG_PAYLOAD(8),
 	};
 
 	return record_request(fcinfo, METHOD_FAIL, &args);
@@ -223,12 +222,12 @@ tc_fail_activity_by_id(PG_FUNCTION_ARGS)
 		.activity_id = ARG_TEXT(1),
 		.message = ARG_TEXT(2),
 		.type = ARG_TEXT(3),
-		.value = ARG_JSONB(4),
+		.value = ARG_PAYLOAD(4),
 		.non_retryable = ARG_BOOL(5),
 		.next_retry_delay = ARG_INTERVAL(6),
 		.benign = ARG_BOOL(7),
 		.stack_trace = ARG_TEXT(8),
-		.heartbeat_details = ARG_JSONB(9),
+		.heartbeat_details = ARG_PAYLOAD(9),
 		.run_id = ARG_TEXT(10),
 	};
 
@@ -241,7 +240,7 @@ tc_report_cancellation(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.task_token = ARG_BYTEA(0),
-		.value = ARG_JSONB(1),
+		.value = ARG_PAYLOAD(1),
 	};
 
 	return record_request(fcinfo, METHOD_REPORT_CANCELLATION, &args);
@@ -254,7 +253,7 @@ tc_report_cancellation_by_id(PG_FUNCTION_ARGS)
 	RequestArgs args = {
 		.workflow_id = ARG_TEXT(0),
 		.activity_id = ARG_TEXT(1),
-		.value = ARG_JSONB(2),
+		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
 	};
 
@@ -267,7 +266,7 @@ tc_heartbeat_activity(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.task_token = ARG_BYTEA(0),
-		.value = ARG_JSONB(1),
+		.value = ARG_PAYLOAD(1),
 	};
 
 	return record_request(fcinfo, METHOD_HEARTBEAT, &args);
@@ -280,7 +279,7 @@ tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 	RequestArgs args = {
 		.workflow_id = ARG_TEXT(0),
 		.activity_id = ARG_TEXT(1),
-		.value = ARG_JSONB(2),
+		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
 	};
 

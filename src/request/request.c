@@ -68,7 +68,7 @@ check_task_token(const bytea *token)
 				 errmsg("task_token is not a task token of Temporal"),
 				 errdetail("These %zu bytes do not name a namespace and an activity.",
 						   (size_t) VARSIZE_ANY_EXHDR(token)),
-				 errhint("Pass the bytes that the SDK gives to the activity. A token that is kept as text in base64 is decode(token, 'base64').")));
+				 errhint("Pass the bytes that the SDK gives to the activity. A token that is kept as text in base64 is temporal.task_token(token).")));
 }
 
 static void
@@ -173,13 +173,8 @@ tc_request_check(RequestMethod method, const RequestArgs *args)
  *---------------------------------------------------------------------------
  */
 
-/*
- * A zero-terminated string of the database in UTF-8; the string itself if it
- * is that already.  A database in SQL_ASCII may hold any bytes, so there they
- * are verified.  In the others conversion raises its own errors.
- */
-static char *
-to_utf8(const char *name, char *string, int len)
+char *
+tc_string_to_utf8(const char *name, char *string, int len)
 {
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return string;
@@ -196,19 +191,18 @@ to_utf8(const char *name, char *string, int len)
 	return pg_server_to_any(string, len, PG_UTF8);
 }
 
-/* The same for an argument; the empty string for NULL, which is not sent. */
-static char *
-text_to_utf8(const char *name, const text *value)
+char *
+tc_text_to_utf8(const char *name, const text *value)
 {
 	if (value == NULL)
 		return "";
-	return to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
+	return tc_string_to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
 }
 
 const char *
 tc_namespace_to_utf8(const char *namespace_name)
 {
-	const char *utf8 = to_utf8("namespace", unconstify(char *, namespace_name),
+	const char *utf8 = tc_string_to_utf8("namespace", unconstify(char *, namespace_name),
 							   strlen(namespace_name));
 
 	if (strlen(utf8) > TC_NAMESPACE_MAX)
@@ -236,7 +230,7 @@ tc_namespace_problem(const char *namespace_name)
 static char *
 id_to_utf8(const char *name, const text *value)
 {
-	char	   *id = text_to_utf8(name, value);
+	char	   *id = tc_text_to_utf8(name, value);
 	size_t		len = strlen(id);
 
 	if (len > MAX_ID_BYTES)
@@ -249,52 +243,27 @@ id_to_utf8(const char *name, const text *value)
 	return id;
 }
 
-/* A Payloads message with one value; it points into itself. */
+/* A Payloads message with one payload, to which it points */
 typedef struct OnePayload
 {
 	Temporal__Payloads payloads;
-	Temporal__Payload payload;
-	Temporal__Payload *payload_list[1];
-	Temporal__Payload__MetadataEntry encoding;
-	Temporal__Payload__MetadataEntry *metadata_list[1];
+	ProtobufCBinaryData payload;
 } OnePayload;
 
 /*
- * A jsonb value as Payloads: its text, in UTF-8, with encoding json/plain.
  * NULL stays NULL, so that the field is left out: SDKs built on Temporal's
  * core stop working if a result holds any other number of payloads than one.
  */
 static Temporal__Payloads *
-jsonb_to_payloads(const char *name, Jsonb *value, OnePayload *buf)
+one_payload(Payload *value, OnePayload *buf)
 {
-	static char encoding_key[] = "encoding";
-	static uint8 json_plain[] = "json/plain";
-	StringInfoData json;
-	char	   *utf8;
-
 	if (value == NULL)
 		return NULL;
-
-	initStringInfo(&json);
-	JsonbToCString(&json, &value->root, VARSIZE(value));
-	utf8 = to_utf8(name, json.data, json.len);
-
-	temporal__payload__metadata_entry__init(&buf->encoding);
-	buf->encoding.key = encoding_key;
-	buf->encoding.value.data = json_plain;
-	buf->encoding.value.len = sizeof(json_plain) - 1;
-	buf->metadata_list[0] = &buf->encoding;
-
-	temporal__payload__init(&buf->payload);
-	buf->payload.n_metadata = 1;
-	buf->payload.metadata = buf->metadata_list;
-	buf->payload.data.data = (uint8 *) utf8;
-	buf->payload.data.len = (utf8 == json.data) ? json.len : strlen(utf8);
-	buf->payload_list[0] = &buf->payload;
-
+	buf->payload.data = (uint8 *) VARDATA_ANY(value);
+	buf->payload.len = VARSIZE_ANY_EXHDR(value);
 	temporal__payloads__init(&buf->payloads);
 	buf->payloads.n_payloads = 1;
-	buf->payloads.payloads = buf->payload_list;
+	buf->payloads.payloads = &buf->payload;
 	return &buf->payloads;
 }
 
@@ -352,9 +321,9 @@ static Temporal__Failure *
 build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureMessage *buf)
 {
 	temporal__application_failure_info__init(&buf->info);
-	buf->info.type = text_to_utf8("type", args->type);
+	buf->info.type = tc_text_to_utf8("type", args->type);
 	buf->info.non_retryable = args->non_retryable;
-	buf->info.details = jsonb_to_payloads("details", args->value, &buf->details);
+	buf->info.details = one_payload(args->value, &buf->details);
 	if (args->benign)
 		buf->info.category = TEMPORAL__APPLICATION_ERROR_CATEGORY__APPLICATION_ERROR_CATEGORY_BENIGN;
 	if (args->next_retry_delay != NULL)
@@ -370,9 +339,9 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 	tc_request_identity(identity, buf->source);
 
 	temporal__failure__init(&buf->failure);
-	buf->failure.message = text_to_utf8("message", args->message);
+	buf->failure.message = tc_text_to_utf8("message", args->message);
 	buf->failure.source = buf->source;
-	buf->failure.stack_trace = text_to_utf8("stack_trace", args->stack_trace);
+	buf->failure.stack_trace = tc_text_to_utf8("stack_trace", args->stack_trace);
 	buf->failure.application_failure_info = &buf->info;
 	return &buf->failure;
 }
@@ -402,8 +371,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 		failure = build_failure(args, identity, &failure_buf);
 		check_blob_size("failure", &failure->base,
 						"Temporal would put a failure of its own in its place.");
-		heartbeat_details = jsonb_to_payloads("heartbeat_details", args->heartbeat_details,
-											  &heartbeat_buf);
+		heartbeat_details = one_payload(args->heartbeat_details, &heartbeat_buf);
 		if (heartbeat_details != NULL)
 			check_blob_size("heartbeat_details", &heartbeat_details->base,
 							"Temporal would drop them.");
@@ -413,7 +381,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 		bool		is_complete = (method == METHOD_COMPLETE || method == METHOD_COMPLETE_BY_ID);
 		const char *name = is_complete ? "result" : "details";
 
-		value = jsonb_to_payloads(name, args->value, &value_buf);
+		value = one_payload(args->value, &value_buf);
 		if (value != NULL)
 			check_blob_size(name, &value->base,
 							"Temporal would fail the activity.");

@@ -9,8 +9,9 @@
 #ifndef TC_REQUEST_H
 #define TC_REQUEST_H
 
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
+
+#include "request/payload.h"
 
 /* Values of temporal.outbox.method: stored, so never renumbered */
 typedef enum RequestMethod
@@ -54,14 +55,14 @@ typedef struct RequestArgs
 	text	   *workflow_id;	/* methods by ids; empty = standalone activity */
 	text	   *activity_id;
 	text	   *run_id;			/* NULL = the current run */
-	Jsonb	   *value;			/* result of complete, details of all others */
+	Payload    *value;			/* result of complete, details of all others */
 	text	   *message;		/* fail: this and all that follows */
 	text	   *type;
 	bool		non_retryable;
 	Interval   *next_retry_delay;
 	bool		benign;
 	text	   *stack_trace;
-	Jsonb	   *heartbeat_details;
+	Payload    *heartbeat_details;
 } RequestArgs;
 
 /*
@@ -69,6 +70,17 @@ typedef struct RequestArgs
  * that are no token, no id, no message, a negative delay.
  */
 extern void tc_request_check(RequestMethod method, const RequestArgs *args);
+
+/*
+ * A zero-terminated string of this database in UTF-8: the string itself if it
+ * is that already, or palloc'd.  Raises an error where it cannot be UTF-8;
+ * name says there what it is.  In SQL_ASCII, where any bytes may be, they are
+ * verified.
+ */
+extern char *tc_string_to_utf8(const char *name, char *string, int len);
+
+/* The same for an argument; the empty string for NULL. */
+extern char *tc_text_to_utf8(const char *name, const text *value);
 
 /*
  * A namespace, given in the database's encoding, in UTF-8: the string itself,

@@ -87,6 +87,22 @@ pstrdup(const char *string)
 	return strcpy(palloc(strlen(string) + 1), string);
 }
 
+char *
+pnstrdup(const char *string, Size len)
+{
+	char	   *copy = palloc(strnlen(string, len) + 1);
+
+	copy[strnlen(string, len)] = '\0';
+	return memcpy(copy, string, strnlen(string, len));
+}
+
+void *
+palloc_extended(Size size, int flags)
+{
+	CHECK((flags & MCXT_ALLOC_NO_OOM) == 0);
+	return (flags & MCXT_ALLOC_ZERO) ? palloc0(size) : palloc(size);
+}
+
 void
 fuzz_reset(void)
 {

@@ -52,7 +52,7 @@ is(outcome('complete_activity(' . token(q(workflow_id = 'w-1' AND attempt = 2)) 
 # Tokens as text
 my $base64 = $node->safe_psql('postgres', q(SELECT translate(encode(task_token, 'base64'), E'\n', '') FROM pending_activity WHERE workflow_id = 'w-2'));
 my (undef, undef, $error) = $node->psql('postgres', "SELECT temporal.complete_activity('$base64')");
-like($error, qr/task_token is not a task token.*HINT:.*decode\(token, 'base64'\)/s, 'a token in base64 is none');
+like($error, qr/task_token is not a task token.*HINT:.*temporal\.task_token\(token\)/s, 'a token in base64 is none');
 is(outcome("complete_activity(decode('$base64', 'base64'))"), 'delivered||', 'a token in base64 is decoded first');
 
 # Null and nothing

@@ -53,6 +53,35 @@ func TestComplete(t *testing.T) {
 	})
 }
 
+// TestPayloads checks what a workflow gets of values of each kind: encoding and data.
+func TestPayloads(t *testing.T) {
+	t.Parallel()
+	values := map[string]struct{ sql, want string }{
+		"literal":   {`'{"a":  "é"}'`, `{"encoding":"json/plain","json":{"a":"é"}}`},
+		"jsonb":     {`jsonb_build_object('a: "b", c', 1)`, `{"encoding":"json/plain","json":{"a: \"b\", c":1}}`},
+		"json":      {`json_build_object('b', 2, 'a', 1)`, `{"encoding":"json/plain","json":{"b":2,"a":1}}`},
+		"bytes":     {`'\x00ff'::bytea`, `{"encoding":"binary/plain","base64":"AP8="}`},
+		"no bytes":  {`''::bytea`, `{"encoding":"binary/plain"}`},
+		"encrypted": {`temporal.payload('binary/encrypted', '\xc0ffee', '{"key": "k1"}')`, `{"encoding":"binary/encrypted","base64":"wP/u"}`},
+		"nil":       {`temporal.payload('binary/null', '')`, `{"encoding":"binary/null"}`},
+	}
+	for name, value := range values {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := startActivity(t, handles[0], flows.ActivityOptions{})
+			id, _ := w.request(t, "complete_activity", "result => "+value.sql)
+			awaitDelivered(t, id)
+			o := w.outcome(t)
+			if o.Failure != nil || o.Result == nil {
+				t.Fatalf("%s", marshal(o))
+			}
+			if got := marshal(o.Result); got != value.want {
+				t.Errorf("%s, not %s", got, value.want)
+			}
+		})
+	}
+}
+
 func checkIdentity(t *testing.T, w *waiting, identity string) {
 	t.Helper()
 	if got, _ := w.closedBy(t); got != identity {
