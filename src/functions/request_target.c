@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 
 #include "base/foreign_text.h"
-#include "request/request.h"
+#include "request/request_fields.h"
 
 PG_FUNCTION_INFO_V1(tc_request_target);
 PG_FUNCTION_INFO_V1(tc_method_verb_sql);

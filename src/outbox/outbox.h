@@ -15,8 +15,10 @@
 #include "utils/relcache.h"
 
 #include "base/extension.h"
+#include "request/identity.h"
+#include "request/method.h"
 #include "request/queue_key.h"
-#include "request/request.h"
+#include "request/replies.h"
 
 /*---- for the verbs, in the caller's transaction ----*/
 

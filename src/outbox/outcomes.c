@@ -33,6 +33,7 @@
 #include "base/foreign_text.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
+#include "request/request_fields.h"
 
 /* Columns of temporal.delivery */
 enum

@@ -19,6 +19,8 @@
 
 #include "base/foreign_text.h"
 #include "process/ping_mailbox.h"
+#include "request/method.h"
+#include "request/replies.h"
 #include "request/request.h"
 #include "server/server.h"
 #include "wire/classify.h"
@@ -26,7 +28,7 @@
 #include "worker/ping.h"
 #include "worker/transaction.h"
 
-#define SYSTEM_INFO_PATH "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"
+#define SYSTEM_INFO_PATH WORKFLOW_SERVICE "GetSystemInfo"
 
 /* What a server says of itself, and of the probe */
 #define MAX_REPLY (64 * 1024)

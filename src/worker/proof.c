@@ -34,8 +34,6 @@
 #include "worker/proof_verdict.h"
 #include "temporal.pb-c.h"
 
-#define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
-
 /*
  * Size of a page, which Temporal counts in batches of events; less is asked
  * for when a page could not be had, maybe for its size.  And how far a history

@@ -8,7 +8,7 @@
 #ifndef TC_PROOF_SEARCH_H
 #define TC_PROOF_SEARCH_H
 
-#include "request/request.h"
+#include "request/request_fields.h"
 #include "worker/proof_replies.h"
 
 /* The request in question; what it points to must live as long as it does */

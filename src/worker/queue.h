@@ -14,6 +14,7 @@
 #include "base/event_loop.h"
 #include "base/siphash.h"
 #include "outbox/outbox.h"
+#include "request/request_fields.h"
 #include "wire/classify.h"
 #include "worker/channel_pool.h"
 #include "worker/share.h"

@@ -24,6 +24,7 @@
 #include "base/event_loop.h"
 #include "base/foreign_text.h"
 #include "process/worker_slots.h"
+#include "request/request.h"
 #include "worker/channel_pool.h"
 #include "worker/doubt.h"
 #include "worker/error_notes.h"

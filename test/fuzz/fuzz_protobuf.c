@@ -14,7 +14,8 @@
 #include "mb/pg_wchar.h"
 #include "base/foreign_text.h"
 #include "base/proto_reader.h"
-#include "request/request.h"
+#include "request/replies.h"
+#include "request/request_fields.h"
 #include "temporal.pb-c.h"
 
 static void

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * request_fields.c
+ *	  Fields of encoded requests: those that say whom a request is about, and
+ *	  those that are added when it is sent.
+ *
+ * Requests are read where they lie, and nothing here raises an error because
+ * of what is in them.  Payloads are passed over.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/proto_reader.h"
+#include "request/request_fields.h"
+#include "request/task_token.h"
+
+/* Fields by which a request says whom it is about: by token ... */
+#define TOKEN_FORM_TASK_TOKEN 1
+#define TOKEN_FORM_IDENTITY 3
+#define TOKEN_FORM_NAMESPACE 4
+
+/* ... and by ids */
+#define ID_FORM_NAMESPACE 1
+#define ID_FORM_WORKFLOW_ID 2
+#define ID_FORM_RUN_ID 3
+#define ID_FORM_ACTIVITY_ID 4
+
+/* In Respond*Failed* alone; Failure, ApplicationFailureInfo */
+#define TOKEN_FORM_FAILURE 2
+#define ID_FORM_FAILURE 5
+#define FAILURE_APPLICATION_INFO 5
+#define APPLICATION_INFO_NON_RETRYABLE 2
+#define ID_FORM_IDENTITY 6
+
+/* Copy a span to *next, zero-terminated; NULL for an empty one. */
+static char *
+copy_span(ProtoSpan span, char **next)
+{
+	char	   *copy = *next;
+
+	if (span.len == 0)
+		return NULL;
+	memcpy(copy, span.bytes, span.len);
+	copy[span.len] = '\0';
+	*next += span.len + 1;
+	return copy;
+}
+
+bool
+tc_request_decode(RequestMethod method, const uint8 *request, size_t len,
+				  RequestTarget *target)
+{
+	bool		by_id = tc_method_by_id(method);
+	ProtoReader reader;
+	ProtoField	field;
+	ProtoSpan	token = {NULL, 0};
+	TaskToken	ids;
+	char	   *next;
+
+	memset(&ids, 0, sizeof(ids));
+
+	tc_proto_begin(&reader, request, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (field.wire_type != PROTO_BYTES)
+			continue;
+		if (by_id)
+		{
+			switch (field.number)
+			{
+				case ID_FORM_WORKFLOW_ID:
+					ids.workflow_id = field.span;
+					break;
+				case ID_FORM_RUN_ID:
+					ids.run_id = field.span;
+					break;
+				case ID_FORM_ACTIVITY_ID:
+					ids.activity_id = field.span;
+					break;
+			}
+		}
+		else if (field.number == TOKEN_FORM_TASK_TOKEN)
+			token = field.span;
+	}
+	if (reader.malformed)
+		return false;
+
+	if (!by_id && !tc_task_token_decode(token.bytes, token.len, &ids))
+		memset(&ids, 0, sizeof(ids));
+
+	/* one allocation for all strings: this is done for each request sent */
+	next = palloc(ids.workflow_id.len + ids.run_id.len + ids.activity_id.len + 3);
+	target->workflow_id = copy_span(ids.workflow_id, &next);
+	target->run_id = copy_span(ids.run_id, &next);
+	target->activity_id = copy_span(ids.activity_id, &next);
+	target->task_token = token.bytes;
+	target->task_token_len = token.len;
+	target->scheduled_event_id = ids.scheduled_event_id;
+	target->attempt = ids.attempt;
+	return true;
+}
+
+bool
+tc_request_may_be_retried(RequestMethod method, const uint8 *request, size_t len)
+{
+	uint32		numbers[] = {
+		method == METHOD_FAIL ? TOKEN_FORM_FAILURE : ID_FORM_FAILURE,
+		FAILURE_APPLICATION_INFO
+	};
+	ProtoSpan	message = {request, len};
+	ProtoReader reader;
+	ProtoField	field;
+	bool		non_retryable = false;
+
+	if (method != METHOD_FAIL && method != METHOD_FAIL_BY_ID)
+		return false;
+	for (int i = 0; i < lengthof(numbers); i++)
+	{
+		ProtoSpan	part = {NULL, 0};
+
+		tc_proto_begin(&reader, message.bytes, message.len);
+		while (tc_proto_next(&reader, &field))
+			if (tc_proto_is(&field, numbers[i], PROTO_BYTES))
+				part = field.span;
+		message = part;
+	}
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, APPLICATION_INFO_NON_RETRYABLE, PROTO_VARINT))
+			non_retryable = field.varint != 0;
+	return !non_retryable;
+}
+
+/* A field of at most 16,383 bytes; returns its length with tag and length. */
+static size_t
+put_field(int number, const char *string, size_t len, uint8 *buf)
+{
+	uint8	   *next = buf;
+
+	*next++ = (uint8) (number << 3 | PROTO_BYTES);
+	if (len > 0x7F)
+		*next++ = (uint8) (len | 0x80);
+	*next++ = (uint8) (len > 0x7F ? len >> 7 : len);
+	memcpy(next, string, len);
+	return next + len - buf;
+}
+
+size_t
+tc_identity_field(RequestMethod method, const RequestIdentity *identity, uint8 *buf)
+{
+	char		string[TC_IDENTITY_MAX];
+	size_t		len = tc_request_identity(identity, string);
+
+	return put_field(tc_method_by_id(method) ? ID_FORM_IDENTITY : TOKEN_FORM_IDENTITY,
+					 string, len, buf);
+}
+
+size_t
+tc_namespace_field(RequestMethod method, const char *namespace_utf8, uint8 *buf)
+{
+	return put_field(tc_method_by_id(method) ? ID_FORM_NAMESPACE : TOKEN_FORM_NAMESPACE,
+					 namespace_utf8, strlen(namespace_utf8), buf);
+}
