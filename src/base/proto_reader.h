@@ -70,7 +70,8 @@ tc_proto_varint(ProtoReader *reader, uint64 *value)
 
 /*
  * The next field.  False at the end of the message, and with
- * reader->malformed set if the bytes are no message.
+ * reader->malformed set if the bytes are no message.  Of a message that is cut
+ * off, the last field may then have bytes: those that are there.
  */
 static inline bool
 tc_proto_next(ProtoReader *reader, ProtoField *field)
@@ -83,14 +84,14 @@ tc_proto_next(ProtoReader *reader, ProtoField *field)
 
 	/* until the field is complete */
 	reader->malformed = true;
+	field->span.bytes = NULL;
+	field->span.len = 0;
 
 	if (!tc_proto_varint(reader, &tag) || tag > PG_UINT32_MAX || tag >> 3 == 0)
 		return false;
 	field->number = (uint32) (tag >> 3);
 	field->wire_type = (uint32) (tag & 7);
 	field->varint = 0;
-	field->span.bytes = NULL;
-	field->span.len = 0;
 
 	switch (field->wire_type)
 	{
@@ -113,10 +114,10 @@ tc_proto_next(ProtoReader *reader, ProtoField *field)
 			return false;
 	}
 
-	if (len > (uint64) (reader->end - reader->next))
-		return false;
 	field->span.bytes = reader->next;
-	field->span.len = (size_t) len;
+	field->span.len = (size_t) Min(len, (uint64) (reader->end - reader->next));
+	if (field->span.len < len)
+		return false;
 	reader->next += len;
 	reader->malformed = false;
 	return true;

@@ -14,6 +14,7 @@
 
 #include <ctype.h>
 
+#include "base/proto_reader.h"
 #include "wire/grpc_reply.h"
 
 /*
@@ -28,9 +29,7 @@
 
 static int	hex_digit(char c);
 static size_t decode_base64(const char *in, size_t len, uint8 *out, size_t size);
-static bool find_field(const uint8 *data, size_t len, uint32 number,
-					   const uint8 **value, size_t *value_len);
-static bool read_varint(const uint8 **pos, const uint8 *end, uint64 *value);
+static bool find_field(ProtoSpan message, uint32 number, ProtoSpan *value);
 
 int
 tc_grpc_status(const char *value, size_t len)
@@ -117,30 +116,27 @@ void
 tc_grpc_detail_type(const char *value, size_t len, char *out, size_t size)
 {
 	uint8		status[MAX_DETAILS];
-	size_t		status_len;
-	const uint8 *detail;
-	size_t		detail_len;
-	const uint8 *url;
-	size_t		url_len;
+	ProtoSpan	message = {status, decode_base64(value, len, status, sizeof(status))};
+	ProtoSpan	detail;
+	ProtoSpan	url;
 	size_t		start;
 
 	out[0] = '\0';
-	status_len = decode_base64(value, len, status, sizeof(status));
-	if (!find_field(status, status_len, STATUS_DETAILS, &detail, &detail_len) ||
-		!find_field(detail, detail_len, ANY_TYPE_URL, &url, &url_len))
+	if (!find_field(message, STATUS_DETAILS, &detail) ||
+		!find_field(detail, ANY_TYPE_URL, &url))
 		return;
 
-	for (start = url_len; start > 0; start--)
+	for (start = url.len; start > 0; start--)
 	{
-		unsigned char c = url[start - 1];
+		unsigned char c = url.bytes[start - 1];
 
 		if (!isalnum(c) && c != '_')
 			break;
 	}
-	if (url_len - start >= size)
+	if (url.len - start >= size)
 		return;
-	memcpy(out, url + start, url_len - start);
-	out[url_len - start] = '\0';
+	memcpy(out, url.bytes + start, url.len - start);
+	out[url.len - start] = '\0';
 }
 
 size_t
@@ -208,73 +204,27 @@ decode_base64(const char *in, size_t len, uint8 *out, size_t size)
 }
 
 /*
- * The first length-delimited field of that number in a protobuf message.
- * The message may be cut off; the field must be whole, unless it is a
- * message whose beginning is enough: it is then as long as what is there.
+ * The first field of that number, with bytes, in a protobuf message.  The
+ * message may be cut off: of its last field, what is there is taken.
  */
 static bool
-find_field(const uint8 *data, size_t len, uint32 number, const uint8 **value, size_t *value_len)
+find_field(ProtoSpan message, uint32 number, ProtoSpan *value)
 {
-	const uint8 *pos = data;
-	const uint8 *end = data + len;
+	ProtoReader reader;
+	ProtoField	field;
 
-	while (pos < end)
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
 	{
-		uint64		key;
-		uint64		n;
-
-		if (!read_varint(&pos, end, &key))
-			return false;
-		switch (key & 7)
+		if (tc_proto_is(&field, number, PROTO_BYTES))
 		{
-			case 0:
-				if (!read_varint(&pos, end, &n))
-					return false;
-				break;
-			case 1:
-				if (end - pos < 8)
-					return false;
-				pos += 8;
-				break;
-			case 2:
-				if (!read_varint(&pos, end, &n))
-					return false;
-				if ((key >> 3) == number)
-				{
-					*value = pos;
-					*value_len = Min(n, (uint64) (end - pos));
-					return true;
-				}
-				if (n > (uint64) (end - pos))
-					return false;
-				pos += n;
-				break;
-			case 5:
-				if (end - pos < 4)
-					return false;
-				pos += 4;
-				break;
-			default:
-				return false;
+			*value = field.span;
+			return true;
 		}
 	}
-	return false;
-}
-
-static bool
-read_varint(const uint8 **pos, const uint8 *end, uint64 *value)
-{
-	*value = 0;
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte;
-
-		if (*pos >= end)
-			return false;
-		byte = *(*pos)++;
-		*value |= (uint64) (byte & 0x7F) << shift;
-		if ((byte & 0x80) == 0)
-			return true;
-	}
-	return false;
+	if (!reader.malformed || field.span.bytes == NULL ||
+		!tc_proto_is(&field, number, PROTO_BYTES))
+		return false;
+	*value = field.span;
+	return true;
 }
