@@ -14,7 +14,8 @@
 #   make clean
 
 EXTENSION = temporal_complete
-EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_complete.control)
+# The one place where the version stands; META.json has to have the same, which check-house sees to.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_complete.control)
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
@@ -63,7 +64,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/proto
+PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/proto -DTC_VERSION='"$(EXTVERSION)"'
 SHLIB_LINK = -lcurl -lnghttp2 -lssl -lcrypto -lprotobuf-c
 
 # The tests look at requests that wait: they need a server with temporal_complete.enabled = off.
@@ -85,7 +86,7 @@ $(DATA_built): $(SQL_PARTS) temporal_complete.control
 src/proto/temporal.pb-c.c src/proto/temporal.pb-c.h: src/proto/temporal.proto
 	protoc-c --proto_path=src/proto --c_out=src/proto temporal.proto
 
-$(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h src/*/*.h)
+$(OBJS) $(OBJS:.o=.bc): src/proto/temporal.pb-c.h $(wildcard src/*.h src/*/*.h) temporal_complete.control
 
 fuzz:
 	$(MAKE) -C test/fuzz fuzz $(if $(TIME),TIME=$(TIME))

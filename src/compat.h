@@ -61,10 +61,9 @@
 #endif
 
 #if PG_VERSION_NUM >= 180000
-#define TC_MODULE_MAGIC(module_version) \
-	PG_MODULE_MAGIC_EXT(.name = "temporal_complete", .version = module_version)
+#define TC_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "temporal_complete", .version = TC_VERSION)
 #else
-#define TC_MODULE_MAGIC(module_version) PG_MODULE_MAGIC
+#define TC_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
 /* Shared memory is requested by a hook since version 15, in _PG_init before. */

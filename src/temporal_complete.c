@@ -30,7 +30,7 @@
 #include "process/worker_slots.h"
 #include "server/default_server.h"
 
-TC_MODULE_MAGIC("0.1.0");
+TC_MODULE_MAGIC;
 
 #ifdef TC_HAS_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type prev_shmem_request = NULL;

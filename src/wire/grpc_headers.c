@@ -19,10 +19,6 @@
 #include "wire/grpc_headers.h"
 #include "wire/support.h"
 
-#ifndef TC_VERSION
-#define TC_VERSION "0.1.0"
-#endif
-
 #define BEARER "Bearer "
 
 /* Shorter values of metadata are not hidden in what the other side says */
