@@ -3,26 +3,18 @@
  * verbs.c
  *	  The verbs of SQL: entry points only.
  *
- * Each verb has the same steps, which are in record_request(); what is not
- * the same is which argument stands where.  No encoding, no table and no
- * network here.
+ * Which argument stands where; what is done with them is the same for all, and
+ * is in record_request.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "compat.h"
-#include "outbox/outbox.h"
-#include "process/wakeup.h"
-#include "request/request.h"
-#include "server/server.h"
+#include "functions/record_request.h"
 
 PG_FUNCTION_INFO_V1(tc_complete_activity);
 PG_FUNCTION_INFO_V1(tc_complete_activity_by_id);
@@ -45,9 +37,6 @@ PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_id);
 #define ARG_SERVER (PG_NARGS() - 2)
 #define ARG_NAMESPACE (PG_NARGS() - 1)
 
-/* Bytes of an id that an error message tells */
-#define TOLD_MAX 200
-
 /* How the caller knows the verb, for messages */
 static const char *const function_names[] = {
 	[METHOD_COMPLETE] = "complete_activity()",
@@ -60,105 +49,20 @@ static const char *const function_names[] = {
 	[METHOD_HEARTBEAT_BY_ID] = "heartbeat_activity_by_id()",
 };
 
-/* What an error message says of the call */
-typedef struct CallInfo
-{
-	RequestMethod method;
-	const RequestArgs *args;
-	uint64		number;			/* of the call in its statement */
-} CallInfo;
-
-static uint64 count_call(FunctionCallInfo fcinfo);
-static void tell_call(void *arg);
-static void tell_text(StringInfo buf, const char *format, const text *value);
-
-/*
- * Record a request, to be sent when the transaction commits.  Returns its id.
- *
- * Runs with the caller's rights: what it may do is decided by USAGE on the
- * foreign server.  The table is written directly, so nothing has to be
- * granted on it.
- */
 static Datum
-record_request(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
-{
-	CallInfo	call = {method, args, count_call(fcinfo)};
-	ErrorContextCallback context = {error_context_stack, tell_call, &call};
-	QueueKey	key = {.role = GetUserId(), .namespace_name = ARG_CSTRING(ARG_NAMESPACE)};
-	RequestIdentity identity;
-	int64		queue;
-	uint8	   *request;
-	size_t		len;
-
-	PreventCommandDuringRecovery(function_names[method]);
-	PreventCommandIfReadOnly(function_names[method]);
-	PreventCommandIfParallelMode(function_names[method]);
-	error_context_stack = &context;
-
-	tc_request_check(method, args);
-	if (key.namespace_name != NULL)
-		(void) tc_namespace_to_utf8(key.namespace_name);	/* can it be sent? */
-	key.server = tc_server_for_caller(ARG_CSTRING(ARG_SERVER), key.namespace_name).serverid;
-
-	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	queue = tc_queue_number(&key);
-	identity.id = tc_outbox_next_id();
-	identity.requested_at = GetCurrentTimestamp();
-	request = tc_request_encode(method, args, &identity, &len);
-	tc_outbox_insert(&identity, queue, method, request, len);
-	tc_wake_at_commit(queue);
-	error_context_stack = context.previous;
-	tc_warn_if_nothing_is_sent();
-
-	PG_RETURN_INT64(identity.id);
-}
-
-/* How often was the function called in this place of this statement? */
-static uint64
-count_call(FunctionCallInfo fcinfo)
+record(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
 {
 	uint64	   *calls = fcinfo->flinfo->fn_extra;
+	RequestCaller caller = {.name = function_names[method]};
 
+	/* how often was the function called in this place of this statement? */
 	if (calls == NULL)
 		calls = fcinfo->flinfo->fn_extra =
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(uint64));
-	return ++*calls;
-}
+	caller.number = ++*calls;
 
-/*
- * Which of many rows had the error: ids are told, which are no secret, tokens
- * and values never.
- */
-static void
-tell_call(void *arg)
-{
-	const CallInfo *call = arg;
-	StringInfoData activity;
-
-	initStringInfo(&activity);
-	if (tc_method_by_id(call->method))
-	{
-		tell_text(&activity, " for activity \"%s\"", call->args->activity_id);
-		tell_text(&activity, " of workflow \"%s\"", call->args->workflow_id);
-	}
-	errcontext("call " UINT64_FORMAT " of %s%s", call->number,
-			   function_names[call->method], activity.data);
-	pfree(activity.data);
-}
-
-/* Add a text that is not empty, the beginning of it if it is long. */
-static void
-tell_text(StringInfo buf, const char *format, const text *value)
-{
-	char	   *string;
-
-	if (value == NULL || VARSIZE_ANY_EXHDR(value) == 0)
-		return;
-	string = text_to_cstring(value);
-	if (strlen(string) > TOLD_MAX)
-		strcpy(string + pg_mbcliplen(string, strlen(string), TOLD_MAX - 3), "...");
-	appendStringInfo(buf, format, string);
-	pfree(string);
+	PG_RETURN_INT64(tc_record_request(&caller, method, args,
+									  ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE)));
 }
 
 /* complete_activity(task_token, result, server, namespace) */
@@ -170,7 +74,7 @@ tc_complete_activity(PG_FUNCTION_ARGS)
 		.value = ARG_PAYLOAD(1),
 	};
 
-	return record_request(fcinfo, METHOD_COMPLETE, &args);
+	return record(fcinfo, METHOD_COMPLETE, &args);
 }
 
 /* complete_activity_by_id(workflow_id, activity_id, result, run_id, server, namespace) */
@@ -184,7 +88,7 @@ tc_complete_activity_by_id(PG_FUNCTION_ARGS)
 		.run_id = ARG_TEXT(3),
 	};
 
-	return record_request(fcinfo, METHOD_COMPLETE_BY_ID, &args);
+	return record(fcinfo, METHOD_COMPLETE_BY_ID, &args);
 }
 
 /*
@@ -206,7 +110,7 @@ tc_fail_activity(PG_FUNCTION_ARGS)
 		.heartbeat_details = ARG_PAYLOAD(8),
 	};
 
-	return record_request(fcinfo, METHOD_FAIL, &args);
+	return record(fcinfo, METHOD_FAIL, &args);
 }
 
 /*
@@ -231,7 +135,7 @@ tc_fail_activity_by_id(PG_FUNCTION_ARGS)
 		.run_id = ARG_TEXT(10),
 	};
 
-	return record_request(fcinfo, METHOD_FAIL_BY_ID, &args);
+	return record(fcinfo, METHOD_FAIL_BY_ID, &args);
 }
 
 /* report_cancellation(task_token, details, server, namespace) */
@@ -243,7 +147,7 @@ tc_report_cancellation(PG_FUNCTION_ARGS)
 		.value = ARG_PAYLOAD(1),
 	};
 
-	return record_request(fcinfo, METHOD_REPORT_CANCELLATION, &args);
+	return record(fcinfo, METHOD_REPORT_CANCELLATION, &args);
 }
 
 /* report_cancellation_by_id(workflow_id, activity_id, details, run_id, server, namespace) */
@@ -257,7 +161,7 @@ tc_report_cancellation_by_id(PG_FUNCTION_ARGS)
 		.run_id = ARG_TEXT(3),
 	};
 
-	return record_request(fcinfo, METHOD_REPORT_CANCELLATION_BY_ID, &args);
+	return record(fcinfo, METHOD_REPORT_CANCELLATION_BY_ID, &args);
 }
 
 /* heartbeat_activity(task_token, details, server, namespace) */
@@ -269,7 +173,7 @@ tc_heartbeat_activity(PG_FUNCTION_ARGS)
 		.value = ARG_PAYLOAD(1),
 	};
 
-	return record_request(fcinfo, METHOD_HEARTBEAT, &args);
+	return record(fcinfo, METHOD_HEARTBEAT, &args);
 }
 
 /* heartbeat_activity_by_id(workflow_id, activity_id, details, run_id, server, namespace) */
@@ -283,5 +187,5 @@ tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 		.run_id = ARG_TEXT(3),
 	};
 
-	return record_request(fcinfo, METHOD_HEARTBEAT_BY_ID, &args);
+	return record(fcinfo, METHOD_HEARTBEAT_BY_ID, &args);
 }
