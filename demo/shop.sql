@@ -7,15 +7,7 @@ CREATE TABLE orders (
     task_token bytea
 );
 
-CREATE FUNCTION order_was_approved() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM temporal.complete_activity(NEW.task_token, to_jsonb(NEW) - 'task_token');
-    RETURN NULL;
-END
-$$;
-
-CREATE TRIGGER order_was_approved AFTER UPDATE OF status ON orders
-    FOR EACH ROW WHEN (OLD.status = 'waiting' AND NEW.status = 'approved')
-    EXECUTE FUNCTION order_was_approved();
+SELECT temporal.bind_table('orders', token_column => 'task_token', on_update_of => '{status}',
+                           when_sql => $$OLD.status = 'waiting' AND NEW.status = 'approved'$$);
 
 INSERT INTO orders (item) VALUES ('a book') RETURNING id, item, status;

@@ -60,6 +60,9 @@
 #define DATCONNLIMIT_INVALID_DB (-2)
 #endif
 
+/* Value of attgenerated since version 18 */
+#define TC_GENERATED_VIRTUAL 'v'
+
 #if PG_VERSION_NUM >= 180000
 #define TC_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "temporal_complete", .version = TC_VERSION)
 #else

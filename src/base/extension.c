@@ -26,6 +26,7 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -127,6 +128,20 @@ tc_required_relation_oid(const char *name)
 				 errhint("It must be a member of the extension and belong to its owner; if it cannot be put right, create the extension anew.") :
 				 errhint("Run CREATE EXTENSION temporal_complete.")));
 	return relid;
+}
+
+Oid
+tc_type_oid(const char *name)
+{
+	const Extension *extension = find_extension();
+	Oid			oid = InvalidOid;
+
+	if (OidIsValid(extension->schema))
+		oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							  ObjectIdGetDatum(extension->schema));
+	if (OidIsValid(oid) && getExtensionOfObject(TypeRelationId, oid) != extension->oid)
+		return InvalidOid;
+	return oid;
 }
 
 void

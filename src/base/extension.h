@@ -27,6 +27,9 @@ extern Oid	tc_relation_oid(const char *name);
 /* The same; raises an error if there is none. */
 extern Oid	tc_required_relation_oid(const char *name);
 
+/* OID of a type of the extension, by its name in the extension's schema; InvalidOid if there is none. */
+extern Oid	tc_type_oid(const char *name);
+
 /*
  * Raise an error unless the extension's schema has the name that statements
  * of C functions say, and these are its relations: so that nothing else that

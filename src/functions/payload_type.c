@@ -20,6 +20,7 @@
 
 #include "base/foreign_text.h"
 #include "compat.h"
+#include "functions/payload_type.h"
 #include "request/payload.h"
 #include "request/request.h"
 
@@ -41,7 +42,7 @@ PG_FUNCTION_INFO_V1(tc_payload_parts);
 static bool is_utf8_json(const ProtoSpan *data);
 static Payload *payload_from_message(const char *message, size_t len);
 static Payload *payload_from_json_text(char *json, size_t len);
-static void compact(StringInfo json);
+static size_t compact(char *json);
 static PayloadEntry *metadata_entries(Jsonb *metadata, int *nentries);
 static Datum metadata_as_jsonb(const Payload *payload);
 
@@ -158,8 +159,13 @@ tc_payload_from_jsonb(PG_FUNCTION_ARGS)
 
 	initStringInfo(&json);
 	JsonbToCString(&json, &value->root, VARSIZE(value));
-	compact(&json);
-	PG_RETURN_POINTER(payload_from_json_text(json.data, json.len));
+	PG_RETURN_POINTER(tc_payload_of_json(json.data));
+}
+
+Payload *
+tc_payload_of_json(char *json)
+{
+	return payload_from_json_text(json, compact(json));
 }
 
 /* SQL: cast of json, its text as it is */
@@ -242,14 +248,14 @@ payload_from_json_text(char *json, size_t len)
 	return tc_payload_make(TC_ENCODING_JSON, utf8, utf8 == json ? len : strlen(utf8), NULL, 0);
 }
 
-/* Take out the blanks behind commas and colons that are in no string. */
-static void
-compact(StringInfo json)
+/* Take out the blanks that are in no string; the length of what is left. */
+static size_t
+compact(char *json)
 {
-	char	   *out = json->data;
+	char	   *out = json;
 	bool		in_string = false;
 
-	for (const char *in = json->data; *in != '\0'; in++)
+	for (const char *in = json; *in != '\0'; in++)
 	{
 		if (*in == ' ' && !in_string)
 			continue;
@@ -260,7 +266,7 @@ compact(StringInfo json)
 			*out++ = *++in;
 	}
 	*out = '\0';
-	json->len = out - json->data;
+	return out - json;
 }
 
 /*---------------------------------------------------------------------------

@@ -1,0 +1,167 @@
+--
+-- Ready-made triggers: a row that changes finishes its activity.
+--
+SET client_encoding = 'UTF8';
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete;
+
+-- What was asked for since the last look: ids, and what is in the request behind the task token
+CREATE FUNCTION asked(OUT verb text, OUT workflow_id text, OUT activity_id text, OUT sent text)
+RETURNS SETOF record LANGUAGE sql AS $$
+    WITH gone AS (DELETE FROM temporal.outbox RETURNING id, method, request)
+    SELECT t.verb, t.workflow_id, t.activity_id,
+           (pg_catalog.regexp_match(pg_catalog.encode(request, 'escape'), '{.*}'))[1]
+      FROM gone, temporal.request_target(method, request) t ORDER BY id;
+$$;
+-- the same with all bytes that can be read
+CREATE FUNCTION asked_all() RETURNS SETOF text LANGUAGE sql AS $$
+    WITH gone AS (DELETE FROM temporal.outbox RETURNING id, request)
+    SELECT pg_catalog.regexp_replace(pg_catalog.encode(request, 'escape'), '[^ -~]|\\[0-9]{3}', '.', 'g')
+      FROM gone ORDER BY id;
+$$;
+
+--
+-- An order: approved by an UPDATE, without a line of PL/pgSQL
+--
+CREATE TABLE orders (id integer PRIMARY KEY, status text, "by Whom" text, note jsonb, secret text, task_token bytea);
+SELECT temporal.bind_table('orders', token_column => 'task_token', ignore => '{secret}',
+    on_update_of => '{status}', when_sql => $$OLD.status = 'new' AND NEW.status = 'approved'$$);
+SELECT * FROM temporal.binding;
+INSERT INTO orders VALUES (1, 'new', 'ann', '{"a": [1, 2]}', 's', '\x0a026e73120177'), (2, 'new', NULL, NULL, 's', NULL);
+UPDATE orders SET status = 'checked' WHERE id = 1;
+UPDATE orders SET status = 'new' WHERE id = 1;
+UPDATE orders SET status = 'approved' WHERE id = 1;
+SELECT * FROM asked_all();
+-- a row without a token is an error that names the trigger
+UPDATE orders SET status = 'approved' WHERE id = 2;
+SELECT temporal.unbind_table('orders');
+SELECT temporal.bind_table('orders', token_column => 'task_token', result_column => 'note', if_null => 'skip');
+UPDATE orders SET status = 'done';
+SELECT * FROM asked_all();
+-- a column that is dropped or renamed is missed at once, and only then
+BEGIN;
+ALTER TABLE orders RENAME COLUMN note TO remark;
+UPDATE orders SET status = 'x' WHERE id = 1;
+ROLLBACK;
+BEGIN;
+ALTER TABLE orders DROP COLUMN secret;
+UPDATE orders SET status = 'x' WHERE id = 1;
+SELECT count(*) FROM asked();
+ALTER TABLE orders DROP COLUMN note;
+UPDATE orders SET status = 'x' WHERE id = 1;
+ROLLBACK;
+UPDATE orders SET status = 'x' WHERE id = 1;
+SELECT * FROM asked_all();
+SELECT temporal.unbind_table('orders');
+
+--
+-- The same by CREATE TRIGGER, and all four verbs
+--
+CREATE TABLE review (workflow text, activity varchar(40), run text, outcome text, reason text, kind text, details json);
+CREATE TRIGGER done AFTER INSERT OR UPDATE ON review FOR EACH ROW WHEN (NEW.outcome = 'done')
+    EXECUTE FUNCTION temporal.complete_activity_trigger('workflow_id_column=workflow', 'activity_id_column=activity',
+        'run_id_column=run', 'ignore=workflow,activity,run,outcome,reason,kind');
+CREATE TRIGGER failed AFTER INSERT OR UPDATE ON review FOR EACH ROW WHEN (NEW.outcome = 'failed')
+    EXECUTE FUNCTION temporal.fail_activity_trigger('workflow_id_column=workflow', 'activity_id=review',
+        'message_column=reason', 'type_column=kind', 'details_column=details', 'non_retryable=on');
+CREATE TRIGGER cancelled AFTER DELETE ON review FOR EACH ROW
+    EXECUTE FUNCTION temporal.report_cancellation_trigger('workflow_id_column=workflow', 'activity_id=review', 'details_column=details');
+CREATE TRIGGER alive AFTER UPDATE ON review FOR EACH ROW WHEN (NEW.outcome IS NULL)
+    EXECUTE FUNCTION temporal.heartbeat_activity_trigger('workflow_id_column=workflow', 'activity_id=review', 'details_column=details');
+SELECT verb, trigger_name FROM temporal.binding ORDER BY 2;
+INSERT INTO review VALUES ('w1', 'a1', 'r1', 'done', NULL, NULL, '{"n": 1}');
+UPDATE review SET outcome = 'failed', reason = 'too dear', kind = 'Price';
+UPDATE review SET outcome = NULL, details = '{"n": 2}';
+DELETE FROM review;
+SELECT * FROM asked();
+INSERT INTO review VALUES ('w1', 'a1', NULL, 'failed', NULL);
+DROP TABLE review;
+-- a fixed message
+CREATE TABLE job (wf text, state text);
+SELECT temporal.bind_table('job', 'fail', workflow_id_column => 'wf', activity_id => 'run', message => 'it''s off', type => 'Off',
+    when_sql => $$NEW.state = 'off'$$, trigger_name => 'Job off');
+INSERT INTO job VALUES ('w', 'on');
+UPDATE job SET state = 'off';
+SELECT verb, workflow_id, activity_id FROM asked();
+SELECT temporal.unbind_table('job', 'Job on'), temporal.unbind_table('job', 'Job off');
+DROP TABLE job;
+
+--
+-- Rows that move between partitions are inserted there: that counts, too
+--
+CREATE TABLE task (id integer, status text, task_token bytea) PARTITION BY LIST (status);
+CREATE TABLE task_open PARTITION OF task FOR VALUES IN ('open');
+CREATE TABLE task_other PARTITION OF task DEFAULT;
+SELECT temporal.bind_table('task', token_column => 'task_token', on_update_of => '{status}', when_sql => $$NEW.status = 'done'$$);
+SELECT relation, definition FROM temporal.binding;
+INSERT INTO task VALUES (1, 'open', '\x0a026e73120177'), (2, 'late', '\x0a026e73120178');
+UPDATE task SET status = 'done' WHERE id = 1;
+UPDATE task SET status = 'done' WHERE id = 2;
+SELECT verb, workflow_id, sent FROM asked();
+SELECT temporal.bind_table('task', token_column => 'task_token', when_sql => $$OLD.status = 'open'$$, trigger_name => 'x');
+SELECT temporal.unbind_table('task');
+DROP TABLE task;
+
+-- tables that inherit have triggers of their own
+CREATE TABLE doc (id integer, status text, task_token bytea);
+CREATE TABLE doc_signed (signature text) INHERITS (doc);
+SELECT temporal.bind_table('doc', token_column => 'task_token');
+INSERT INTO doc_signed VALUES (1, 'open', '\x0a026e73120177', 'x');
+UPDATE doc SET status = 'done';
+SELECT verb, workflow_id, sent FROM asked();
+SELECT relation FROM temporal.binding ORDER BY 1;
+SELECT temporal.unbind_table('doc');
+DROP TABLE doc CASCADE;
+
+-- views
+CREATE VIEW inbox AS SELECT 'w'::text AS wf, 'a'::text AS act, NULL::bytea AS answer;
+SELECT temporal.bind_table('inbox', workflow_id_column => 'wf', activity_id_column => 'act', result_column => 'answer');
+UPDATE inbox SET answer = '\x00' WHERE wf = 'w';
+SELECT verb, workflow_id, activity_id FROM asked();
+SELECT temporal.bind_table('inbox', workflow_id_column => 'wf', activity_id_column => 'act', when_sql => 'true', trigger_name => 'x');
+DROP VIEW inbox;
+
+--
+-- What is wrong is said at once, with what would be right
+--
+SELECT temporal.bind_table('orders');
+SELECT temporal.bind_table('orders', 'finish', token_column => 'task_token');
+SELECT temporal.bind_table('orders', token_column => 'token');
+SELECT temporal.bind_table('orders', token_column => 'status');
+SELECT temporal.bind_table('orders', token_column => 'task_token', result_column => 'status');
+SELECT temporal.bind_table('orders', workflow_id_column => 'id', activity_id => 'a');
+SELECT temporal.bind_table('orders', workflow_id_column => 'status');
+SELECT temporal.bind_table('orders', workflow_id_column => 'status', activity_id => 'a', token_column => 'task_token');
+SELECT temporal.bind_table('orders', token_column => 'task_token', run_id_column => 'status');
+SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token');
+SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token', message => 'm', result_column => 'note');
+SELECT temporal.bind_table('orders', token_column => 'task_token', ignore => '{nothing}');
+SELECT temporal.bind_table('orders', token_column => 'task_token', ignore => '{}');
+SELECT temporal.bind_table('orders', token_column => 'task_token', if_null => 'ignore');
+SELECT temporal.bind_table('orders', token_column => 'task_token', server => 'nowhere');
+SELECT temporal.bind_table('orders', token_column => 'task_token', when_sql => 'true); DROP TABLE orders; SELECT (true');
+SELECT temporal.bind_table('orders', token_column => 'task_token', when_sql => 'true) EXECUTE FUNCTION f(); --');
+SELECT temporal.bind_table('orders', token_column => 'task_token', when_sql => '1) UNION (SELECT 1');
+SELECT temporal.bind_table('orders', token_column => 'task_token', when_sql => 'NEW.nothing');
+SELECT temporal.bind_table(NULL, token_column => 'task_token');
+
+CREATE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW
+    EXECUTE FUNCTION temporal.complete_activity_trigger('token_column=task_token', 'colour=red');
+UPDATE orders SET status = 'x' WHERE id = 1;
+CREATE OR REPLACE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW
+    EXECUTE FUNCTION temporal.complete_activity_trigger('token_column=task_token', 'token_column=task_token');
+UPDATE orders SET status = 'x' WHERE id = 1;
+CREATE OR REPLACE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION temporal.fail_activity_trigger('token_column=task_token', 'message=m', 'non_retryable=maybe');
+UPDATE orders SET status = 'x' WHERE id = 1;
+DROP TRIGGER t ON orders;
+-- the wrong moment
+CREATE TRIGGER t BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION temporal.complete_activity_trigger('token_column=task_token');
+UPDATE orders SET status = 'x' WHERE id = 1;
+DROP TRIGGER t ON orders;
+CREATE TRIGGER t AFTER UPDATE ON orders EXECUTE FUNCTION temporal.complete_activity_trigger('token_column=task_token');
+UPDATE orders SET status = 'x' WHERE id = 1;
+SELECT temporal.complete_activity_trigger();
+
+DELETE FROM temporal.outbox;
+DROP TABLE orders;
+DROP FUNCTION asked(), asked_all();
+DROP SERVER temporal;
