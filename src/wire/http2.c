@@ -6,6 +6,7 @@
  * nghttp2 keeps the protocol; here bytes are carried between it and the
  * connection, many frames at once, and it is noted how far a request has
  * come, so that it is known of each one whether the server can have seen it.
+ * What nghttp2 makes of the bytes, it tells http2_callbacks.c.
  *
  * Nothing here raises errors or knows about gRPC.  A session is closed by its
  * owner only, and never beneath nghttp2.
@@ -14,13 +15,11 @@
  */
 #include "postgres.h"
 
-#include <nghttp2/nghttp2.h>
-
 #include "storage/latch.h"
 
 #include "base/event_loop.h"
 #include "wire/connection.h"
-#include "wire/http2.h"
+#include "wire/http2_session.h"
 #include "wire/support.h"
 
 /* Frames are collected up to this size before they are sent */
@@ -29,12 +28,6 @@
 /* Bytes received at once, and how often that is repeated before others get their turn */
 #define INPUT_SIZE (64 * 1024)
 #define MAX_READS 32
-
-/* Windows for answers: of a stream, of the session */
-#define STREAM_WINDOW (1024 * 1024)
-#define SESSION_WINDOW (16 * 1024 * 1024)
-
-#define MAX_HEADER_LIST (64 * 1024)
 
 /* Streams at once where the server sets no limit */
 #define MAX_STREAMS 10000
@@ -50,48 +43,6 @@
 /* Stream ids are not to run out: a session this old is replaced. */
 #define LAST_STREAM_ID (PG_INT32_MAX - 2 * MAX_STREAMS)
 
-struct Http2Session
-{
-	const ChannelOptions *options;
-	const Http2Events *events;
-	void	   *arg;
-	Connection *conn;			/* NULL once lost */
-	nghttp2_session *ng;
-	dlist_head	streams;		/* not over */
-	int			nstreams;
-	int			nopen;			/* the same and cancelled ones, to nghttp2 */
-
-	bool		connected;
-	bool		settled;		/* SETTINGS received */
-	bool		goaway;
-	uint32		goaway_code;
-	bool		lost;
-	bool		broken;			/* nothing can be sent any more */
-	bool		first_bytes;	/* nothing received yet */
-	char		fault[128];		/* what nghttp2 says is wrong */
-	ChannelError error;
-
-	/* Output not sent yet, and counts of bytes since the beginning */
-	uint8	   *out;
-	size_t		out_size;
-	size_t		out_start;
-	size_t		out_len;
-	uint64		written;		/* by nghttp2 */
-	uint64		handed;			/* the server may have got so many */
-
-	int64		last_read;
-	int64		ping_sent;		/* 0 = no PING on its way */
-	LoopTimer	keepalive;
-	LoopTimer	later;			/* changed() is to be called */
-	bool		read_more;		/* and input to be read before */
-	bool		news;			/* streams were over since changed() */
-};
-
-static nghttp2_session_callbacks *callbacks = NULL;
-static nghttp2_option *ng_options = NULL;
-
-static bool make_session(Http2Session *session);
-static bool make_callbacks(void);
 static void on_connected(void *arg, const ChannelError *error);
 static void on_io(void *arg, uint32 events);
 static void on_later(void *arg);
@@ -108,20 +59,6 @@ static void lose(Http2Session *session);
 static void lose_connection(Http2Session *session);
 static void lose_by_fault(Http2Session *session, int code);
 static bool was_handed(const Http2Session *session, const Http2Stream *stream);
-static void end_stream(Http2Session *session, Http2Stream *stream, Http2End end,
-					   uint32 error_code);
-static int	on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
-					  size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-					  void *arg);
-static int	on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data,
-					size_t len, void *arg);
-static int	on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg);
-static int	on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *arg);
-static int	on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *arg);
-static int	on_fault(nghttp2_session *ng, int code, const char *message, size_t len, void *arg);
-static void on_goaway(Http2Session *session, const nghttp2_goaway *goaway);
-static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len,
-						 uint32_t *flags, nghttp2_data_source *source, void *arg);
 
 Http2Session *
 tc_http2_open(const ChannelOptions *options, const Http2Events *events, void *arg)
@@ -137,7 +74,7 @@ tc_http2_open(const ChannelOptions *options, const Http2Events *events, void *ar
 	dlist_init(&session->streams);
 	session->out_size = 2 * OUTPUT_TARGET;
 	session->out = malloc(session->out_size);
-	if (session->out == NULL || !make_session(session) ||
+	if (session->out == NULL || !tc_http2_start_nghttp2(session) ||
 		(session->conn = tc_connection_open(options, on_connected, on_io, session)) == NULL)
 	{
 		tc_http2_close(session);
@@ -158,9 +95,9 @@ tc_http2_close(Http2Session *session)
 	{
 		Http2Stream *stream = dlist_container(Http2Stream, node, iter.cur);
 
-		end_stream(session, stream,
-				   was_handed(session, stream) ? HTTP2_CONNECTION_LOST : HTTP2_NOT_PROCESSED,
-				   NGHTTP2_NO_ERROR);
+		tc_http2_end_stream(session, stream,
+							was_handed(session, stream) ? HTTP2_CONNECTION_LOST : HTTP2_NOT_PROCESSED,
+							NGHTTP2_NO_ERROR);
 	}
 	if (session->conn != NULL)
 		tc_connection_close(session->conn);
@@ -223,7 +160,7 @@ tc_http2_submit(Http2Session *session, Http2Stream *stream, const nghttp2_nv *he
 	int32		id;
 
 	provider.source.ptr = NULL;
-	provider.read_callback = read_body;
+	provider.read_callback = tc_http2_read_body;
 	id = nghttp2_submit_request(session->ng, NULL, headers, nheaders, &provider, stream);
 	if (id < 0)
 		return false;
@@ -278,50 +215,6 @@ tc_http2_flush(Http2Session *session)
 							   WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE : WL_SOCKET_READABLE);
 	if (session->lost || session->broken || session->news)
 		tell_later(session);
-}
-
-/*
- * Make nghttp2's session, and queue our SETTINGS.
- */
-static bool
-make_session(Http2Session *session)
-{
-	static const nghttp2_settings_entry settings[] = {
-		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST},
-	};
-
-	return make_callbacks() &&
-		nghttp2_session_client_new2(&session->ng, callbacks, session, ng_options) == 0 &&
-		nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, settings, lengthof(settings)) == 0 &&
-		nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0, SESSION_WINDOW) == 0;
-}
-
-/*
- * What all sessions have in common; made once.
- */
-static bool
-make_callbacks(void)
-{
-	if (callbacks == NULL)
-	{
-		if (nghttp2_session_callbacks_new(&callbacks) != 0)
-			return false;
-		nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-		nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-		nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-		nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-		nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
-		nghttp2_session_callbacks_set_error_callback2(callbacks, on_fault);
-	}
-	if (ng_options == NULL)
-	{
-		if (nghttp2_option_new(&ng_options) != 0)
-			return false;
-		nghttp2_option_set_no_closed_streams(ng_options, 1);
-	}
-	return true;
 }
 
 static void
@@ -625,176 +518,4 @@ static bool
 was_handed(const Http2Session *session, const Http2Stream *stream)
 {
 	return stream->end != 0 && stream->end <= session->handed;
-}
-
-static void
-end_stream(Http2Session *session, Http2Stream *stream, Http2End end, uint32 error_code)
-{
-	dlist_delete(&stream->node);
-	session->nstreams--;
-	session->news = true;
-	session->events->over(stream, end, error_code, session->lost ? &session->error : NULL);
-}
-
-static int
-on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-		  const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
-{
-	Http2Session *session = arg;
-	Http2Stream *stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
-
-	if (stream != NULL)
-		session->events->header(stream, (const char *) name, name_len,
-								(const char *) value, value_len);
-	return 0;
-}
-
-static int
-on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *arg)
-{
-	Http2Session *session = arg;
-	Http2Stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-
-	if (stream != NULL && !session->events->data(stream, data, len))
-	{
-		nghttp2_session_set_stream_user_data(ng, id, NULL);
-		nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
-		end_stream(session, stream, HTTP2_RESET, NGHTTP2_CANCEL);
-	}
-	return 0;
-}
-
-static int
-on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
-{
-	Http2Session *session = arg;
-	Http2Stream *stream;
-
-	switch (frame->hd.type)
-	{
-		case NGHTTP2_HEADERS:
-		case NGHTTP2_DATA:
-			if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
-				break;
-			stream = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
-			if (stream == NULL)
-				break;
-			stream->answered = true;
-
-			/* An answer that does not wait for the request needs no rest of it. */
-			if (stream->end == 0)
-				nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-										  NGHTTP2_CANCEL);
-			break;
-		case NGHTTP2_SETTINGS:
-			if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
-				session->settled = true;
-			break;
-		case NGHTTP2_GOAWAY:
-			on_goaway(session, &frame->goaway);
-			break;
-	}
-	return 0;
-}
-
-static int
-on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code, void *arg)
-{
-	Http2Session *session = arg;
-	Http2Stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-	Http2End	end;
-
-	session->nopen--;
-	if (stream == NULL)
-		return 0;
-	if (stream->answered)
-		end = HTTP2_ANSWERED;
-	/* A request that nghttp2 has written leaves, now or later: see tc_http2_cancel(). */
-	else if (error_code == NGHTTP2_REFUSED_STREAM || stream->end == 0)
-		end = HTTP2_NOT_PROCESSED;
-	else
-		end = HTTP2_RESET;
-	end_stream(session, stream, end, error_code);
-	return 0;
-}
-
-static int
-on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *arg)
-{
-	Http2Session *session = arg;
-
-	if (session->fault[0] == '\0')
-		strlcpy(session->fault, nghttp2_strerror(code), sizeof(session->fault));
-	return 0;
-}
-
-static int
-on_fault(nghttp2_session *ng, int code, const char *message, size_t len, void *arg)
-{
-	Http2Session *session = arg;
-	size_t		n = 0;
-
-	for (; n < len && n + 1 < sizeof(session->fault); n++)
-		session->fault[n] = message[n] >= ' ' && message[n] <= '~' ? message[n] : '?';
-	session->fault[n] = '\0';
-	return 0;
-}
-
-/*
- * The server wants no more streams; those above last_stream_id, nghttp2 ends
- * as refused.
- */
-static void
-on_goaway(Http2Session *session, const nghttp2_goaway *goaway)
-{
-	char		reason[128];
-	size_t		n = 0;
-
-	for (; n < goaway->opaque_data_len && n + 1 < sizeof(reason); n++)
-	{
-		uint8		c = goaway->opaque_data[n];
-
-		reason[n] = c >= ' ' && c <= '~' ? c : '?';
-	}
-	reason[n] = '\0';
-
-	session->goaway = true;
-	session->goaway_code = goaway->error_code;
-	tc_channel_error(&session->error, TC_ERROR_CONNECTION_FAILED, false,
-					 "\"%s\" ended the session: %s%s%s", session->options->address,
-					 nghttp2_http2_strerror(goaway->error_code), n > 0 ? ": " : "", reason);
-}
-
-/*
- * Hand nghttp2 the next bytes of a request, and note where its last one will
- * be in the output: the frame has a header of 9 bytes, and no padding.
- */
-static ssize_t
-read_body(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
-		  nghttp2_data_source *source, void *arg)
-{
-	Http2Session *session = arg;
-	Http2Stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-	size_t		copied = 0;
-
-	if (stream == NULL)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-
-	while (stream->piece < HTTP2_PIECES)
-	{
-		const Http2Piece *piece = &stream->body[stream->piece];
-		size_t		n = Min(piece->len - stream->offset, len - copied);
-
-		if (n > 0)
-			memcpy(buf + copied, piece->data + stream->offset, n);
-		copied += n;
-		stream->offset += n;
-		if (stream->offset < piece->len)
-			return copied;
-		stream->piece++;
-		stream->offset = 0;
-	}
-	*flags |= NGHTTP2_DATA_FLAG_EOF;
-	stream->end = session->written + 9 + copied;
-	return copied;
 }

@@ -20,7 +20,8 @@ typedef enum Http2State
 {
 	HTTP2_CONNECTING,			/* no SETTINGS of the server yet */
 	HTTP2_OPEN,
-	HTTP2_DRAINING,				/* GOAWAY: streams end, new ones are not allowed */
+	HTTP2_DRAINING,				/* GOAWAY: streams end, new ones are not
+								 * allowed */
 	HTTP2_LOST					/* see tc_http2_error() */
 } Http2State;
 
@@ -72,7 +73,8 @@ typedef struct Http2Events
 						   const char *value, size_t value_len);
 	bool		(*data) (Http2Stream *stream, const uint8 *data, size_t len);	/* false = reset it */
 	void		(*over) (Http2Stream *stream, Http2End end, uint32 error_code,
-						 const ChannelError *why);	/* of a session that is lost, or NULL */
+						 const ChannelError *why);	/* of a session that is
+													 * lost, or NULL */
 	void		(*changed) (void *arg);
 } Http2Events;
 
