@@ -74,7 +74,7 @@ typedef struct ChannelError
 	bool		needs_operator; /* waiting alone will not mend it (TLS, options) */
 } ChannelError;
 
-/* Filled by server.c and server_options.c; strings are owned by the caller and copied by the channel. */
+/* Strings are owned by who fills it in, and copied by the channel. */
 typedef struct ChannelOptions
 {
 	const char *address;		/* host:port; [v6]:port */

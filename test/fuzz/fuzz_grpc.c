@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_grpc.c
- *	  Fuzzes grpc*.c and http2.c, with nghttp2, as a server's bytes come in.
+ *	  Fuzzes grpc*.c and http2*.c, with nghttp2, as a server's bytes come in.
  *
  * Instead of connection.c and event_loop.c there are connections without
  * sockets and a clock that stands still until it is moved.  The input is a
