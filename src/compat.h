@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  Differences between the versions of PostgreSQL, 14 to 18.
+ *	  Differences between the versions of PostgreSQL, 14 to 19.
  *
  * Every test of PG_VERSION_NUM of the extension is in this file.
  *
@@ -11,6 +11,7 @@
 #define TC_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/catalog.h"
@@ -20,6 +21,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
+#include "parser/analyze.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -52,6 +54,10 @@
 #include "varatt.h"
 #endif
 
+#if PG_VERSION_NUM >= 190000
+#include "commands/sequence_xlog.h"
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
@@ -79,6 +85,20 @@
 #define TC_SEQUENCE_RECORD(rel) {.locator = (rel)->rd_locator}
 #else
 #define TC_SEQUENCE_RECORD(rel) {.node = (rel)->rd_node}
+#endif
+
+/* The arguments of a signal handler, to pass on. */
+#if PG_VERSION_NUM >= 190000
+#define TC_SIGNAL_ARGUMENTS postgres_signal_arg, pg_siginfo
+#else
+#define TC_SIGNAL_ARGUMENTS postgres_signal_arg
+#endif
+
+/* What a hook is given of a query's normalization: not its own to change since version 19. */
+#if PG_VERSION_NUM >= 190000
+typedef const JumbleState TcJumbleState;
+#else
+typedef JumbleState TcJumbleState;
 #endif
 
 /* A wait event of our own; look it up once and keep it. */
@@ -140,10 +160,24 @@ tc_server_aclcheck(Oid serverid, Oid role)
 static inline IndexScanDesc
 tc_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
 {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Delete a row, unless another transaction is changing it. */
+static inline TM_Result
+tc_table_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+					  TM_FailureData *failure)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(rel, tid, cid, 0, snapshot, InvalidSnapshot, false, failure);
+#else
+	return table_tuple_delete(rel, tid, cid, snapshot, InvalidSnapshot, false, failure, false);
 #endif
 }
 

@@ -31,6 +31,7 @@
 #include "utils/uuid.h"
 
 #include "base/foreign_text.h"
+#include "compat.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 #include "request/request_fields.h"
@@ -265,9 +266,9 @@ delete_row(Recorder *recorder)
 		tc_row_delete(recorder->outbox, TABLE_OUTBOX, &tid);
 		return true;
 	}
-	return table_tuple_delete(recorder->outbox, &recorder->row->tts_tid,
-							  GetCurrentCommandId(true), GetActiveSnapshot(),
-							  InvalidSnapshot, false, &failure, false) == TM_Ok;
+	return tc_table_tuple_delete(recorder->outbox, &recorder->row->tts_tid,
+								 GetCurrentCommandId(true), GetActiveSnapshot(),
+								 &failure) == TM_Ok;
 }
 
 /* False if another transaction is changing the row. */

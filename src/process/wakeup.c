@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/resowner.h"
 
 #include "base/settings.h"

@@ -13,6 +13,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "compat.h"
 #include "request/payload.h"
 #include "temporal.pb-c.h"
 

@@ -25,6 +25,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 
+#include "compat.h"
 #include "server/secrets.h"
 #include "server/server_options.h"
 #include "server/statement_mask.h"
@@ -34,7 +35,7 @@
 static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 static emit_log_hook_type prev_emit_log = NULL;
 
-static void post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate);
+static void post_parse_analyze(ParseState *pstate, Query *query, TcJumbleState *jstate);
 static void emit_log(ErrorData *edata);
 static const char *find_secret(const char *text);
 static void mask_statement(ErrorData *edata);
@@ -57,7 +58,7 @@ tc_secrets_init(void)
  * whatever order the libraries were loaded.
  */
 static void
-post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
+post_parse_analyze(ParseState *pstate, Query *query, TcJumbleState *jstate)
 {
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(pstate, query, jstate);

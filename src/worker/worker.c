@@ -145,7 +145,7 @@ asked_to_end(SIGNAL_ARGS)
 
 	if (MyProc->waitStatus == PROC_WAIT_STATUS_WAITING ||
 		(end_is_asked && now - end_asked_at >= TOLD_AGAIN_MS))
-		die(postgres_signal_arg);
+		die(TC_SIGNAL_ARGUMENTS);
 	else if (!end_is_asked)
 	{
 		end_asked_at = now;
