@@ -40,9 +40,6 @@
 /* The replies of Temporal to what is sent here have a few bytes */
 #define MAX_REPLY (64 * 1024)
 
-/* Requests whose call is over */
-static dlist_head answered = DLIST_STATIC_INIT(answered);
-
 /* Places of worker_slots.h that no request in flight has */
 static int *free_places;
 static int	nfree_places;
@@ -149,7 +146,7 @@ timer_due(void *arg)
 void
 tc_dispatch_leave(void)
 {
-	tc_queues_visit_in_flight(note_in_flight);
+	tc_requests_visit_in_flight(note_in_flight);
 	while (tc_recording_turn(true))
 		CHECK_FOR_INTERRUPTS();
 	if (tc_recording_count() == 0)
@@ -174,8 +171,10 @@ note_in_flight(Request *request)
 static void
 process_answers(void)
 {
-	while (!dlist_is_empty(&answered))
-		process_answer(dlist_container(Request, node, dlist_pop_head_node(&answered)));
+	Request    *request;
+
+	while ((request = tc_next_answered()) != NULL)
+		process_answer(request);
 }
 
 static void
@@ -188,7 +187,6 @@ process_answer(Request *request)
 	tc_worker_set_in_flight(request->place, 0);
 	free_places[nfree_places++] = request->place;
 	tc_share_give(queue->account, SHARE_PLACES, 1);
-	queue->in_flight--;
 	tc_queue_activate(queue);
 	/* what was certainly not applied need not be looked up again */
 	request->looked_up = !request->may_have_taken_effect;
@@ -218,7 +216,7 @@ process_answer(Request *request)
 				tc_request_finish(request, OUTCOME_REJECTED);
 			break;
 		case MEANING_SEND_AGAIN:
-			tc_queue_push_back(request);
+			tc_request_send_again(request);
 			break;
 		case MEANING_RETRY:
 		case MEANING_THROTTLED:
@@ -238,11 +236,11 @@ process_answer(Request *request)
 					delay = Max(delay, request->doubt_until - tc_monotonic_ms());
 				request->next_attempt_at =
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
-				tc_queue_retry_at(request, tc_monotonic_ms() + delay);
+				tc_request_retry_at(request, tc_monotonic_ms() + delay);
 				tc_recording_add(request);
 				/* other roles need not wait for this one */
 				if (meaning == MEANING_NEEDS_OPERATOR)
-					tc_queue_yield(request, tc_monotonic_ms() + delay);
+					tc_request_let_others_go_first(request, tc_monotonic_ms() + delay);
 				break;
 			}
 	}
@@ -291,7 +289,7 @@ proof_found(Request *request, ProofVerdict verdict, const char *words, int64 nex
 			if (refusal == NULL)
 			{
 				request->looked_up = true;
-				tc_queue_confirmed(request);
+				tc_request_was_not_applied(request);
 				return;
 			}
 			request->error_code = refusal;
@@ -346,7 +344,8 @@ send_all(void)
 			continue;
 		}
 		/* requests that found no place wait in the list of active queues */
-		if (queue->nready > 0 && tc_queue_is_connected(queue) && tc_flow_has_room(queue) && !stopping)
+		if (queue->count[REQUEST_READY] > 0 && tc_queue_is_connected(queue) &&
+			tc_flow_has_room(queue) && !stopping)
 			continue;
 
 		tc_queue_deactivate(queue);
@@ -371,7 +370,7 @@ send_queue(Queue *queue)
 		(tc_flow_is_paused(queue) && !queue->steps_aside && tc_flow_is_stuck(queue)))
 		make_way(queue);
 	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
-		(queue->nready == 0 && !queue->unread && !tc_retry_is_due(queue)))
+		(queue->count[REQUEST_READY] == 0 && !queue->unread && !tc_retry_is_due(queue)))
 		return;
 	if (!tc_channels_connect(channel, queue->account))
 	{
@@ -396,7 +395,7 @@ send_queue(Queue *queue)
 	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
 		   tc_share_has_room(queue->account, SHARE_PLACES) &&
 		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
-		   (request = tc_queue_pop_ready(queue)) != NULL)
+		   (request = tc_queue_first_ready(queue)) != NULL)
 	{
 		if (must_be_looked_up(request))
 			look_up(request);
@@ -442,7 +441,7 @@ static void
 look_up(Request *request)
 {
 	if (tc_monotonic_ms() < request->doubt_until)
-		tc_queue_retry_at(request, request->doubt_until);
+		tc_request_retry_at(request, request->doubt_until);
 	else
 		tc_proof_begin(request, is_expired(request));
 }
@@ -458,12 +457,11 @@ send_request(Request *request)
 	request->error_message = NULL;
 	request->error_code = NULL;
 	request->looked_up = false;
-	request->state = REQUEST_IN_FLIGHT;
+	tc_request_set_state(request, REQUEST_IN_FLIGHT);
 	request->channel = queue->channel;
 	tc_channels_begin_call(request->channel);
 	request->place = free_places[--nfree_places];
 	tc_share_take(queue->account, SHARE_PLACES, 1);
-	queue->in_flight++;
 	tc_worker_set_in_flight(request->place, request->id);
 
 	call.path = tc_method_path(request->method);
@@ -487,7 +485,7 @@ call_done(void *arg, const CallResult *result)
 {
 	Request    *request = arg;
 
-	request->state = REQUEST_ANSWERED;
+	tc_request_set_state(request, REQUEST_ANSWERED);
 	request->meaning = tc_classify(result);
 	request->may_have_taken_effect = tc_may_have_taken_effect(result);
 	if (request->meaning == MEANING_DELIVERED)
@@ -509,5 +507,4 @@ call_done(void *arg, const CallResult *result)
 			request->error_message[len] = '\0';
 		}
 	}
-	dlist_push_tail(&answered, &request->node);
 }

@@ -175,7 +175,7 @@ tc_flow_is_stuck(const Queue *queue)
 bool
 tc_flow_has_room(const Queue *queue)
 {
-	return queue->in_flight < (int) queue->window && !tc_flow_is_paused(queue);
+	return tc_queue_in_flight(queue) < (int) queue->window && !tc_flow_is_paused(queue);
 }
 
 void

@@ -181,7 +181,7 @@ tc_proof_begin(Request *request, bool give_up)
 	tc_sought_init(sought);
 	MemoryContextSwitchTo(old);
 
-	tc_queue_confirming(request);
+	tc_request_confirm(request);
 	begin_look(proof);
 	tc_proof_turn_add(proof->queue, &proof->node, false);
 }

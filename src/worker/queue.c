@@ -1,20 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  Requests in the worker's memory: in which order they may be sent.
+ *	  Queues of requests in the worker's memory: in which order these may be
+ *	  sent, and what is dropped when memory is short.
  *
- * Requests for one activity form a chain (chains.c): only the first of them
- * may be ready, in flight or waiting for a retry; the next one's turn comes
- * when it is finished.  Different activities never wait for each other.
+ * Requests for one activity form a chain (chains.c), also those of different
+ * queues.  This holds whenever a function here returns:
  *
- * Memory is bounded by shares (share.c), and by dropping what can be read
- * again.  Nothing here reads, sends or records.
+ * - Only the first of a chain is READY, IN_FLIGHT, ANSWERED or RETRYING, and
+ *	 if it is none of these it is CONFIRMING.  So two requests for one activity
+ *	 are never in flight at once, and no chain waits for nothing.
+ * - All others of a chain are BLOCKED, or CONFIRMING: that needs no turn.
+ * - What comes to be the first while it is BLOCKED has its turn: it is
+ *	 RETRYING then, due at once, because its bytes have to be read.
+ * - A request that was dropped is read again: the position of its queue was
+ *	 moved back before it, and the queue is unread.
+ *
+ * What is so in each state of a request is written in request_state.h.
+ * Different activities never wait for each other.  Memory is bounded by shares
+ * (share.c), and by dropping what can be read again.  Nothing here reads, sends
+ * or records.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -24,51 +34,21 @@
 /* Where options are not known, a request that was tried before waits so long at the most */
 #define DEFAULT_RETRY_WAIT_MS 10000
 
-typedef struct RequestEntry
-{
-	int64		id;
-	char		status;
-	Request    *request;
-} RequestEntry;
-
-#define SH_PREFIX requests
-#define SH_ELEMENT_TYPE RequestEntry
-#define SH_KEY_TYPE int64
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-/* All requests in memory by id */
-static requests_hash *requests_by_id;
-
-/* Of everything here; of requests themselves */
+/* Of what queues refer to */
 static MemoryContext queue_context;
-static MemoryContext request_context;
 
 /* For decoding one request; reset after it */
 static MemoryContext decode_context;
 
-/* Requests are allocated in blocks of this size */
-#define REQUEST_BLOCK_SIZE (64 * 1024)
-
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void forget_retries(Queue *queue);
-static Request *new_request(Queue *queue, const OutboxRow *row);
-static long longest_wait_ms(const Queue *queue);
-static void load_bytes(Request *request, const OutboxRow *row);
-static void drop_bytes(Request *request);
-static void make_ready(Request *request);
+static void read_again(Queue *queue, uint64 xid);
 static bool comes_first(const Request *first, const Request *request);
 static void block(Request *request);
-static void stop_waiting(Request *request);
-static void free_request(Request *request);
-static void leave_chain(Request *request);
-static bool can_be_dropped(const Request *request);
 static void unblock(Request *request, int64 due);
+static void leave_chain(Request *request);
+static long longest_wait_ms(const Queue *queue);
+static bool can_be_dropped(const Request *request);
 
 void
 tc_queues_init(void)
@@ -77,9 +57,7 @@ tc_queues_init(void)
 										  ALLOCSET_DEFAULT_SIZES);
 	decode_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete decoding",
 										   ALLOCSET_DEFAULT_SIZES);
-	request_context = SlabContextCreate(TopMemoryContext, "temporal_complete requests",
-										REQUEST_BLOCK_SIZE, sizeof(Request));
-	requests_by_id = requests_create(queue_context, 1024, NULL);
+	tc_requests_init();
 	tc_chains_init(queue_context);
 }
 
@@ -185,34 +163,36 @@ static void
 forget_retries(Queue *queue)
 {
 	uint64		first_xid = PG_UINT64_MAX;
-	dlist_head	kept = DLIST_STATIC_INIT(kept);
-	dlist_mutable_iter iter;
+	bool		some;
 
-	while (!pairingheap_is_empty(queue->retrying))
+	do
 	{
-		Request    *request = tc_queue_next_retry(queue);
+		dlist_mutable_iter iter;
 
-		if (request->unrecorded)
+		/* forgetting one may bring up another one that was blocked */
+		some = false;
+		dlist_foreach_modify(iter, &queue->requests)
 		{
-			(void) pairingheap_remove_first(queue->retrying);
-			dlist_push_tail(&kept, &request->node);
-			continue;
-		}
-		first_xid = Min(first_xid, request->xid);
-		tc_queue_forget(request);
-	}
-	dlist_foreach_modify(iter, &kept)
-	{
-		Request    *request = dlist_container(Request, node, iter.cur);
+			Request    *request = dlist_container(Request, queue_node, iter.cur);
 
-		dlist_delete(&request->node);
-		pairingheap_add(queue->retrying, &request->retry_node);
-	}
-	if (first_xid != PG_UINT64_MAX)
-	{
-		tc_read_position_rewind(&queue->position, first_xid);
-		queue->unread = true;
-	}
+			if (request->state != REQUEST_RETRYING || request->unrecorded)
+				continue;
+			first_xid = Min(first_xid, request->xid);
+			tc_request_forget(request);
+			some = true;
+		}
+	} while (some);
+	read_again(queue, first_xid);
+}
+
+/* Rows of transactions from that one on; PG_UINT64_MAX = none. */
+static void
+read_again(Queue *queue, uint64 xid)
+{
+	if (xid == PG_UINT64_MAX)
+		return;
+	tc_read_position_rewind(&queue->position, xid);
+	queue->unread = true;
 }
 
 Request *
@@ -222,9 +202,10 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	Request    *request;
 	Request    *first;
 	SipHash		activity;
+	TimestampTz now;
 
 	*malformed = false;
-	if (requests_lookup(requests_by_id, row->id) != NULL)
+	if (tc_request_by_id(row->id) != NULL)
 		return NULL;
 	old = MemoryContextSwitchTo(decode_context);
 	*malformed = !tc_activity_of(queue->activity_seed, row, &activity);
@@ -233,7 +214,7 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	if (*malformed)
 		return NULL;
 
-	request = new_request(queue, row);
+	request = tc_request_create(queue, row);
 	request->maybe_sent = maybe_sent;
 	request->activity = activity;
 
@@ -241,26 +222,23 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	if (first != NULL && !comes_first(first, request))
 	{
 		/* without bytes: however many wait, they must not take others' room */
-		request->state = REQUEST_BLOCKED;
-		queue->nblocked++;
 		tc_chain_join(request);
+		tc_request_set_state(request, REQUEST_BLOCKED);
+		return request;
 	}
+	if (first != NULL)
+		block(first);
+	tc_chain_put_first(request);
+	now = row->next_attempt_at != 0 ? GetCurrentTimestamp() : 0;
+	if (row->next_attempt_at > now)
+		tc_request_retry_at(request, tc_monotonic_ms() +
+							Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
+								longest_wait_ms(queue)));
 	else
 	{
-		TimestampTz now = row->next_attempt_at != 0 ? GetCurrentTimestamp() : 0;
-
-		if (first != NULL)
-			block(first);
-		tc_chain_put_first(request);
-		if (row->next_attempt_at > now)
-			tc_queue_retry_at(request, tc_monotonic_ms() +
-							  Min(TimestampDifferenceMilliseconds(now, row->next_attempt_at),
-								  longest_wait_ms(queue)));
-		else
-		{
-			load_bytes(request, row);
-			make_ready(request);
-		}
+		/* due, and its bytes are at hand */
+		tc_request_retry_at(request, 0);
+		tc_request_reload(request, row);
 	}
 	return request;
 }
@@ -294,31 +272,30 @@ comes_first(const Request *first, const Request *request)
 static void
 block(Request *request)
 {
-	if (request->state == REQUEST_CONFIRMING)
-		return;
-	if (request->state == REQUEST_READY)
-	{
-		dlist_delete(&request->node);
-		request->queue->nready--;
-		drop_bytes(request);
-	}
-	else
-		stop_waiting(request);
-	request->state = REQUEST_BLOCKED;
-	request->queue->nblocked++;
+	if (request->state != REQUEST_CONFIRMING)
+		tc_request_set_state(request, REQUEST_BLOCKED);
 }
 
-/* It waits for its retry no longer. */
+/* It is the request's turn: its bytes are read as those of one that is due. */
 static void
-stop_waiting(Request *request)
+unblock(Request *request, int64 due)
 {
-	Assert(request->state == REQUEST_RETRYING);
-	pairingheap_remove(request->queue->retrying, &request->retry_node);
-	request->queue->nretrying--;
+	tc_request_retry_at(request, due);
+	tc_queue_activate(request->queue);
+}
+
+/* Leave the activity's chain; it may be another one's turn then. */
+static void
+leave_chain(Request *request)
+{
+	Request    *next = tc_chain_leave(request);
+
+	if (next != NULL && next->state == REQUEST_BLOCKED)
+		unblock(next, 0);
 }
 
 void
-tc_queue_yield(Request *request, int64 due)
+tc_request_let_others_go_first(Request *request, int64 due)
 {
 	Request    *chosen;
 
@@ -346,140 +323,32 @@ longest_wait_ms(const Queue *queue)
 Request *
 tc_queue_add_malformed(Queue *queue, const OutboxRow *row)
 {
-	Request    *request = new_request(queue, row);
+	Request    *request = tc_request_create(queue, row);
 
-	request->state = REQUEST_FINISHED;
+	tc_request_set_state(request, REQUEST_FINISHED);
 	return request;
-}
-
-static Request *
-new_request(Queue *queue, const OutboxRow *row)
-{
-	Request    *request = MemoryContextAllocZero(request_context, sizeof(Request));
-	bool		found;
-
-	request->id = row->id;
-	request->xid = row->xid;
-	request->tid = row->tid;
-	request->queue = queue;
-	request->method = row->method;
-	request->attempts = row->attempts;
-	request->requested_at = row->requested_at;
-	request->maybe_sent = row->maybe_sent;
-	if (row->former_identities != NULL)
-		request->former_identities = MemoryContextStrdup(queue_context, row->former_identities);
-	requests_insert(requests_by_id, row->id, &found)->request = request;
-	dlist_push_tail(&queue->requests, &request->queue_node);
-	tc_share_take(queue->account, SHARE_REQUESTS, 1);
-	return request;
-}
-
-/* The request's own copy of its bytes, with namespace and identity appended. */
-static void
-load_bytes(Request *request, const OutboxRow *row)
-{
-	const char *namespace_utf8 = request->queue->namespace_utf8;
-	uint8	   *bytes = MemoryContextAlloc(queue_context, row->len + strlen(namespace_utf8) +
-										   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
-	size_t		len = row->len;
-	RequestIdentity identity = tc_identity_of(request);
-
-	memcpy(bytes, row->request, len);
-	len += tc_namespace_field(row->method, namespace_utf8, bytes + len);
-	len += tc_identity_field(row->method, &identity, bytes + len);
-	request->bytes = bytes;
-	request->len = len;
-	request->queue->nloaded++;
-	tc_share_take(request->queue->account, SHARE_BYTES, len);
-}
-
-static void
-drop_bytes(Request *request)
-{
-	if (request->bytes == NULL)
-		return;
-	pfree(request->bytes);
-	request->bytes = NULL;
-	request->queue->nloaded--;
-	tc_share_give(request->queue->account, SHARE_BYTES, request->len);
 }
 
 bool
 tc_queue_has_room(Queue *queue, int max_loaded)
 {
-	return queue->nloaded < max_loaded && tc_queue_may_have(queue, SHARE_BYTES);
+	return tc_queue_loaded(queue) < max_loaded && tc_queue_may_have(queue, SHARE_BYTES);
 }
 
 bool
 tc_queue_takes_rows(Queue *queue)
 {
-	return queue->nretrying + queue->nblocked < QUEUE_WAITING_MAX &&
-		queue->nconfirming < QUEUE_CONFIRMING_MAX &&
+	return queue->count[REQUEST_RETRYING] + queue->count[REQUEST_BLOCKED] < QUEUE_WAITING_MAX &&
+		queue->count[REQUEST_CONFIRMING] < QUEUE_CONFIRMING_MAX &&
 		tc_queue_may_have(queue, SHARE_REQUESTS) && tc_queue_may_have(queue, SHARE_CONFIRMING);
 }
 
-static void
-make_ready(Request *request)
-{
-	request->state = REQUEST_READY;
-	dlist_push_tail(&request->queue->ready, &request->node);
-	request->queue->nready++;
-	tc_queue_activate(request->queue);
-}
-
 Request *
-tc_queue_pop_ready(Queue *queue)
+tc_queue_first_ready(Queue *queue)
 {
 	if (dlist_is_empty(&queue->ready))
 		return NULL;
-	queue->nready--;
-	return dlist_container(Request, node, dlist_pop_head_node(&queue->ready));
-}
-
-void
-tc_queue_push_back(Request *request)
-{
-	request->state = REQUEST_READY;
-	dlist_push_head(&request->queue->ready, &request->node);
-	request->queue->nready++;
-	tc_queue_activate(request->queue);
-}
-
-void
-tc_queue_retry_at(Request *request, int64 due)
-{
-	Queue	   *queue = request->queue;
-
-	drop_bytes(request);
-	request->state = REQUEST_RETRYING;
-	request->due = due;
-	pairingheap_add(queue->retrying, &request->retry_node);
-	queue->nretrying++;
-}
-
-void
-tc_queue_confirming(Request *request)
-{
-	Queue	   *queue = request->queue;
-
-	drop_bytes(request);
-	request->state = REQUEST_CONFIRMING;
-	dlist_push_tail(&queue->confirming, &request->node);
-	queue->nconfirming++;
-	tc_share_take(queue->account, SHARE_CONFIRMING, 1);
-}
-
-void
-tc_queue_confirmed(Request *request)
-{
-	dlist_delete(&request->node);
-	request->queue->nconfirming--;
-	tc_share_give(request->queue->account, SHARE_CONFIRMING, 1);
-	tc_queue_retry_at(request, 0);
-	/* others may have been let go first */
-	if (tc_chain_first(request->activity) != request)
-		block(request);
-	tc_queue_activate(request->queue);
+	return dlist_container(Request, node, dlist_head_node(&queue->ready));
 }
 
 Request *
@@ -491,63 +360,52 @@ tc_queue_next_retry(Queue *queue)
 }
 
 void
-tc_queue_reload(Request *request, const OutboxRow *row)
+tc_request_send_again(Request *request)
 {
-	stop_waiting(request);
-	request->tid = row->tid;
-	load_bytes(request, row);
-	make_ready(request);
-}
-
-void
-tc_queue_retry_later(Request *request, int64 due)
-{
-	stop_waiting(request);
-	tc_queue_retry_at(request, due);
-}
-
-void
-tc_queue_finish(Request *request)
-{
-	Queue	   *queue = request->queue;
-
-	drop_bytes(request);
-	leave_chain(request);
-	if (request->state == REQUEST_CONFIRMING)
-	{
-		dlist_delete(&request->node);
-		queue->nconfirming--;
-		tc_share_give(queue->account, SHARE_CONFIRMING, 1);
-	}
-	request->state = REQUEST_FINISHED;
-}
-
-/* Leave the activity's chain; it may be another one's turn then. */
-static void
-leave_chain(Request *request)
-{
-	Request    *next = tc_chain_leave(request);
-
-	if (next != NULL && next->state == REQUEST_BLOCKED)
-		unblock(next, 0);
-}
-
-/* It is the request's turn: its bytes are read as those of one that is due. */
-static void
-unblock(Request *request, int64 due)
-{
-	request->queue->nblocked--;
-	tc_queue_retry_at(request, due);
+	tc_request_set_state(request, REQUEST_READY);
+	dlist_move_head(&request->queue->ready, &request->node);
 	tc_queue_activate(request->queue);
 }
 
 void
-tc_queue_forget(Request *request)
+tc_request_confirm(Request *request)
+{
+	tc_request_set_state(request, REQUEST_CONFIRMING);
+}
+
+void
+tc_request_was_not_applied(Request *request)
+{
+	/* others may have been let go first */
+	if (tc_chain_first(request->activity) == request)
+		tc_request_retry_at(request, 0);
+	else
+		tc_request_set_state(request, REQUEST_BLOCKED);
+	tc_queue_activate(request->queue);
+}
+
+void
+tc_request_reload(Request *request, const OutboxRow *row)
+{
+	tc_request_load(request, row);
+	request->tid = row->tid;
+	tc_request_set_state(request, REQUEST_READY);
+	tc_queue_activate(request->queue);
+}
+
+void
+tc_request_end(Request *request)
+{
+	leave_chain(request);
+	tc_request_set_state(request, REQUEST_FINISHED);
+}
+
+void
+tc_request_forget(Request *request)
 {
 	switch (request->state)
 	{
 		case REQUEST_RETRYING:
-			stop_waiting(request);
 			leave_chain(request);
 			break;
 		case REQUEST_FINISHED:
@@ -555,21 +413,7 @@ tc_queue_forget(Request *request)
 		default:
 			elog(ERROR, "request in state %d cannot be forgotten", request->state);
 	}
-	drop_bytes(request);
-	requests_delete(requests_by_id, request->id);
-	free_request(request);
-}
-
-static void
-free_request(Request *request)
-{
-	if (request->error_message != NULL)
-		pfree(request->error_message);
-	if (request->former_identities != NULL)
-		pfree(request->former_identities);
-	dlist_delete(&request->queue_node);
-	tc_share_give(request->queue->account, SHARE_REQUESTS, 1);
-	pfree(request);
+	tc_request_free(request);
 }
 
 /*
@@ -583,18 +427,13 @@ tc_queue_unload(Queue *queue)
 	dlist_mutable_iter iter;
 
 	queue->to_unload = false;
-	if (queue->nloaded == 0 && queue->nblocked == 0 && queue->nretrying == 0)
+	if (queue->count[REQUEST_READY] == 0 && queue->count[REQUEST_BLOCKED] == 0 &&
+		queue->count[REQUEST_RETRYING] == 0)
 		return;
 
 	/* ready ones that were tried before wait for their retry again */
 	dlist_foreach_modify(iter, &queue->ready)
-	{
-		Request    *request = dlist_container(Request, node, iter.cur);
-
-		dlist_delete(&request->node);
-		queue->nready--;
-		tc_queue_retry_at(request, 0);
-	}
+		tc_request_retry_at(dlist_container(Request, node, iter.cur), 0);
 
 	dlist_foreach_modify(iter, &queue->requests)
 	{
@@ -604,19 +443,10 @@ tc_queue_unload(Queue *queue)
 			continue;
 		/* the next one's turn comes to nothing if it is the queue's own */
 		first_xid = Min(first_xid, request->xid);
-		if (request->state == REQUEST_RETRYING)
-			stop_waiting(request);
-		else
-			queue->nblocked--;
 		leave_chain(request);
-		requests_delete(requests_by_id, request->id);
-		free_request(request);
+		tc_request_free(request);
 	}
-	if (first_xid < PG_UINT64_MAX)
-	{
-		tc_read_position_rewind(&queue->position, first_xid);
-		queue->unread = true;
-	}
+	read_again(queue, first_xid);
 }
 
 /* What was tried has a state that may not be recorded yet, and its place. */
@@ -634,30 +464,17 @@ void
 tc_queue_step_aside(Queue *queue)
 {
 	dlist_mutable_iter iter;
-	dlist_head	waiting = DLIST_STATIC_INIT(waiting);
 
 	queue->steps_aside = true;
-	while (!pairingheap_is_empty(queue->retrying))
+	dlist_foreach_modify(iter, &queue->requests)
 	{
-		Request    *request = tc_queue_next_retry(queue);
-
-		(void) pairingheap_remove_first(queue->retrying);
-		dlist_push_tail(&waiting, &request->node);
-	}
-	dlist_foreach_modify(iter, &waiting)
-	{
-		Request    *request = dlist_container(Request, node, iter.cur);
-
-		dlist_delete(&request->node);
-		pairingheap_add(queue->retrying, &request->retry_node);
-		tc_queue_yield(request, 0);
-	}
-	dlist_foreach_modify(iter, &queue->confirming)
-	{
-		Request    *request = dlist_container(Request, node, iter.cur);
+		Request    *request = dlist_container(Request, queue_node, iter.cur);
 		Request    *chosen = NULL;
 
-		if (tc_chain_first(request->activity) == request)
+		if (request->state == REQUEST_RETRYING)
+			tc_request_let_others_go_first(request, 0);
+		else if (request->state == REQUEST_CONFIRMING &&
+				 tc_chain_first(request->activity) == request)
 			chosen = tc_chain_pass_turn(request);
 		if (chosen != NULL)
 			unblock(chosen, 0);
@@ -670,54 +487,28 @@ tc_queue_step_back(Queue *queue)
 	queue->steps_aside = false;
 }
 
+/* If all in the heap are due at the same time, it is in order however it is built. */
 void
 tc_queue_retry_all(Queue *queue)
 {
-	Request    *request;
-	dlist_head	all = DLIST_STATIC_INIT(all);
-	dlist_mutable_iter iter;
+	dlist_iter	iter;
 
-	while (!pairingheap_is_empty(queue->retrying))
+	dlist_foreach(iter, &queue->requests)
 	{
-		request = pairingheap_container(Request, retry_node,
-										pairingheap_remove_first(queue->retrying));
-		request->due = 0;
-		dlist_push_tail(&all, &request->node);
-	}
-	dlist_foreach_modify(iter, &all)
-	{
-		request = dlist_container(Request, node, iter.cur);
-		dlist_delete(&request->node);
-		pairingheap_add(queue->retrying, &request->retry_node);
+		Request    *request = dlist_container(Request, queue_node, iter.cur);
+
+		if (request->state == REQUEST_RETRYING)
+			request->due = 0;
 	}
 }
 
 void
-tc_queue_retry_now(int64 id)
+tc_request_retry_now(int64 id)
 {
-	RequestEntry *entry = requests_lookup(requests_by_id, id);
+	Request    *request = tc_request_by_id(id);
 
-	if (entry == NULL || entry->request->state != REQUEST_RETRYING)
+	if (request == NULL || request->state != REQUEST_RETRYING)
 		return;
-	tc_queue_retry_later(entry->request, 0);
-	tc_queue_activate(entry->request->queue);
-}
-
-void
-tc_queues_visit_in_flight(void (*visit) (Request *request))
-{
-	requests_iterator i;
-	RequestEntry *entry;
-
-	requests_start_iterate(requests_by_id, &i);
-	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
-		if (entry->request->state == REQUEST_IN_FLIGHT ||
-			entry->request->state == REQUEST_ANSWERED)
-			visit(entry->request);
-}
-
-int64
-tc_requests_in_memory(void)
-{
-	return requests_by_id->members;
+	tc_request_retry_at(request, 0);
+	tc_queue_activate(request->queue);
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * queue.h
- *	  Requests in the worker's memory: in which order they may be sent.
+ *	  Queues of requests in the worker's memory: in which order these may be
+ *	  sent, and what is dropped when memory is short.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,12 +15,9 @@
 #include "base/event_loop.h"
 #include "base/siphash.h"
 #include "outbox/outbox.h"
-#include "request/request_fields.h"
-#include "wire/classify.h"
 #include "worker/channel_pool.h"
+#include "worker/request_state.h"
 #include "worker/share.h"
-
-typedef struct Queue Queue;
 
 /* So many requests that fail, and none that succeeds, make a queue pause */
 #define FAILED_TO_PAUSE 8
@@ -29,75 +27,6 @@ typedef struct Queue Queue;
  * counts from when it has got it, and may be committing at the end.
  */
 #define TC_DEADLINE_MARGIN_MS 1000
-
-typedef enum RequestState
-{
-	REQUEST_BLOCKED,			/* behind another one for its activity */
-	REQUEST_READY,				/* can be sent */
-	REQUEST_IN_FLIGHT,
-	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
-	REQUEST_RETRYING,			/* waits for its next attempt, without its bytes */
-	REQUEST_CONFIRMING,			/* see proof.h; without its bytes */
-	REQUEST_FINISHED			/* waits for its outcome to be recorded */
-} RequestState;
-
-/*
- * A request in memory.  Its bytes are there only while it is ready or in
- * flight.
- */
-typedef struct Request
-{
-	int64		id;
-	uint64		xid;
-	Queue	   *queue;
-	SipHash		activity;		/* which one it is about */
-	struct Request *next;		/* its neighbours in its activity's chain */
-	struct Request *previous;
-	dlist_node	queue_node;		/* among all of its queue */
-	ItemPointerData tid;
-	RequestMethod method;
-	RequestState state;
-	bool		maybe_sent;
-	bool		looked_up;		/* and then it was not applied: it may be sent once more */
-	int64		doubt_until;	/* monotonic ms: when what was sent can no longer be applied */
-	bool		unrecorded;		/* its state is to be recorded ... */
-	bool		put_aside;		/* ... but not now: see recording.c */
-	int			attempts;		/* that went wrong, or the one that ended it */
-	int			refusals;		/* streams refused unprocessed, in a row */
-	TimestampTz requested_at;
-	dlist_node	node;			/* in ready, answered or confirming list */
-	dlist_node	record_node;	/* in a list of recording.c */
-	pairingheap_node retry_node;
-	int64		due;			/* REQUEST_RETRYING: monotonic ms */
-	int			place;			/* REQUEST_IN_FLIGHT: see worker_slots.h */
-	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
-	uint8	   *bytes;			/* encoded request with its identity, or NULL */
-	size_t		len;
-	char	   *former_identities;	/* see tc_identity_matches(); mostly NULL */
-
-	/* result of the last call */
-	CallMeaning	meaning;
-	bool		may_have_taken_effect;
-	const char *refusal;		/* error_code that is being doubted: see proof.h; NULL = none */
-	const char *error_code;		/* constant, or NULL */
-	char	   *error_message;	/* as it came (UTF-8), or NULL */
-	bool		has_heartbeat_reply;
-	HeartbeatReply heartbeat_reply;
-
-	/* what is to be recorded */
-	OutcomeKind outcome;
-	TimestampTz outcome_at;
-	TimestampTz next_attempt_at;
-} Request;
-
-/* What it is told apart by from all others */
-static inline RequestIdentity
-tc_identity_of(const Request *request)
-{
-	RequestIdentity identity = {request->id, request->xid, request->requested_at};
-
-	return identity;
-}
 
 /* The requests of one role for one namespace of one server */
 struct Queue
@@ -116,16 +45,13 @@ struct Queue
 	bool		unread;			/* there may be rows to read */
 	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
 	bool		steps_aside;	/* cannot send: others for its activities go first */
-	dlist_head	requests;		/* all that are in memory */
+
+	/* its requests in memory; changed by request_state.c only */
+	dlist_head	requests;		/* all */
 	dlist_head	ready;
 	dlist_head	confirming;
-	pairingheap *retrying;
-	int			nready;
-	int			nloaded;		/* requests with bytes */
-	int			nretrying;
-	int			nblocked;
-	int			nconfirming;
-	int			in_flight;
+	pairingheap *retrying;		/* that which is due first comes first */
+	int			count[REQUEST_STATES];	/* in each state */
 
 	/* see proof.c */
 	dlist_head	proofs;			/* to be asked */
@@ -157,6 +83,20 @@ struct Queue
 	dlist_node	active_node;
 	LoopTimer	timer;
 };
+
+/* Calls of the queue that are not over, or whose answer was not looked at */
+static inline int
+tc_queue_in_flight(const Queue *queue)
+{
+	return queue->count[REQUEST_IN_FLIGHT] + queue->count[REQUEST_ANSWERED];
+}
+
+/* Requests with bytes */
+static inline int
+tc_queue_loaded(const Queue *queue)
+{
+	return queue->count[REQUEST_READY] + tc_queue_in_flight(queue);
+}
 
 /* Requests that wait for a retry or behind another one, without bytes; for a queue */
 #define QUEUE_WAITING_MAX 50000
@@ -228,41 +168,14 @@ extern bool tc_queue_has_room(Queue *queue, int max_loaded);
 /* Or do so many wait already that no more rows should be read? */
 extern bool tc_queue_takes_rows(Queue *queue);
 
-/* First request that can be sent, taken from the ready list; NULL if there is none. */
-extern Request *tc_queue_pop_ready(Queue *queue);
-
-/* Back to the front of the ready list, with its bytes. */
-extern void tc_queue_push_back(Request *request);
-
-/* Wait until due, without bytes. */
-extern void tc_queue_retry_at(Request *request, int64 due);
-
-/* Be confirmed, without bytes. */
-extern void tc_queue_confirming(Request *request);
-
-/* It is known what became of it, and it is to be sent again. */
-extern void tc_queue_confirmed(Request *request);
-
 /*
- * A request that waits until due because its role was refused: let those of
- * other roles for the same activity go first.
+ * The first request that can be sent; NULL if there is none.  It stays the
+ * first until its state is changed.
  */
-extern void tc_queue_yield(Request *request, int64 due);
+extern Request *tc_queue_first_ready(Queue *queue);
 
 /* The request that is due first; NULL if none waits. */
 extern Request *tc_queue_next_retry(Queue *queue);
-
-/* Give a request that waited its bytes again, and make it ready. */
-extern void tc_queue_reload(Request *request, const OutboxRow *row);
-
-/* Have a request that waits for a retry wait longer. */
-extern void tc_queue_retry_later(Request *request, int64 due);
-
-/* Finished: the next one for its activity may be sent. */
-extern void tc_queue_finish(Request *request);
-
-/* Forget a request: its outcome is recorded, or its row is gone. */
-extern void tc_queue_forget(Request *request);
 
 /*
  * Drop what need not be in memory; what was dropped is read again later.
@@ -279,13 +192,31 @@ extern void tc_queue_step_back(Queue *queue);
 /* Let all requests of the queue that wait for a retry be due now. */
 extern void tc_queue_retry_all(Queue *queue);
 
+/*---- what becomes of a request; see request_state.h, also for tc_request_retry_at() ----*/
+
+/* READY again, before all others: the server did not process it. */
+extern void tc_request_send_again(Request *request);
+
 /* If the request of that id waits for a retry, let it be due now. */
-extern void tc_queue_retry_now(int64 id);
+extern void tc_request_retry_now(int64 id);
 
-/* Requests whose call is not over. */
-extern void tc_queues_visit_in_flight(void (*visit) (Request *request));
+/*
+ * A request that waits until due because its role was refused: let those of
+ * other roles for the same activity go first.
+ */
+extern void tc_request_let_others_go_first(Request *request, int64 due);
 
-/* Number of requests in memory, of all queues. */
-extern int64 tc_requests_in_memory(void);
+/* READY: it was due, and this is its row. */
+extern void tc_request_reload(Request *request, const OutboxRow *row);
+
+/* CONFIRMING; and no longer, because it was not applied and is to be sent again. */
+extern void tc_request_confirm(Request *request);
+extern void tc_request_was_not_applied(Request *request);
+
+/* FINISHED: the next one for its activity may be sent.  See tc_request_finish() for its outcome. */
+extern void tc_request_end(Request *request);
+
+/* Its outcome is recorded, or its row is gone. */
+extern void tc_request_forget(Request *request);
 
 #endif							/* TC_QUEUE_H */

@@ -99,7 +99,6 @@ static void read_queue(Queue *queue);
 static void reload_retries(Queue *queue);
 static bool consume_row(void *arg, const OutboxRow *row);
 static void note_doubt(Request *request, const OutboxRow *row);
-static void expire(Request *request);
 static bool consume_retry(void *arg, const OutboxRow *row);
 static void note_damage(Request *request, const char *problem);
 static void flush_wal(void);
@@ -280,7 +279,8 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 			(OidIsValid(role) && queue->row.key.role != role) ||
 			(number != 0 && queue->number != number))
 			continue;
-		count += queue->nready + queue->nretrying + queue->nblocked + queue->in_flight;
+		count += queue->count[REQUEST_READY] + queue->count[REQUEST_RETRYING] +
+			queue->count[REQUEST_BLOCKED] + tc_queue_in_flight(queue);
 		if (queue->unread && count < max)
 			count += tc_outbox_count(queue->number, &queue->position, max - count);
 	}
@@ -351,19 +351,21 @@ wants_rows(Queue *queue)
 		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
 		return false;
 	if (tc_queue_is_connected(queue))
-		return queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+		return queue->count[REQUEST_READY] < queue->window &&
+			tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
 	if (queue->channel != NULL &&
 		(tc_channels_backing_off(queue->channel) ||
 		 (queue->channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))))
 		return false;
-	return queue->nloaded == 0 && tc_queue_may_have(queue, SHARE_BYTES);
+	return tc_queue_loaded(queue) == 0 && tc_queue_may_have(queue, SHARE_BYTES);
 }
 
 static bool
 wants_retries(Queue *queue)
 {
 	return !tc_flow_is_paused(queue) && !stopped && tc_queue_is_connected(queue) && tc_retry_is_due(queue) &&
-		queue->nready < queue->window && tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
+		queue->count[REQUEST_READY] < queue->window &&
+		tc_queue_has_room(queue, 2 * queue->window + READ_CHUNK);
 }
 
 static bool
@@ -372,8 +374,8 @@ wants_options(Queue *queue)
 	if (queue->look_again)
 		return queue->look_after <= tc_monotonic_ms();
 	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
-		(queue->unread || queue->nready > 0 || queue->nconfirming > 0 ||
-		 tc_retry_is_due(queue));
+		(queue->unread || queue->count[REQUEST_READY] > 0 ||
+		 queue->count[REQUEST_CONFIRMING] > 0 || tc_retry_is_due(queue));
 }
 
 static bool
@@ -451,8 +453,8 @@ read_work(void *arg)
 
 		current = queue;
 		if (wants_options(queue) &&
-			(queue->look_again || queue->nready > 0 || queue->nconfirming > 0 ||
-			 tc_retry_is_due(queue) || has_rows(queue)))
+			(queue->look_again || queue->count[REQUEST_READY] > 0 ||
+			 queue->count[REQUEST_CONFIRMING] > 0 || tc_retry_is_due(queue) || has_rows(queue)))
 			use_options(queue);
 		if (wants_retries(queue))
 			reload_retries(queue);
@@ -659,7 +661,7 @@ consume_row(void *arg, const OutboxRow *row)
 			note_doubt(request, row);
 		if (request->state == REQUEST_READY && queue->channel != NULL &&
 			tc_request_has_expired(request, queue->channel->config))
-			expire(request);
+			(void) tc_request_expire(request);
 	}
 	reader->left--;
 	return reader->left > 0 && tc_queue_takes_rows(queue) &&
@@ -691,16 +693,6 @@ note_doubt(Request *request, const OutboxRow *row)
 	request->doubt_until = Min(request->doubt_until, latest);
 }
 
-/* A request that is ready */
-static void
-expire(Request *request)
-{
-	dlist_delete(&request->node);
-	request->queue->nready--;
-	if (tc_request_expire(request))
-		tc_queue_push_back(request);	/* to be looked up */
-}
-
 static void
 reload_retries(Queue *queue)
 {
@@ -712,7 +704,7 @@ reload_retries(Queue *queue)
 		{
 			/* somebody discarded it */
 			tc_recording_remove(request);
-			tc_queue_forget(request);
+			tc_request_forget(request);
 		}
 	}
 }
@@ -724,11 +716,11 @@ consume_retry(void *arg, const OutboxRow *row)
 
 	rows_were_read = true;
 	if (row->problem == NULL)
-		tc_queue_reload(request, row);
+		tc_request_reload(request, row);
 	else
 	{
 		note_damage(request, row->problem);
-		tc_queue_retry_later(request, tc_monotonic_ms() + DAMAGED_RETRY_MS);
+		tc_request_retry_at(request, tc_monotonic_ms() + DAMAGED_RETRY_MS);
 		tc_recording_add(request);
 	}
 	return false;

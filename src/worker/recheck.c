@@ -78,7 +78,7 @@ tc_recheck_work(void)
 
 		tc_row_deform(tuple, rel, TABLE_RECHECK, values, nulls);
 		tc_row_delete(rel, TABLE_RECHECK, &tuple->t_self);
-		tc_queue_retry_now(DatumGetInt64(values[RECHECK_ID - 1]));
+		tc_request_retry_now(DatumGetInt64(values[RECHECK_ID - 1]));
 		count++;
 	}
 	wanted = count == RECHECKS_AT_ONCE;

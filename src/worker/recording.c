@@ -77,7 +77,7 @@ tc_request_finish(Request *request, OutcomeKind kind)
 {
 	request->outcome = kind;
 	request->outcome_at = GetCurrentTimestamp();
-	tc_queue_finish(request);
+	tc_request_end(request);
 	tc_recording_add(request);
 }
 
@@ -272,7 +272,7 @@ settle_batch(const Batch *batch)
 			continue;
 		tc_story_outcome(request->queue->row.server_name, batch->outcomes[i].kind, request->id,
 						 batch->outcomes[i].error_code);
-		tc_queue_forget(request);
+		tc_request_forget(request);
 	}
 	tc_worker_outcomes_recorded();
 }

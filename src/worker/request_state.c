@@ -1,0 +1,274 @@
+/*-------------------------------------------------------------------------
+ *
+ * request_state.c
+ *	  Requests in the worker's memory, and the state of each.
+ *
+ * See request_state.h for what is so in each state.  Nothing here knows of
+ * chains or decides what a request becomes, and a state is changed nowhere
+ * else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "worker/queue.h"
+#include "worker/request_state.h"
+
+typedef struct RequestEntry
+{
+	int64		id;
+	char		status;
+	Request    *request;
+} RequestEntry;
+
+#define SH_PREFIX requests
+#define SH_ELEMENT_TYPE RequestEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY id
+#define SH_HASH_KEY(tb, key) murmurhash32((uint32) ((key) ^ ((key) >> 32)))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* All requests in memory by id */
+static requests_hash *requests_by_id;
+
+/* Those in state ANSWERED, of all queues, in the order in which their calls ended */
+static dlist_head answered = DLIST_STATIC_INIT(answered);
+
+/* Of requests themselves, and of what they refer to */
+static MemoryContext request_context;
+static MemoryContext bytes_context;
+
+/* Requests are allocated in blocks of this size */
+#define REQUEST_BLOCK_SIZE (64 * 1024)
+
+#ifdef USE_ASSERT_CHECKING
+#define BIT(state) (1 << (state))
+
+/* The arrows of the diagram: what each state may become */
+static const int may_become[REQUEST_STATES] = {
+	[REQUEST_NEW] = BIT(REQUEST_BLOCKED) | BIT(REQUEST_RETRYING) | BIT(REQUEST_FINISHED),
+	[REQUEST_BLOCKED] = BIT(REQUEST_RETRYING),
+	[REQUEST_READY] = BIT(REQUEST_IN_FLIGHT) | BIT(REQUEST_RETRYING) | BIT(REQUEST_BLOCKED) |
+	BIT(REQUEST_CONFIRMING) | BIT(REQUEST_FINISHED),
+	[REQUEST_IN_FLIGHT] = BIT(REQUEST_ANSWERED),
+	[REQUEST_ANSWERED] = BIT(REQUEST_READY) | BIT(REQUEST_RETRYING) | BIT(REQUEST_CONFIRMING) |
+	BIT(REQUEST_FINISHED),
+	[REQUEST_RETRYING] = BIT(REQUEST_RETRYING) | BIT(REQUEST_READY) | BIT(REQUEST_BLOCKED),
+	[REQUEST_CONFIRMING] = BIT(REQUEST_RETRYING) | BIT(REQUEST_BLOCKED) | BIT(REQUEST_FINISHED),
+};
+#endif
+
+static bool has_bytes(RequestState state);
+static void change_state(Request *request, RequestState state, int64 due);
+static void enter(Request *request, RequestState state);
+static void leave(Request *request);
+static void drop_bytes(Request *request);
+
+void
+tc_requests_init(void)
+{
+	bytes_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete bytes of requests",
+										  ALLOCSET_DEFAULT_SIZES);
+	request_context = SlabContextCreate(TopMemoryContext, "temporal_complete requests",
+										REQUEST_BLOCK_SIZE, sizeof(Request));
+	requests_by_id = requests_create(bytes_context, 1024, NULL);
+}
+
+Request *
+tc_request_create(Queue *queue, const OutboxRow *row)
+{
+	Request    *request = MemoryContextAllocZero(request_context, sizeof(Request));
+	bool		found;
+
+	request->id = row->id;
+	request->xid = row->xid;
+	request->tid = row->tid;
+	request->queue = queue;
+	request->method = row->method;
+	request->attempts = row->attempts;
+	request->requested_at = row->requested_at;
+	request->maybe_sent = row->maybe_sent;
+	if (row->former_identities != NULL)
+		request->former_identities = MemoryContextStrdup(bytes_context, row->former_identities);
+	requests_insert(requests_by_id, row->id, &found)->request = request;
+	Assert(!found);
+	dlist_push_tail(&queue->requests, &request->queue_node);
+	tc_share_take(queue->account, SHARE_REQUESTS, 1);
+	enter(request, REQUEST_NEW);
+	return request;
+}
+
+void
+tc_request_free(Request *request)
+{
+	Assert(request->next == NULL && request->previous == NULL && !request->unrecorded);
+	leave(request);
+	drop_bytes(request);
+	requests_delete(requests_by_id, request->id);
+	dlist_delete(&request->queue_node);
+	tc_share_give(request->queue->account, SHARE_REQUESTS, 1);
+	if (request->error_message != NULL)
+		pfree(request->error_message);
+	if (request->former_identities != NULL)
+		pfree(request->former_identities);
+	pfree(request);
+}
+
+static bool
+has_bytes(RequestState state)
+{
+	return state == REQUEST_READY || state == REQUEST_IN_FLIGHT || state == REQUEST_ANSWERED;
+}
+
+void
+tc_request_set_state(Request *request, RequestState state)
+{
+	Assert(state != REQUEST_RETRYING);
+	change_state(request, state, 0);
+}
+
+void
+tc_request_retry_at(Request *request, int64 due)
+{
+	change_state(request, REQUEST_RETRYING, due);
+}
+
+static void
+change_state(Request *request, RequestState state, int64 due)
+{
+	Assert((may_become[request->state] & BIT(state)) != 0);
+	Assert(!has_bytes(state) || request->bytes != NULL);
+	leave(request);
+	if (!has_bytes(state))
+		drop_bytes(request);
+	request->due = due;
+	enter(request, state);
+}
+
+/* To be undone by leave(). */
+static void
+enter(Request *request, RequestState state)
+{
+	Queue	   *queue = request->queue;
+
+	request->state = state;
+	queue->count[state]++;
+	switch (state)
+	{
+		case REQUEST_READY:
+			dlist_push_tail(&queue->ready, &request->node);
+			break;
+		case REQUEST_ANSWERED:
+			dlist_push_tail(&answered, &request->node);
+			break;
+		case REQUEST_RETRYING:
+			pairingheap_add(queue->retrying, &request->retry_node);
+			break;
+		case REQUEST_CONFIRMING:
+			dlist_push_tail(&queue->confirming, &request->node);
+			tc_share_take(queue->account, SHARE_CONFIRMING, 1);
+			break;
+		case REQUEST_NEW:
+		case REQUEST_BLOCKED:
+		case REQUEST_IN_FLIGHT:
+		case REQUEST_FINISHED:
+			break;
+	}
+}
+
+static void
+leave(Request *request)
+{
+	Queue	   *queue = request->queue;
+
+	queue->count[request->state]--;
+	switch (request->state)
+	{
+		case REQUEST_READY:
+		case REQUEST_ANSWERED:
+			dlist_delete(&request->node);
+			break;
+		case REQUEST_RETRYING:
+			pairingheap_remove(queue->retrying, &request->retry_node);
+			break;
+		case REQUEST_CONFIRMING:
+			dlist_delete(&request->node);
+			tc_share_give(queue->account, SHARE_CONFIRMING, 1);
+			break;
+		case REQUEST_NEW:
+		case REQUEST_BLOCKED:
+		case REQUEST_IN_FLIGHT:
+		case REQUEST_FINISHED:
+			break;
+	}
+}
+
+void
+tc_request_load(Request *request, const OutboxRow *row)
+{
+	const char *namespace_utf8 = request->queue->namespace_utf8;
+	uint8	   *bytes = MemoryContextAlloc(bytes_context, row->len + strlen(namespace_utf8) +
+										   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
+	size_t		len = row->len;
+	RequestIdentity identity = tc_identity_of(request);
+
+	Assert(request->bytes == NULL);
+	memcpy(bytes, row->request, len);
+	len += tc_namespace_field(row->method, namespace_utf8, bytes + len);
+	len += tc_identity_field(row->method, &identity, bytes + len);
+	request->bytes = bytes;
+	request->len = len;
+	tc_share_take(request->queue->account, SHARE_BYTES, len);
+}
+
+static void
+drop_bytes(Request *request)
+{
+	if (request->bytes == NULL)
+		return;
+	pfree(request->bytes);
+	request->bytes = NULL;
+	tc_share_give(request->queue->account, SHARE_BYTES, request->len);
+}
+
+Request *
+tc_request_by_id(int64 id)
+{
+	RequestEntry *entry = requests_lookup(requests_by_id, id);
+
+	return entry != NULL ? entry->request : NULL;
+}
+
+Request *
+tc_next_answered(void)
+{
+	if (dlist_is_empty(&answered))
+		return NULL;
+	return dlist_container(Request, node, dlist_head_node(&answered));
+}
+
+void
+tc_requests_visit_in_flight(void (*visit) (Request *request))
+{
+	requests_iterator i;
+	RequestEntry *entry;
+
+	requests_start_iterate(requests_by_id, &i);
+	while ((entry = requests_iterate(requests_by_id, &i)) != NULL)
+		if (entry->request->state == REQUEST_IN_FLIGHT ||
+			entry->request->state == REQUEST_ANSWERED)
+			visit(entry->request);
+}
+
+int64
+tc_requests_in_memory(void)
+{
+	return requests_by_id->members;
+}

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * request_state.h
+ *	  Requests in the worker's memory, and the state of each.
+ *
+ * Each request in memory is in exactly one state, and request_state.c alone
+ * changes it, in one function: with it goes where the request is linked,
+ * whether it has its bytes, and how many of its queue are in which state.
+ * What follows from a change for others is decided in queue.c.
+ *
+ *	                +-----------> BLOCKED
+ *	                |              |   ^
+ *	                |     its turn |   | another one goes first
+ *	                |              v   |
+ *	row was read ---+-----------> RETRYING <---------------------+
+ *	(NEW)           |              |   ^                         |
+ *	                |     due, its |   | bytes are               |
+ *	                |   bytes read |   | given up                |
+ *	                |              v   |                         |
+ *	                |             READY -----> IN_FLIGHT ----> ANSWERED
+ *	                |               ^                            |
+ *	                |               +---- was not processed -----+
+ *	                v
+ *	             FINISHED ----> outcome is recorded, request forgotten
+ *
+ * Besides: READY becomes BLOCKED if an earlier one for its activity is read.
+ * READY and ANSWERED become CONFIRMING if it must be found out whether an
+ * earlier attempt was applied, or FINISHED if it is known how they end.
+ * CONFIRMING becomes RETRYING if it was not applied, BLOCKED if others for
+ * its activity were let go first meanwhile, or FINISHED.
+ *
+ *	state       linked by node in        bytes   in its activity's chain
+ *	NEW         -                        no      not yet
+ *	BLOCKED     -                        no      behind the first
+ *	READY       queue->ready             yes     first
+ *	IN_FLIGHT   -                        yes     first
+ *	ANSWERED    tc_next_answered()       yes     first
+ *	RETRYING    queue->retrying (heap)   no      first
+ *	CONFIRMING  queue->confirming        no      anywhere
+ *	FINISHED    -                        no      no longer
+ *
+ * Only a RETRYING or BLOCKED request can be dropped, to be read again later:
+ * what may be on the wire, is being confirmed, or has an outcome that is not
+ * recorded stays.  Each counts in the shares (share.c) of its queue's account:
+ * itself, its bytes, and while it is being confirmed once more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_REQUEST_STATE_H
+#define TC_REQUEST_STATE_H
+
+#include "lib/ilist.h"
+#include "lib/pairingheap.h"
+
+#include "base/siphash.h"
+#include "outbox/outbox.h"
+#include "request/request_fields.h"
+#include "wire/classify.h"
+#include "worker/channel_pool.h"
+
+typedef struct Queue Queue;
+
+typedef enum RequestState
+{
+	REQUEST_NEW,				/* it was read just now */
+	REQUEST_BLOCKED,			/* behind another one for its activity */
+	REQUEST_READY,				/* can be sent */
+	REQUEST_IN_FLIGHT,
+	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
+	REQUEST_RETRYING,			/* waits until it is due, maybe at once, to be read again */
+	REQUEST_CONFIRMING,			/* see proof.h */
+	REQUEST_FINISHED			/* waits for its outcome to be recorded */
+} RequestState;
+
+#define REQUEST_STATES (REQUEST_FINISHED + 1)
+
+/* A request in memory */
+typedef struct Request
+{
+	int64		id;
+	uint64		xid;
+	Queue	   *queue;
+	SipHash		activity;		/* which one it is about */
+	struct Request *next;		/* its neighbours in its activity's chain */
+	struct Request *previous;
+	dlist_node	queue_node;		/* among all of its queue */
+	ItemPointerData tid;
+	RequestMethod method;
+	RequestState state;
+	bool		maybe_sent;
+	bool		looked_up;		/* and then it was not applied: it may be sent once more */
+	int64		doubt_until;	/* monotonic ms: when what was sent can no longer be applied */
+	bool		unrecorded;		/* its state is to be recorded ... */
+	bool		put_aside;		/* ... but not now: see recording.c */
+	int			attempts;		/* that went wrong, or the one that ended it */
+	int			refusals;		/* streams refused unprocessed, in a row */
+	TimestampTz requested_at;
+	dlist_node	node;			/* in the list of its state */
+	dlist_node	record_node;	/* in a list of recording.c */
+	pairingheap_node retry_node;
+	int64		due;			/* REQUEST_RETRYING: monotonic ms */
+	int			place;			/* REQUEST_IN_FLIGHT: see worker_slots.h */
+	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
+	uint8	   *bytes;			/* encoded request with its identity, or NULL */
+	size_t		len;
+	char	   *former_identities;	/* see tc_identity_matches(); mostly NULL */
+
+	/* result of the last call */
+	CallMeaning	meaning;
+	bool		may_have_taken_effect;
+	const char *refusal;		/* error_code that is being doubted: see proof.h; NULL = none */
+	const char *error_code;		/* constant, or NULL */
+	char	   *error_message;	/* as it came (UTF-8), or NULL */
+	bool		has_heartbeat_reply;
+	HeartbeatReply heartbeat_reply;
+
+	/* what is to be recorded */
+	OutcomeKind outcome;
+	TimestampTz outcome_at;
+	TimestampTz next_attempt_at;
+} Request;
+
+/* What it is told apart by from all others */
+static inline RequestIdentity
+tc_identity_of(const Request *request)
+{
+	RequestIdentity identity = {request->id, request->xid, request->requested_at};
+
+	return identity;
+}
+
+extern void tc_requests_init(void);
+
+/* A request of a queue by its row, in state NEW.  None of that id may be in memory. */
+extern Request *tc_request_create(Queue *queue, const OutboxRow *row);
+
+/* Give a request its own copy of its bytes, with namespace and identity appended. */
+extern void tc_request_load(Request *request, const OutboxRow *row);
+
+/*
+ * Change a request's state.  Bytes have to be loaded before those that need
+ * them.  Neither of the two raises errors.
+ */
+extern void tc_request_set_state(Request *request, RequestState state);
+
+/* RETRYING: wait until due (monotonic ms); or if it does already, until then instead. */
+extern void tc_request_retry_at(Request *request, int64 due);
+
+/* Remove a request from memory; it must be in no chain any more. */
+extern void tc_request_free(Request *request);
+
+/* The request of that id; NULL if it is not in memory. */
+extern Request *tc_request_by_id(int64 id);
+
+/* A request whose call is over, the first of them; NULL if there is none. */
+extern Request *tc_next_answered(void);
+
+/* Requests whose call is not over, or whose answer was not looked at. */
+extern void tc_requests_visit_in_flight(void (*visit) (Request *request));
+
+/* Number of requests in memory, of all queues. */
+extern int64 tc_requests_in_memory(void);
+
+#endif							/* TC_REQUEST_STATE_H */
