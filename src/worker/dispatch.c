@@ -28,11 +28,13 @@
 #include "worker/doubt.h"
 #include "worker/error_notes.h"
 #include "worker/flow.h"
+#include "worker/intake.h"
 #include "worker/proof.h"
 #include "worker/queue.h"
 #include "worker/reading.h"
 #include "worker/recording.h"
 #include "worker/story.h"
+#include "worker/wants.h"
 
 /* A stream that was refused so often, unprocessed, counts as a failure */
 #define REFUSALS_MAX 3
@@ -99,7 +101,7 @@ tc_dispatch_turn(void)
 	more = tc_queues_feed();
 	tc_reading_turn();
 	(void) tc_queues_activated();
-	if (tc_reading_allows_sending())
+	if (tc_intake_is_durable())
 		more |= send_all();
 	process_answers();
 	tc_channels_cleanup();
@@ -115,7 +117,7 @@ void
 tc_dispatch_stop(void)
 {
 	stopping = true;
-	tc_reading_stop();
+	tc_wants_end();
 }
 
 void
@@ -338,7 +340,7 @@ send_all(void)
 
 		queue->lacks = false;
 		send_queue(queue);
-		if (tc_reading_wants(queue))
+		if (tc_queue_wants(queue))
 		{
 			more |= tc_reading_is_possible();
 			continue;

@@ -330,12 +330,6 @@ tc_queue_add_malformed(Queue *queue, const OutboxRow *row)
 }
 
 bool
-tc_queue_has_room(Queue *queue, int max_loaded)
-{
-	return tc_queue_loaded(queue) < max_loaded && tc_queue_may_have(queue, SHARE_BYTES);
-}
-
-bool
 tc_queue_takes_rows(Queue *queue)
 {
 	return queue->count[REQUEST_RETRYING] + queue->count[REQUEST_BLOCKED] < QUEUE_WAITING_MAX &&

@@ -162,10 +162,7 @@ extern Request *tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent
 /* A request without an activity: it is only there to be recorded as refused. */
 extern Request *tc_queue_add_malformed(Queue *queue, const OutboxRow *row);
 
-/* Is there room for bytes of more requests? */
-extern bool tc_queue_has_room(Queue *queue, int max_loaded);
-
-/* Or do so many wait already that no more rows should be read? */
+/* Do so many wait that no more rows should be read?  False then. */
 extern bool tc_queue_takes_rows(Queue *queue);
 
 /*

@@ -37,8 +37,8 @@
 #include "process/worker_slots.h"
 #include "worker/dispatch.h"
 #include "worker/ping.h"
-#include "worker/reading.h"
 #include "worker/transaction.h"
+#include "worker/wakes.h"
 #include "worker/worker.h"
 
 /* How long a worker that has to leave waits for answers */
@@ -184,9 +184,9 @@ take_wakes(void)
 		return;
 	busy_at = tc_monotonic_ms();
 	if (look || all)
-		tc_reading_wake_all(all);
+		tc_look_at_all(all);
 	else
-		tc_reading_wake(bits);
+		tc_look_at_woken(bits);
 }
 
 static void
@@ -207,7 +207,7 @@ poll_if_due(void)
 		uint64		xid = tc_latest_completed_xid();
 
 		if (xid != looked_at_xid)
-			tc_reading_wake_all(false);
+			tc_look_at_all(false);
 		looked_at_xid = xid;
 		poll_is_due = false;
 	}

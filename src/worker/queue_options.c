@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue_options.c
+ *	  Through which channel a queue sends by today's options, if it may.
+ *
+ * A queue without a channel sends nothing.  When options or rights change, the
+ * others send nothing either before their own were looked at (look_again).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "foreign/foreign.h"
+
+#include "base/foreign_text.h"
+#include "request/request.h"
+#include "worker/channel_pool.h"
+#include "worker/flow.h"
+#include "worker/known_queues.h"
+#include "worker/queue_options.h"
+
+/* A queue whose options cannot be used waits that long */
+#define OPTIONS_BROKEN_MS 60000
+
+static void set_channel(Queue *queue, PooledChannel *channel);
+static void find_server(Queue *queue);
+
+void
+tc_queues_options_changed(void)
+{
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
+	tc_channels_options_seen();
+	for (int i = 0; i < nqueues; i++)
+	{
+		if (queues[i]->channel != NULL)
+		{
+			queues[i]->look_again = true;
+			queues[i]->look_after = 0;
+		}
+		else if (queues[i]->error_code != NULL)
+			tc_flow_pause_until(queues[i], 0);
+		else
+			continue;
+		tc_queue_activate(queues[i]);
+	}
+}
+
+void
+tc_queue_use_options(Queue *queue)
+{
+	bool		was_stopped = queue->channel == NULL;
+	bool		is_new;
+	ServerProblem problem;
+	PooledChannel *channel;
+	char	   *namespace_name;
+	bool		is_own_namespace;
+
+	find_server(queue);
+	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
+	is_new = channel != queue->channel;
+	set_channel(queue, channel);
+	if (channel == NULL)
+	{
+		tc_flow_pause_until(queue, tc_monotonic_ms() + OPTIONS_BROKEN_MS);
+		tc_flow_cannot_send(queue, problem.code, tc_words_from_server(problem.message),
+							queue->paused_until);
+		tc_queue_unload(queue);
+		tc_queue_step_aside(queue);
+	}
+	else
+	{
+		is_new |= tc_queue_set_namespace(queue, namespace_name,
+										 tc_namespace_to_utf8(namespace_name), is_own_namespace);
+		/* its own have changed; the backoff of others stays as it is */
+		if (is_new)
+		{
+			tc_flow_pause_until(queue, 0);
+			tc_queue_retry_all(queue);
+		}
+		if (was_stopped)
+			tc_flow_clear_error(queue);
+		queue->window = Min(queue->window, channel->config->max_in_flight);
+	}
+	queue->look_again = false;
+	tc_queue_activate(queue);
+}
+
+/* The queue is one of its users already, and none of its former one's then. */
+static void
+set_channel(Queue *queue, PooledChannel *channel)
+{
+	if (queue->channel != NULL)
+	{
+		dlist_delete(&queue->channel_node);
+		tc_channels_release(queue->channel);
+	}
+	queue->channel = channel;
+	if (channel != NULL)
+		dlist_push_tail(&channel->queues, &queue->channel_node);
+}
+
+/* What its server is called now.  If it is gone, the queue may have been given another one. */
+static void
+find_server(Queue *queue)
+{
+	ForeignServer *server = GetForeignServerExtended(queue->row.key.server, FSV_MISSING_OK);
+	QueueRow	row;
+	bool		made_here;
+
+	if (server != NULL)
+		tc_queue_set_server(queue, server->serverid, server->servername);
+	else if (tc_queue_find(queue->number, &row, &made_here) && made_here &&
+			 row.key.server != queue->row.key.server)
+		tc_queue_set_server(queue, row.key.server, row.server_name);
+}

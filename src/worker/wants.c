@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ *
+ * wants.c
+ *	  What a queue wants of the database now.
+ *
+ * That a queue is unread says only that it may have rows.  They are wanted as
+ * far as there is room for them, and if they can be sent or it has to be seen
+ * whether there are any.  Whatever a want waits for makes the queue active
+ * when it comes: a timer, its channel, an answer, a share that is given back,
+ * or outcomes that are recorded.
+ *
+ * Only questions here: nothing is read, and nothing is changed but what
+ * tc_queue_may_have() notes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "worker/channel_pool.h"
+#include "worker/flow.h"
+#include "worker/known_queues.h"
+#include "worker/recording.h"
+#include "worker/wants.h"
+
+/* Requests in memory with their bytes, beyond two windows */
+#define LOADED_BEYOND_WINDOWS 1024
+
+/* Nothing more is read while so many outcomes cannot be recorded */
+#define UNRECORDED_MAX 20000
+
+static bool ended;
+
+bool
+tc_queue_wants(Queue *queue)
+{
+	return tc_queue_wants_rows(queue) || tc_queue_wants_retries(queue) ||
+		tc_queue_wants_options(queue);
+}
+
+bool
+tc_queue_wants_rows(Queue *queue)
+{
+	PooledChannel *channel = queue->channel;
+
+	if (!queue->unread || ended || tc_flow_is_paused(queue) ||
+		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
+		return false;
+	if (tc_queue_is_connected(queue))
+		return queue->count[REQUEST_READY] < queue->window && tc_queue_has_room_for_rows(queue);
+	if (channel != NULL && tc_channels_backing_off(channel))
+		return false;
+	if (channel != NULL && channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
+		return false;
+	return tc_queue_loaded(queue) == 0 && tc_queue_may_have(queue, SHARE_BYTES);
+}
+
+bool
+tc_queue_wants_retries(Queue *queue)
+{
+	return !ended && !tc_flow_is_paused(queue) && tc_queue_is_connected(queue) &&
+		tc_retry_is_due(queue) && queue->count[REQUEST_READY] < queue->window &&
+		tc_queue_has_room_for_rows(queue);
+}
+
+bool
+tc_queue_wants_options(Queue *queue)
+{
+	if (queue->look_again)
+		return queue->look_after <= tc_monotonic_ms();
+	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
+		(queue->unread || tc_queue_has_use_for_options(queue));
+}
+
+bool
+tc_queue_has_use_for_options(Queue *queue)
+{
+	return queue->look_again || queue->count[REQUEST_READY] > 0 ||
+		queue->count[REQUEST_CONFIRMING] > 0 || tc_retry_is_due(queue);
+}
+
+bool
+tc_queue_has_room_for_rows(Queue *queue)
+{
+	return tc_queue_loaded(queue) < (int) (2 * queue->window + LOADED_BEYOND_WINDOWS) &&
+		tc_queue_may_have(queue, SHARE_BYTES);
+}
+
+bool
+tc_retry_is_due(Queue *queue)
+{
+	Request    *next = tc_queue_next_retry(queue);
+
+	return next != NULL && next->due <= tc_monotonic_ms();
+}
+
+bool
+tc_queue_is_connected(const Queue *queue)
+{
+	return queue->channel != NULL &&
+		tc_channel_state(queue->channel->channel) == CHANNEL_READY;
+}
+
+void
+tc_wants_end(void)
+{
+	ended = true;
+}
+
+void
+tc_wants_turn(void)
+{
+	static bool behind = false;
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
+	if (tc_recording_count() > UNRECORDED_MAX)
+		behind = true;
+	else if (behind)
+	{
+		behind = false;
+		for (int i = 0; i < nqueues; i++)
+			if (queues[i]->unread)
+				tc_queue_activate(queues[i]);
+	}
+}
