@@ -14,7 +14,7 @@
  */
 #include "postgres.h"
 
-#include "worker/queue.h"
+#include "worker/active_queues.h"
 
 /* Queues to look at in the next turn, and whether there are new ones */
 static dlist_head active = DLIST_STATIC_INIT(active);

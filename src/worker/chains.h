@@ -8,7 +8,7 @@
 #ifndef TC_CHAINS_H
 #define TC_CHAINS_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 extern void tc_chains_init(MemoryContext context);
 

@@ -8,7 +8,7 @@
 #ifndef TC_ERROR_NOTES_H
 #define TC_ERROR_NOTES_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* What a former worker said of its queues is to be forgotten. */
 extern void tc_error_notes_init(void);

@@ -8,7 +8,7 @@
 #ifndef TC_FLOW_H
 #define TC_FLOW_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* Begin carefully. */
 extern void tc_flow_init(Queue *queue);

@@ -27,6 +27,7 @@
 #include "base/foreign_text.h"
 #include "worker/doubt.h"
 #include "worker/intake.h"
+#include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/wakes.h"
 #include "worker/wants.h"

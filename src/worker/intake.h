@@ -8,7 +8,7 @@
 #ifndef TC_INTAKE_H
 #define TC_INTAKE_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /*---- in a transaction that reads ----*/
 

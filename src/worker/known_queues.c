@@ -23,6 +23,7 @@
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/queue.h"
 
 /* Numbers looked at in one turn */
 #define LOOK_MAX 1000

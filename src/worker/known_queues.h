@@ -8,7 +8,7 @@
 #ifndef TC_KNOWN_QUEUES_H
 #define TC_KNOWN_QUEUES_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 extern void tc_known_queues_init(void);
 

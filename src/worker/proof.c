@@ -32,6 +32,7 @@
 #include "worker/proof.h"
 #include "worker/proof_turns.h"
 #include "worker/proof_verdict.h"
+#include "worker/queue.h"
 #include "temporal.pb-c.h"
 
 /*

@@ -8,7 +8,7 @@
 #ifndef TC_PROOF_H
 #define TC_PROOF_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 typedef enum ProofVerdict
 {

@@ -8,7 +8,7 @@
 #ifndef TC_PROOF_TURNS_H
 #define TC_PROOF_TURNS_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* A proof, by its node, is to be asked: before the others of its queue, or behind them. */
 extern void tc_proof_turn_add(Queue *queue, dlist_node *proof, bool before_others);

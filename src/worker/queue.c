@@ -16,7 +16,7 @@
  * - A request that was dropped is read again: the position of its queue was
  *	 moved back before it, and the queue is unread.
  *
- * What is so in each state of a request is written in request_state.h.
+ * What is so in each state of a request is written in in_memory.h.
  * Different activities never wait for each other.  Memory is bounded by shares
  * (share.c), and by dropping what can be read again.  Nothing here reads, sends
  * or records.

@@ -17,6 +17,7 @@
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/queue.h"
 #include "worker/queue_options.h"
 
 /* A queue whose options cannot be used waits that long */

@@ -8,7 +8,7 @@
 #ifndef TC_QUEUE_OPTIONS_H
 #define TC_QUEUE_OPTIONS_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /*
  * Options or rights have changed: no queue sends before its own have been

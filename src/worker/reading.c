@@ -39,6 +39,7 @@
 #include "worker/flow.h"
 #include "worker/intake.h"
 #include "worker/known_queues.h"
+#include "worker/queue.h"
 #include "worker/queue_options.h"
 #include "worker/reading.h"
 #include "worker/recheck.h"

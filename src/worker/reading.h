@@ -8,7 +8,7 @@
 #ifndef TC_READING_H
 #define TC_READING_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* Needs a transaction with an active snapshot. */
 extern void tc_reading_init(void);

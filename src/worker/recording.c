@@ -20,6 +20,7 @@
 #include "base/event_loop.h"
 #include "base/foreign_text.h"
 #include "process/worker_slots.h"
+#include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/story.h"
 #include "worker/transaction.h"

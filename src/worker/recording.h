@@ -8,7 +8,7 @@
 #ifndef TC_RECORDING_H
 #define TC_RECORDING_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 extern void tc_recording_init(void);
 

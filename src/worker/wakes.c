@@ -50,6 +50,7 @@
 #include "process/worker_slots.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/queue.h"
 #include "worker/recheck.h"
 #include "worker/wakes.h"
 #include "worker/wants.h"

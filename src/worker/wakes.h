@@ -9,7 +9,7 @@
 #define TC_WAKES_H
 
 #include "process/wake_bits.h"
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* Rows were added to queues of these bits, which were taken from shared memory. */
 extern void tc_look_at_woken(const uint32 bits[TC_WAKE_WORDS]);

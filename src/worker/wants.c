@@ -19,6 +19,7 @@
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/wants.h"
 

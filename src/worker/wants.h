@@ -8,7 +8,7 @@
 #ifndef TC_WANTS_H
 #define TC_WANTS_H
 
-#include "worker/queue.h"
+#include "worker/in_memory.h"
 
 /* Does it want anything of what follows? */
 extern bool tc_queue_wants(Queue *queue);

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
- * request_state.c
- *	  Requests in the worker's memory, and the state of each.
+ * in_memory.c
+ *	  Requests and queues in the worker's memory, and the state of each request.
  *
- * See request_state.h for what is so in each state.  Nothing here knows of
+ * See in_memory.h for what is so in each state.  Nothing here knows of
  * chains or decides what a request becomes, and a state is changed nowhere
  * else.
  *
@@ -14,8 +14,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
-#include "worker/queue.h"
-#include "worker/request_state.h"
+#include "worker/in_memory.h"
 
 typedef struct RequestEntry
 {

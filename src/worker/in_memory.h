@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
- * request_state.h
- *	  Requests in the worker's memory, and the state of each.
+ * in_memory.h
+ *	  Requests and queues in the worker's memory, and the state of each request.
  *
- * Each request in memory is in exactly one state, and request_state.c alone
+ * Each request in memory is in exactly one state, and in_memory.c alone
  * changes it, in one function: with it goes where the request is linked,
  * whether it has its bytes, and how many of its queue are in which state.
  * What follows from a change for others is decided in queue.c.
@@ -46,17 +46,19 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef TC_REQUEST_STATE_H
-#define TC_REQUEST_STATE_H
+#ifndef TC_IN_MEMORY_H
+#define TC_IN_MEMORY_H
 
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 
+#include "base/event_loop.h"
 #include "base/siphash.h"
 #include "outbox/outbox.h"
 #include "request/request_fields.h"
 #include "wire/classify.h"
 #include "worker/channel_pool.h"
+#include "worker/share.h"
 
 typedef struct Queue Queue;
 
@@ -129,6 +131,79 @@ tc_identity_of(const Request *request)
 	return identity;
 }
 
+/* So many requests that fail, and none that succeeds, make a queue pause */
+#define FAILED_TO_PAUSE 8
+
+/* The requests of one role for one namespace of one server */
+struct Queue
+{
+	int64		number;
+	QueueRow	row;			/* server_name: what it is called now */
+	const char *namespace_name; /* where requests go; set before rows are read */
+	const char *namespace_utf8; /* the same, as it is sent */
+	Account    *account;
+	SipHash		activity_seed;	/* see tc_activity_seed() */
+	PooledChannel *channel;		/* NULL: its options cannot be used */
+	dlist_node	channel_node;	/* among those that use it */
+	bool		look_again;		/* at its options and rights, before anything is sent */
+	int64		look_after;		/* monotonic ms: not before, after an error */
+	ReadPosition position;
+	bool		unread;			/* there may be rows to read */
+	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
+	bool		steps_aside;	/* cannot send: others for its activities go first */
+
+	/* its requests in memory; changed by in_memory.c only */
+	dlist_head	requests;		/* all */
+	dlist_head	ready;
+	dlist_head	confirming;
+	pairingheap *retrying;		/* that which is due first comes first */
+	int			count[REQUEST_STATES];	/* in each state */
+
+	/* see proof.c */
+	dlist_head	proofs;			/* to be asked */
+	dlist_node	proofs_node;	/* among queues that have some */
+	int			proofs_in_flight;
+
+	/* flow: see flow.c */
+	double		window;
+	bool		slow_start;
+	int64		shrunk_at;		/* monotonic ms */
+	int64		failed[FAILED_TO_PAUSE];	/* ids of requests that failed ... */
+	int			nfailed;		/* ... since one succeeded */
+	int			pauses;			/* pauses without a success between them */
+	int64		paused_until;	/* monotonic ms */
+	int64		failing_since;	/* monotonic ms: when it paused first */
+	int64		pace_until;		/* monotonic ms: see tc_flow_pace() */
+	bool		needs_operator; /* the pause is for what waiting alone will not mend */
+
+	/* what is told in temporal.queue_error */
+	const char *error_code;		/* constant; NULL = nothing is wrong */
+	char		error_message[512];
+	int64		error_until;	/* monotonic ms: next attempt */
+	bool		error_changed;	/* ... and not recorded yet */
+
+	bool		active;			/* among those to look at ... */
+	bool		starves;		/* ... or among those that wait ... */
+	bool		lacks;			/* ... because they found no room ... */
+	ShareKind	lacking;		/* ... for this */
+	dlist_node	active_node;
+	LoopTimer	timer;
+};
+
+/* Calls of the queue that are not over, or whose answer was not looked at */
+static inline int
+tc_queue_in_flight(const Queue *queue)
+{
+	return queue->count[REQUEST_IN_FLIGHT] + queue->count[REQUEST_ANSWERED];
+}
+
+/* Requests with bytes */
+static inline int
+tc_queue_loaded(const Queue *queue)
+{
+	return queue->count[REQUEST_READY] + tc_queue_in_flight(queue);
+}
+
 extern void tc_requests_init(void);
 
 /* A request of a queue by its row, in state NEW.  None of that id may be in memory. */
@@ -161,4 +236,4 @@ extern void tc_requests_visit_in_flight(void (*visit) (Request *request));
 /* Number of requests in memory, of all queues. */
 extern int64 tc_requests_in_memory(void);
 
-#endif							/* TC_REQUEST_STATE_H */
+#endif							/* TC_IN_MEMORY_H */
