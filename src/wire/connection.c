@@ -26,8 +26,8 @@
 
 #include "base/address.h"
 #include "base/event_loop.h"
+#include "wire/channel_error.h"
 #include "wire/connection.h"
-#include "wire/support.h"
 #include "wire/tls.h"
 
 /* TCP keepalive, seconds; the session above has its own, which is faster */

@@ -17,10 +17,11 @@
 #include "postgres.h"
 
 #include "base/event_loop.h"
+#include "wire/channel_error.h"
+#include "wire/channel_options.h"
 #include "wire/grpc_calls.h"
 #include "wire/grpc_session.h"
 #include "wire/http2.h"
-#include "wire/support.h"
 #include "wire/transport.h"
 
 /* libcurl gives up a connect by itself, and knows better why: we do so this much later. */

@@ -16,8 +16,9 @@
 
 #include <ctype.h>
 
+#include "wire/channel_error.h"
+#include "wire/credential_files.h"
 #include "wire/grpc_headers.h"
-#include "wire/support.h"
 
 #define BEARER "Bearer "
 

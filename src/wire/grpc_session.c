@@ -9,8 +9,9 @@
  */
 #include "postgres.h"
 
+#include "wire/channel_error.h"
+#include "wire/credential_files.h"
 #include "wire/grpc_session.h"
-#include "wire/support.h"
 
 GrpcSession *
 tc_grpc_session_open(Channel *channel, const ChannelOptions *options,

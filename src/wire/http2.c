@@ -18,9 +18,9 @@
 #include "storage/latch.h"
 
 #include "base/event_loop.h"
+#include "wire/channel_error.h"
 #include "wire/connection.h"
 #include "wire/http2_session.h"
-#include "wire/support.h"
 
 /* Frames are collected up to this size before they are sent */
 #define OUTPUT_TARGET (64 * 1024)

@@ -13,8 +13,8 @@
  */
 #include "postgres.h"
 
+#include "wire/channel_error.h"
 #include "wire/http2_session.h"
-#include "wire/support.h"
 
 /* Windows for answers: of a stream, of the session */
 #define STREAM_WINDOW (1024 * 1024)

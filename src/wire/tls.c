@@ -19,7 +19,8 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
-#include "wire/support.h"
+#include "wire/channel_error.h"
+#include "wire/credential_files.h"
 #include "wire/tls.h"
 
 /* For a server that wants a client certificate, and there is none */

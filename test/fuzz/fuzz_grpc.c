@@ -24,9 +24,9 @@
 
 #include "backend.h"
 #include "base/event_loop.h"
+#include "wire/channel_error.h"
 #include "wire/connection.h"
 #include "wire/grpc_answer.h"
-#include "wire/support.h"
 
 #define MAX_REPLY (8 * 1024 * 1024)
 

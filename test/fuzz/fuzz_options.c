@@ -17,8 +17,8 @@
 
 #include "backend.h"
 #include "server/server_options.h"
+#include "wire/channel_error.h"
 #include "wire/grpc_headers.h"
-#include "wire/support.h"
 
 #define MAX_OPTIONS 24
 
