@@ -92,6 +92,10 @@ current_segment(Relation rel, int *segment, TimestampTz *since)
 				 errhint("Replace what is in it by the row (0, now()).")));
 }
 
+/*
+ * A segment begins at that time.  Others that claim not to have begun before
+ * were by a clock that was wrong: when they began is not known any more.
+ */
 static void
 set_segment(Relation rel, int segment, TimestampTz since)
 {
@@ -100,10 +104,60 @@ set_segment(Relation rel, int segment, TimestampTz since)
 	bool		nulls[SEGMENT_NATTS] = {false};
 	bool		replace[SEGMENT_NATTS] = {true, true};
 	HeapTuple	tuple;
+	bool		found = false;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
-		tc_row_update(rel, TABLE_DELIVERY_SEGMENT, &tuple->t_self, values, nulls, replace);
+	{
+		Datum		old[SEGMENT_NATTS];
+		bool		old_nulls[SEGMENT_NATTS];
+
+		tc_row_deform(tuple, rel, TABLE_DELIVERY_SEGMENT, old, old_nulls);
+		if (DatumGetInt16(old[SEGMENT_SEGMENT - 1]) == segment)
+		{
+			tc_row_update(rel, TABLE_DELIVERY_SEGMENT, &tuple->t_self, values, nulls, replace);
+			found = true;
+		}
+		else if (DatumGetTimestampTz(old[SEGMENT_SINCE - 1]) >= since)
+			tc_row_delete(rel, TABLE_DELIVERY_SEGMENT, &tuple->t_self);
+	}
 	systable_endscan(scan);
+	if (!found)
+		tc_row_insert(rel, TABLE_DELIVERY_SEGMENT, values, nulls);
+}
+
+bool
+tc_delivery_begun(TimestampTz *first, TimestampTz *last)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		known[SEGMENTS] = {false};
+
+	if (rel == NULL)
+		return false;
+	*first = DT_NOEND;
+	*last = DT_NOBEGIN;
+	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	/* of several rows of a segment, which a subscriber has, the earlier one counts */
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[SEGMENT_NATTS];
+		bool		nulls[SEGMENT_NATTS];
+		int			segment;
+
+		tc_row_deform(tuple, rel, TABLE_DELIVERY_SEGMENT, values, nulls);
+		segment = DatumGetInt16(values[SEGMENT_SEGMENT - 1]);
+		if (segment >= 0 && segment < SEGMENTS)
+			known[segment] = true;
+		*first = Min(*first, DatumGetTimestampTz(values[SEGMENT_SINCE - 1]));
+		*last = Max(*last, DatumGetTimestampTz(values[SEGMENT_SINCE - 1]));
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	for (int i = 0; i < SEGMENTS; i++)
+		if (!known[i])
+			*first = DT_NOBEGIN;
+	return true;
 }
 
 int
@@ -123,7 +177,7 @@ tc_delivery_segment(void)
 }
 
 TimestampTz
-tc_delivery_rotate(void)
+tc_delivery_rotate(bool *begun)
 {
 	int64		period_ms = (int64) tc_retention * 1000 / (SEGMENTS - 1);
 	TimestampTz now = GetCurrentTimestamp();
@@ -133,6 +187,7 @@ tc_delivery_rotate(void)
 	TimestampTz since;
 	Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, RowExclusiveLock);
 
+	*begun = false;
 	if (rel == NULL)
 		return later;
 	current_segment(rel, &segment, &since);
@@ -155,6 +210,7 @@ tc_delivery_rotate(void)
 			table_close(table, NoLock);
 			set_segment(rel, next, now);
 			segment = next;
+			*begun = true;
 			due = TimestampTzPlusMilliseconds(now, period_ms);
 		}
 	}

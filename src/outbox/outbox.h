@@ -207,14 +207,34 @@ extern bool tc_outbox_set_queue_error(int64 queue, const char *error_code,
 /* Forget what a former worker said of its queues. */
 extern bool tc_outbox_clear_queue_errors(void);
 
+/*---- queue_tidying.c ----*/
+
+/* Are there so many queues that it is worth while to look for unused ones? */
+extern bool tc_queues_are_many(void);
+
+/*
+ * A step of one of two passes over temporal.queue, see there for what must be
+ * between them, from behind the number *position on, which is moved; it is 0
+ * when all were looked at.  False if that cannot be done now.
+ */
+extern bool tc_queues_retire(int64 *position);
+extern bool tc_queues_remove(int64 *position);
+
 /*---- delivery_segments.c ----*/
 
 /*
  * Begin the next segment of temporal.delivery if it is time to, truncating
- * what it held.  Returns when to call again.  Passes over (and says to come
- * back soon) while somebody reads the segment.
+ * what it held; says in *begun whether it did.  Returns when to call again.
+ * Passes over (and says to come back soon) while somebody reads the segment.
  */
-extern TimestampTz tc_delivery_rotate(void);
+extern TimestampTz tc_delivery_rotate(bool *begun);
+
+/*
+ * When the segments of temporal.delivery were begun, the first one and the
+ * last one.  The first is DT_NOBEGIN if there is one of which that is not
+ * known.  False if somebody has locked the table that says so.
+ */
+extern bool tc_delivery_begun(TimestampTz *first, TimestampTz *last);
 
 /* The segment of temporal.delivery that is being filled; -1 if that cannot be seen at once. */
 extern int	tc_delivery_segment(void);
@@ -227,6 +247,24 @@ extern bool tc_delivery_has_grown(Relation segment);
  * a transaction of its own, which must lose nothing if it fails.
  */
 extern void tc_delivery_summarize(void);
+
+/* Columns of temporal.queue */
+#define QUEUE_NATTS 9
+typedef enum QueueAttr
+{
+	QUEUE_NUMBER = 1,
+	QUEUE_SYSTEM_IDENTIFIER,
+	QUEUE_DATABASE,
+	QUEUE_REQUESTED_BY,
+	QUEUE_SERVER,
+	QUEUE_REQUESTED_BY_NAME,
+	QUEUE_SERVER_NAME,
+	QUEUE_NAMESPACE,
+	QUEUE_UNUSED_SINCE
+} QueueAttr;
+
+/* Is a queue of that origin one of this database of this cluster? */
+extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
 #define OUTBOX_NATTS 13

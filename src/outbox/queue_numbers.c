@@ -15,6 +15,11 @@
  * the smallest number soon: what a session has found it looks up again from
  * time to time.
  *
+ * A number must never be used but by a transaction that has its id, and has
+ * accepted the messages about changes since: queue_tidying.c takes rows away
+ * that no transaction can use any more, and those of another transaction's
+ * memory are not known there.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -31,6 +36,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -39,23 +45,10 @@
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 
-/* Columns of temporal.queue */
-enum
-{
-	QUEUE_NUMBER = 1,
-	QUEUE_SYSTEM_IDENTIFIER,
-	QUEUE_DATABASE,
-	QUEUE_REQUESTED_BY,
-	QUEUE_SERVER,
-	QUEUE_REQUESTED_BY_NAME,
-	QUEUE_SERVER_NAME,
-	QUEUE_NAMESPACE,
-	QUEUE_NATTS = QUEUE_NAMESPACE
-};
-
 /*
  * Numbers of committed rows that this session found, of the table found_in;
- * forgotten all at once.
+ * forgotten all at once.  That is InvalidOid as soon as the table has changed,
+ * also while a number is being looked up: it is then not found again.
  */
 #define FOUND_NUMBERS 8
 #define FOUND_FOR_MS 60000
@@ -75,7 +68,7 @@ static int64 find_number(const QueueKey *key, bool *committed);
 static int64 make_number(const QueueKey *key);
 static void forget_numbers(void);
 static void remember_number(const QueueKey *key, int64 number);
-static bool made_here(int64 system_identifier, Oid database);
+static void table_changed(Datum arg, Oid relid);
 
 PG_FUNCTION_INFO_V1(tc_queue_number_sql);
 PG_FUNCTION_INFO_V1(tc_made_here);
@@ -102,11 +95,11 @@ tc_queue_number_sql(PG_FUNCTION_ARGS)
 Datum
 tc_made_here(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
+	PG_RETURN_BOOL(tc_is_made_here(PG_GETARG_INT64(0), PG_GETARG_OID(1)));
 }
 
-static bool
-made_here(int64 system_identifier, Oid database)
+bool
+tc_is_made_here(int64 system_identifier, Oid database)
 {
 	return (uint64) system_identifier == GetSystemIdentifier() && database == MyDatabaseId;
 }
@@ -123,10 +116,15 @@ is_same(const QueueKey *a, const QueueKey *b)
 int64
 tc_queue_number(const QueueKey *key)
 {
-	Oid			relid = tc_required_relation_oid("queue");
+	Oid			relid;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	int64		number;
 	bool		committed;
+
+	/* in this order, see queue_tidying.c */
+	(void) GetTopFullTransactionId();
+	AcceptInvalidationMessages();
+	relid = tc_required_relation_oid("queue");
 
 	/* of an extension that was dropped and made anew nothing is known */
 	if (relid != found_in || nfound_numbers == FOUND_NUMBERS ||
@@ -185,9 +183,10 @@ find_number(const QueueKey *key, bool *committed)
 		bool		is_committed;
 
 		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
-		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-					   DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
-			(key->namespace_name == NULL && !nulls[QUEUE_NAMESPACE - 1]))
+		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			(key->namespace_name == NULL && !nulls[QUEUE_NAMESPACE - 1]) ||
+			!nulls[QUEUE_UNUSED_SINCE - 1])
 			continue;
 		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
 		is_committed =
@@ -235,8 +234,8 @@ tc_outbox_count_for_server(Oid server, int max, char **name)
 		int			waiting;
 
 		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
-		if (!made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-					   DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+							 DatumGetObjectId(values[QUEUE_DATABASE - 1])))
 			continue;
 		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count);
 		if (waiting > 0 && count == 0)
@@ -274,8 +273,8 @@ tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 
 		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		found = true;
-		*is_from_here = made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-								  DatumGetObjectId(values[QUEUE_DATABASE - 1]));
+		*is_from_here = tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+										DatumGetObjectId(values[QUEUE_DATABASE - 1]));
 		if (*is_from_here)
 		{
 			row->key.server = DatumGetObjectId(values[QUEUE_SERVER - 1]);
@@ -318,6 +317,7 @@ make_number(const QueueKey *key)
 		CStringGetTextDatum(GetUserNameFromId(key->role, false));
 	values[QUEUE_SERVER_NAME - 1] =
 		CStringGetTextDatum(GetForeignServer(key->server)->servername);
+	nulls[QUEUE_UNUSED_SINCE - 1] = true;
 	nulls[QUEUE_NAMESPACE - 1] = key->namespace_name == NULL;
 	if (key->namespace_name != NULL)
 		values[QUEUE_NAMESPACE - 1] = CStringGetTextDatum(key->namespace_name);
@@ -330,8 +330,11 @@ static void
 forget_numbers(void)
 {
 	if (found_context == NULL)
+	{
 		found_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete queue numbers",
 											  ALLOCSET_SMALL_SIZES);
+		CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	}
 	nfound_numbers = 0;
 	MemoryContextReset(found_context);
 }
@@ -345,4 +348,12 @@ remember_number(const QueueKey *key, int64 number)
 	if (key->namespace_name != NULL)
 		copy->namespace_name = MemoryContextStrdup(found_context, key->namespace_name);
 	found_numbers[nfound_numbers++].number = number;
+}
+
+/* Also called when messages were lost, then with InvalidOid. */
+static void
+table_changed(Datum arg, Oid relid)
+{
+	if (relid == found_in || !OidIsValid(relid))
+		found_in = InvalidOid;
 }

@@ -75,6 +75,7 @@ static const Column queue_columns[] = {
 	{"requested_by_name", TEXTOID, true},
 	{"server_name", TEXTOID, true},
 	{"namespace", TEXTOID, false},
+	{"unused_since", TIMESTAMPTZOID, false},
 };
 
 /* temporal.rejected has the last one, temporal.outbox has not. */
@@ -153,7 +154,8 @@ static const Table tables[TABLE_COUNT] = {
 		{PKEY("number"), {BTREE_AM_OID, 3, {5, 4, 8}, false, "INDEX ON %s (server, requested_by, namespace)"}}},
 	{"outbox", outbox_columns, lengthof(outbox_columns) - 1, false, 2,
 		{PKEY("id"), {BTREE_AM_OID, 3, {4, 2, 1}, false, "INDEX ON %s (queue, xid, id)"}}},
-	{"rejected", outbox_columns, lengthof(outbox_columns), false, 1, {PKEY("id")}},
+	{"rejected", outbox_columns, lengthof(outbox_columns), false, 2,
+		{PKEY("id"), {BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (queue)"}}},
 	SEGMENT("delivery_0"),
 	SEGMENT("delivery_1"),
 	SEGMENT("delivery_2"),

@@ -33,6 +33,7 @@ typedef enum TableId
 #define QUEUE_SERVER_IDX 1
 #define OUTBOX_PKEY 0
 #define OUTBOX_QUEUE_IDX 1
+#define REJECTED_QUEUE_IDX 1
 #define DELIVERY_ID_IDX 0
 #define QUEUE_ERROR_PKEY 0
 

@@ -13,7 +13,8 @@ REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
  * numbers of different databases and clusters are different: a row of the
  * outbox that is copied elsewhere can never stand in a queue of that place.
  * Nothing keeps two transactions that begin at once from making two queues of
- * the same names; they are merely read apart.
+ * the same names; they are merely read apart.  One that nothing refers to any
+ * more goes again, see the internals document.
  *
  * Where it was made, server and role are those of these OIDs, whatever they
  * are called now: a name may pass to another server.  Their names are for a
@@ -29,6 +30,7 @@ CREATE TABLE temporal.queue (
     requested_by_name text COLLATE "C" NOT NULL,
     server_name text COLLATE "C" NOT NULL,
     namespace text COLLATE "C",
+    unused_since timestamptz,
     CONSTRAINT queue_pkey PRIMARY KEY (number)
 );
 
@@ -43,6 +45,8 @@ COMMENT ON COLUMN temporal.queue.server IS 'foreign server, in that database';
 COMMENT ON COLUMN temporal.queue.requested_by_name IS 'what the role was called when the queue was made';
 COMMENT ON COLUMN temporal.queue.server_name IS 'what the server was called when the queue was made';
 COMMENT ON COLUMN temporal.queue.namespace IS 'Temporal namespace; NULL: the one of the server''s option when a request is sent';
+COMMENT ON COLUMN temporal.queue.unused_since IS
+    'NULL: requests may get this number; infinity: new ones do not; a time: since then no request that waits or was rejected has it';
 
 /* Dumped: without it the requests of a dump would belong to nobody. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.queue', '');
@@ -100,6 +104,7 @@ CREATE TABLE temporal.rejected (
     finished_at timestamptz NOT NULL,
     CONSTRAINT rejected_pkey PRIMARY KEY (id)
 );
+CREATE INDEX rejected_queue_idx ON temporal.rejected (queue);
 COMMENT ON TABLE temporal.rejected IS 'requests that Temporal refused for good, or that are unconfirmed';
 COMMENT ON COLUMN temporal.rejected.maybe_sent IS 'unconfirmed: it may have taken effect';
 COMMENT ON COLUMN temporal.rejected.finished_at IS 'when that was known';
@@ -164,7 +169,11 @@ COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the
 COMMENT ON COLUMN temporal.delivery.rejected IS 'true: it was refused for good, and then discarded';
 COMMENT ON COLUMN temporal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
 
-/* Not dumped, here and below: history and the state of a running worker. */
+/*
+ * Not dumped, here and below: history and the state of a running worker.
+ * The segment that is being filled is the one that was begun last; one that
+ * never was has no row.
+ */
 CREATE TABLE temporal.delivery_segment (
     segment smallint NOT NULL,
     since timestamptz NOT NULL
@@ -172,7 +181,7 @@ CREATE TABLE temporal.delivery_segment (
 INSERT INTO temporal.delivery_segment VALUES (0, pg_catalog.now());
 /* where it is published, it must be possible to update it all the same */
 ALTER TABLE temporal.delivery_segment REPLICA IDENTITY FULL;
-COMMENT ON TABLE temporal.delivery_segment IS 'the segment of temporal.delivery that is being filled, and since when';
+COMMENT ON TABLE temporal.delivery_segment IS 'segments of temporal.delivery, and when each was begun; the last one is being filled';
 
 /*
  * At most one row, written by a worker that leaves in order, deleted by one

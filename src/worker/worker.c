@@ -37,6 +37,7 @@
 #include "process/worker_slots.h"
 #include "worker/dispatch.h"
 #include "worker/ping.h"
+#include "worker/tidying.h"
 #include "worker/transaction.h"
 #include "worker/wakes.h"
 #include "worker/worker.h"
@@ -64,6 +65,13 @@ static uint64 looked_at_xid;
 /* SIGTERM came */
 static volatile sig_atomic_t end_is_asked;
 static int64 end_asked_at;		/* monotonic ms; for the handler only */
+
+/* What came of a look at the segments of temporal.delivery */
+typedef struct Rotation
+{
+	TimestampTz next;			/* look */
+	bool		begun;			/* another one */
+} Rotation;
 
 static void asked_to_end(SIGNAL_ARGS);
 static void begin(void *arg);
@@ -114,6 +122,7 @@ tc_worker_main(Datum arg)
 		take_wakes();
 		poll_if_due();
 		rotate_if_due();
+		tc_tidying_turn();
 		tc_ping_turn();
 		/* when others wait for this slot, what is in flight is the last of this turn */
 		if (tc_worker_leaving_soon())
@@ -219,20 +228,26 @@ poll_if_due(void)
 static void
 rotate(void *arg)
 {
-	*(TimestampTz *) arg = tc_delivery_rotate();
+	Rotation   *rotation = arg;
+
+	rotation->next = tc_delivery_rotate(&rotation->begun);
 }
 
 static void
 rotate_if_due(void)
 {
-	TimestampTz next = 0;
+	Rotation	rotation = {0};
 	int64		wait;
 
 	if (!rotate_is_due)
 		return;
 	rotate_is_due = false;
-	if (tc_run_transaction(rotate, &next))
-		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+	if (tc_run_transaction(rotate, &rotation))
+	{
+		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), rotation.next);
+		if (rotation.begun)
+			tc_tidying_segment_begun();
+	}
 	else
 		wait = 60000;
 	tc_timer_set(&rotate_timer, tc_monotonic_ms() + Max(wait, 1000), set_flag, &rotate_is_due);
