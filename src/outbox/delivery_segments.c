@@ -32,8 +32,6 @@
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 
-#define SEGMENTS 4
-
 /* Columns of temporal.delivery_segment */
 enum
 {
@@ -85,7 +83,7 @@ current_segment(Relation rel, int *segment, TimestampTz *since)
 		*since = DatumGetTimestampTz(values[SEGMENT_SINCE - 1]);
 	}
 	systable_endscan(scan);
-	if (!found || *segment < 0 || *segment >= SEGMENTS)
+	if (!found || *segment < 0 || *segment >= DELIVERY_SEGMENTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("temporal.delivery_segment does not say which segment is filled"),
@@ -131,7 +129,7 @@ tc_delivery_begun(TimestampTz *first, TimestampTz *last)
 	Relation	rel = tc_table_open_nowait(TABLE_DELIVERY_SEGMENT, AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		known[SEGMENTS] = {false};
+	bool		known[DELIVERY_SEGMENTS] = {false};
 
 	if (rel == NULL)
 		return false;
@@ -147,14 +145,14 @@ tc_delivery_begun(TimestampTz *first, TimestampTz *last)
 
 		tc_row_deform(tuple, rel, TABLE_DELIVERY_SEGMENT, values, nulls);
 		segment = DatumGetInt16(values[SEGMENT_SEGMENT - 1]);
-		if (segment >= 0 && segment < SEGMENTS)
+		if (segment >= 0 && segment < DELIVERY_SEGMENTS)
 			known[segment] = true;
 		*first = Min(*first, DatumGetTimestampTz(values[SEGMENT_SINCE - 1]));
 		*last = Max(*last, DatumGetTimestampTz(values[SEGMENT_SINCE - 1]));
 	}
 	systable_endscan(scan);
 	table_close(rel, NoLock);
-	for (int i = 0; i < SEGMENTS; i++)
+	for (int i = 0; i < DELIVERY_SEGMENTS; i++)
 		if (!known[i])
 			*first = DT_NOBEGIN;
 	return true;
@@ -179,7 +177,7 @@ tc_delivery_segment(void)
 TimestampTz
 tc_delivery_rotate(bool *begun)
 {
-	int64		period_ms = (int64) tc_retention * 1000 / (SEGMENTS - 1);
+	int64		period_ms = (int64) tc_retention * 1000 / (DELIVERY_SEGMENTS - 1);
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz later = TimestampTzPlusMilliseconds(now, BUSY_DELAY_MS);
 	TimestampTz due;
@@ -200,7 +198,7 @@ tc_delivery_rotate(bool *begun)
 	}
 	else if (due <= now)
 	{
-		int			next = (segment + 1) % SEGMENTS;
+		int			next = (segment + 1) % DELIVERY_SEGMENTS;
 		Relation	table = tc_table_open_nowait((TableId) (TABLE_DELIVERY_0 + next), AccessExclusiveLock);
 
 		due = later;

@@ -48,6 +48,7 @@
 
 #include "base/extension.h"
 #include "compat.h"
+#include "outbox/tables.h"
 
 /* OIDs of "=" of bigint with bigint, and with integer and smallint both ways round */
 #define INT8_EQUAL 410
@@ -151,15 +152,12 @@ get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 static double
 estimated_requests(Oid relid)
 {
-	static const char *const tables[] = {
-		"outbox", "rejected", "delivery_0", "delivery_1", "delivery_2", "delivery_3"
-	};
 	Oid			schema = get_rel_namespace(relid);
 	double		result = 100;
 
-	for (int i = 0; i < lengthof(tables); i++)
+	for (TableId id = REQUEST_TABLES_FIRST; id <= REQUEST_TABLES_LAST; id++)
 	{
-		Oid			table = get_relname_relid(tables[i], schema);
+		Oid			table = get_relname_relid(tc_table_name(id), schema);
 		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 
 		if (!HeapTupleIsValid(tuple))

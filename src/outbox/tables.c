@@ -288,6 +288,12 @@ tc_table_natts(TableId id)
 	return tables[id].natts;
 }
 
+const char *
+tc_table_name(TableId id)
+{
+	return tables[id].name;
+}
+
 void
 tc_row_deform(HeapTuple tuple, Relation rel, TableId id, Datum *values, bool *nulls)
 {

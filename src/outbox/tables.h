@@ -28,6 +28,13 @@ typedef enum TableId
 	TABLE_COUNT
 } TableId;
 
+/* Those that have requests, finished or not */
+#define REQUEST_TABLES_FIRST TABLE_OUTBOX
+#define REQUEST_TABLES_LAST TABLE_DELIVERY_3
+
+/* Segments of temporal.delivery */
+#define DELIVERY_SEGMENTS (TABLE_DELIVERY_3 - TABLE_DELIVERY_0 + 1)
+
 /* Indexes that are used to read, by table: their number there */
 #define QUEUE_PKEY 0
 #define QUEUE_SERVER_IDX 1
@@ -73,5 +80,8 @@ extern void tc_row_deform(HeapTuple tuple, Relation rel, TableId id, Datum *valu
 
 /* How many columns are known */
 extern int	tc_table_natts(TableId id);
+
+/* Its name, without the schema */
+extern const char *tc_table_name(TableId id);
 
 #endif							/* TC_TABLES_H */
