@@ -36,9 +36,10 @@
 
 static dlist_head pool = DLIST_STATIC_INIT(pool);
 static bool untidy;				/* there may be something to clean up */
-static PoolChanged pool_changed;
+static dlist_head changed = DLIST_STATIC_INIT(changed);
 static bool options_changed;
 
+static void note_changed(PooledChannel *channel);
 static void note_options_changed(Datum arg, int cacheid, uint32 hashvalue);
 static SipHash fingerprint(const ServerConfig *config);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
@@ -55,9 +56,8 @@ static void settle(PooledChannel *channel);
 static void look_at_files(PooledChannel *channel);
 
 void
-tc_channels_init(PoolChanged changed)
+tc_channels_init(void)
 {
-	pool_changed = changed;
 	for (const int *cache = tc_server_catalogs; *cache >= 0; cache++)
 		CacheRegisterSyscacheCallback(*cache, note_options_changed, (Datum) 0);
 }
@@ -66,6 +66,28 @@ static void
 note_options_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	options_changed = true;
+}
+
+/* Must not raise errors: it is called beneath the wire. */
+static void
+note_changed(PooledChannel *channel)
+{
+	if (channel->changed)
+		return;
+	channel->changed = true;
+	dlist_push_tail(&changed, &channel->changed_node);
+}
+
+PooledChannel *
+tc_channels_next_changed(void)
+{
+	PooledChannel *channel;
+
+	if (dlist_is_empty(&changed))
+		return NULL;
+	channel = dlist_container(PooledChannel, changed_node, dlist_pop_head_node(&changed));
+	channel->changed = false;
+	return channel;
 }
 
 bool
@@ -174,6 +196,8 @@ tc_channels_cleanup(void)
 		tc_timer_cancel(&channel->timer);
 		tc_timer_cancel(&channel->idle_timer);
 		tc_channel_destroy(channel->channel);
+		if (channel->changed)
+			dlist_delete(&channel->changed_node);
 		charge(channel, NULL);
 		MemoryContextDelete(channel->context);
 	}
@@ -419,7 +443,7 @@ idle_due(void *arg)
 static void
 timer_due(void *arg)
 {
-	pool_changed((PooledChannel *) arg);
+	note_changed((PooledChannel *) arg);
 }
 
 /* Runs beneath the wire: must not raise errors. */
@@ -449,7 +473,7 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 			channel->failing_since = tc_monotonic_ms();
 		channel->connect_at = tc_monotonic_ms() + delay;
 	}
-	pool_changed(channel);
+	note_changed(channel);
 }
 
 int

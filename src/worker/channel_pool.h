@@ -20,6 +20,8 @@
 typedef struct PooledChannel
 {
 	dlist_node	node;			/* in the pool */
+	bool		changed;		/* and tc_channels_next_changed() has not said so */
+	dlist_node	changed_node;
 	MemoryContext context;		/* of everything here */
 	ServerConfig *config;
 	SipHash		fingerprint;	/* of the configuration */
@@ -42,10 +44,13 @@ typedef struct PooledChannel
 	bool		idle_is_due;	/* it may be idle for too long */
 } PooledChannel;
 
-/* Told when a channel is ready, or failed and backs off */
-typedef void (*PoolChanged) (PooledChannel *channel);
+extern void tc_channels_init(void);
 
-extern void tc_channels_init(PoolChanged changed);
+/*
+ * A channel that has become ready, or has failed and backs off, or may be tried
+ * again, since this was asked last; NULL if there is none.
+ */
+extern PooledChannel *tc_channels_next_changed(void);
 
 /*
  * The channel for a queue by today's options, and the namespace into which its

@@ -3,14 +3,21 @@
  * dispatch.c
  *	  From the outbox over the channels to the outcomes.
  *
- * A turn has three parts: a transaction that reads what is new or due; then,
- * outside of any transaction, sending; then, when enough has been answered or
- * a few milliseconds have passed, a transaction that records outcomes.  No
- * transaction is ever open while the network is used, and an error in one of
- * them stops one queue, or one batch of outcomes, for a while.
+ * A turn:
  *
- * What is read when is decided in reading.c, how much may be in flight in
- * flow.c, in which order in queue.c, what is recorded how in recording.c.
+ *	  what happened     calls that are over, channels that have changed
+ *	  reading           in one transaction: reading.c
+ *	  sending           as much as flow.c, share.c and the channels allow, in
+ *	                    the order of queue.c; looking up where it is in doubt
+ *	  what happened     meanwhile: answers.c says what follows
+ *	  finding out       what became of doubtful ones: proof.c
+ *	  recording         in one transaction for each batch: recording.c
+ *
+ * Between turns is the event loop.  What happens beneath it, on the wire and
+ * by timers, only notes itself: the next turn takes it.
+ *
+ * No transaction is ever open while the network is used, and an error in one
+ * of them stops one queue, or one batch of outcomes, for a while.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +30,7 @@
 #include "base/event_loop.h"
 #include "process/worker_slots.h"
 #include "wire/classify.h"
+#include "worker/answers.h"
 #include "worker/channel_pool.h"
 #include "worker/dispatch.h"
 #include "worker/doubt.h"
@@ -35,9 +43,6 @@
 #include "worker/recording.h"
 #include "worker/story.h"
 #include "worker/wants.h"
-
-/* A stream that was refused so often, unprocessed, counts as a failure */
-#define REFUSALS_MAX 3
 
 /* The replies of Temporal to what is sent here have a few bytes */
 #define MAX_REPLY (64 * 1024)
@@ -53,16 +58,12 @@ static bool stopping;
 
 static void timer_due(void *arg);
 static void note_in_flight(Request *request);
-static void process_answers(void);
-static void process_answer(Request *request);
-static void proof_found(Request *request, ProofVerdict verdict, const char *words,
-						int64 next_look);
+static void take_answers(void);
+static void take_changes(void);
+static void settle_findings(void);
 static bool send_all(void);
 static void send_queue(Queue *queue);
 static void make_way(Queue *queue);
-static bool is_expired(const Request *request);
-static bool must_be_looked_up(const Request *request);
-static void look_up(Request *request);
 static void send_request(Request *request);
 static void call_done(void *arg, const CallResult *result);
 
@@ -87,7 +88,7 @@ tc_dispatch_init(void)
 	tc_shares_init();
 	tc_queues_init();
 	tc_reading_init();
-	tc_proofs_init(proof_found);
+	tc_proofs_init();
 	tc_recording_init();
 }
 
@@ -97,17 +98,20 @@ tc_dispatch_turn(void)
 	MemoryContext old = MemoryContextSwitchTo(turn_context);
 	bool		more;
 
-	process_answers();
+	take_answers();
+	take_changes();
 	more = tc_queues_feed();
 	tc_reading_turn();
 	(void) tc_queues_activated();
 	if (tc_intake_is_durable())
 		more |= send_all();
-	process_answers();
+	take_answers();
 	tc_channels_cleanup();
-	tc_proofs_turn();
+	settle_findings();
+	tc_proofs_ask();
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
 	tc_story_turn(tc_reading_count_waiting);
+	take_changes();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
 	return more || tc_queues_activated() || tc_queues_can_be_fed();
@@ -168,148 +172,40 @@ note_in_flight(Request *request)
 	tc_recording_add(request);
 }
 
-/*---- answers ----*/
+/*---- what happened ----*/
 
 static void
-process_answers(void)
+take_answers(void)
 {
 	Request    *request;
 
 	while ((request = tc_next_answered()) != NULL)
-		process_answer(request);
+	{
+		tc_worker_set_in_flight(request->place, 0);
+		free_places[nfree_places++] = request->place;
+		tc_share_give(request->queue->account, SHARE_PLACES, 1);
+		tc_answer_settle(request);
+	}
 }
 
 static void
-process_answer(Request *request)
+take_changes(void)
 {
-	Queue	   *queue = request->queue;
-	const ServerConfig *config = request->channel->config;
-	CallMeaning	meaning = request->meaning;
+	PooledChannel *channel;
+	dlist_iter	iter;
 
-	tc_worker_set_in_flight(request->place, 0);
-	free_places[nfree_places++] = request->place;
-	tc_share_give(queue->account, SHARE_PLACES, 1);
-	tc_queue_activate(queue);
-	/* what was certainly not applied need not be looked up again */
-	request->looked_up = !request->may_have_taken_effect;
-
-	if (meaning == MEANING_SEND_AGAIN && request->refusals++ >= REFUSALS_MAX)
-		meaning = MEANING_RETRY;
-	if (meaning != MEANING_SEND_AGAIN)
-	{
-		request->refusals = 0;
-		request->attempts++;
-	}
-	switch (meaning)
-	{
-		case MEANING_DELIVERED:
-			tc_flow_success(queue);
-			tc_request_finish(request, OUTCOME_DELIVERED);
-			break;
-		case MEANING_REJECTED:
-		case MEANING_GONE:
-			tc_flow_success(queue);
-			request->refusal = request->error_code;
-			if (tc_method_is_heartbeat(request->method))
-				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
-			else if (meaning == MEANING_GONE || request->maybe_sent)
-				tc_proof_begin(request, false);
-			else
-				tc_request_finish(request, OUTCOME_REJECTED);
-			break;
-		case MEANING_SEND_AGAIN:
-			tc_request_send_again(request);
-			break;
-		case MEANING_RETRY:
-		case MEANING_THROTTLED:
-		case MEANING_NEEDS_OPERATOR:
-			{
-				int			delay = meaning == MEANING_NEEDS_OPERATOR ?
-					config->retry_max_interval_ms : tc_backoff_ms(config, request->attempts - 1);
-				bool		expired = tc_request_has_expired(request, config);
-
-				delay = Max(delay, tc_flow_pace(queue, request));
-				tc_flow_failure(queue, request);
-				request->maybe_sent |= request->may_have_taken_effect;
-				if (expired && !tc_request_expire(request))
-					break;
-				/* it is looked up, when what was sent can no longer be applied */
-				if (must_be_looked_up(request))
-					delay = Max(delay, request->doubt_until - tc_monotonic_ms());
-				request->next_attempt_at =
-					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
-				tc_request_retry_at(request, tc_monotonic_ms() + delay);
-				tc_recording_add(request);
-				/* other roles need not wait for this one */
-				if (meaning == MEANING_NEEDS_OPERATOR)
-					tc_request_let_others_go_first(request, tc_monotonic_ms() + delay);
-				break;
-			}
-	}
-	tc_channels_end_call(request->channel);
-	request->channel = NULL;
-
-	/* what waits for an operator, or behind such, must not keep others' room; it may be gone now */
-	if ((meaning == MEANING_NEEDS_OPERATOR || meaning == MEANING_SEND_AGAIN) &&
-		tc_flow_is_paused(queue))
-		queue->to_unload = true;
+	while ((channel = tc_channels_next_changed()) != NULL)
+		dlist_foreach(iter, &channel->queues)
+			tc_queue_activate(dlist_container(Queue, channel_node, iter.cur));
 }
 
-/*
- * What became of an earlier attempt of a request that was refused, is to be
- * sent again, or has expired.  Also a first attempt that is refused can have
- * been one that was applied: the server retries within itself.  Where nothing
- * can be proved, the refusal counts if there was no doubt about it.
- */
 static void
-proof_found(Request *request, ProofVerdict verdict, const char *words, int64 next_look)
+settle_findings(void)
 {
-	OutcomeKind kind = OUTCOME_REJECTED;
-	bool		in_doubt = request->maybe_sent ||
-		(request->error_code != NULL && strcmp(request->error_code, "CONFIRMING") == 0);
-	const char *refusal = request->refusal;
+	ProofFinding finding;
 
-	/* other refusals than NOT_FOUND say themselves what is wrong */
-	if ((refusal == NULL || strcmp(refusal, "NOT_FOUND") == 0 || is_expired(request)) &&
-		(verdict != PROOF_IMPOSSIBLE || in_doubt))
-		tc_request_set_error(request, words);
-
-	switch (verdict)
-	{
-		case PROOF_NOT_YET:
-			request->error_code = "CONFIRMING";
-			request->next_attempt_at =
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), next_look - tc_monotonic_ms());
-			tc_recording_add(request);
-			return;
-		case PROOF_OURS:
-			kind = OUTCOME_DELIVERED;
-			request->error_code = NULL;
-			tc_request_set_error(request, NULL);
-			break;
-		case PROOF_PENDING:
-			if (refusal == NULL)
-			{
-				request->looked_up = true;
-				tc_request_was_not_applied(request);
-				return;
-			}
-			request->error_code = refusal;
-			break;
-		case PROOF_NOT_OURS:
-			request->error_code = refusal != NULL ? refusal : "NOT_FOUND";
-			/* it may have been taken all the same: it leaves no trace */
-			if (tc_method_is_heartbeat(request->method))
-				kind = OUTCOME_UNCONFIRMED;
-			break;
-		case PROOF_IMPOSSIBLE:
-			request->error_code = refusal != NULL ? refusal : "NO_ANSWER";
-			if (request->maybe_sent)
-				kind = OUTCOME_UNCONFIRMED;
-			break;
-	}
-	tc_request_finish(request, kind);
-	tc_queue_activate(request->queue);
+	while (tc_proofs_next(&finding))
+		tc_finding_settle(&finding);
 }
 
 /*---- sending ----*/
@@ -326,8 +222,8 @@ send_all(void)
 
 	/*
 	 * What has just been revoked, or changed, is looked at before anything is
-	 * sent.  Where it can be looked at, not twice in a row: who changes catalogs
-	 * all the time must not keep others from sending.
+	 * sent.  Where it can be looked at, not twice in a row: who changes
+	 * catalogs all the time must not keep others from sending.
 	 */
 	put_off = tc_channels_options_changed() && !(put_off && tc_reading_is_possible());
 	if (put_off)
@@ -399,8 +295,8 @@ send_queue(Queue *queue)
 		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
 		   (request = tc_queue_first_ready(queue)) != NULL)
 	{
-		if (must_be_looked_up(request))
-			look_up(request);
+		if (tc_request_must_be_looked_up(request))
+			tc_request_look_up(request);
 		else
 			send_request(request);
 	}
@@ -417,35 +313,6 @@ make_way(Queue *queue)
 	tc_queue_unload(queue);
 	if (tc_flow_is_stuck(queue))
 		tc_queue_step_aside(queue);
-}
-
-/* Does its expiry wait for its being looked up? */
-static bool
-is_expired(const Request *request)
-{
-	return request->refusal != NULL && strcmp(request->refusal, TC_EXPIRED) == 0;
-}
-
-/*
- * A task token names one attempt, of which Temporal takes one end.  By ids a
- * request that was applied could be applied once more, to another activity
- * that has the ids since.  And what has expired is not sent any more.
- */
-static bool
-must_be_looked_up(const Request *request)
-{
-	return request->maybe_sent &&
-		(is_expired(request) || (tc_method_by_id(request->method) && !request->looked_up));
-}
-
-/* Not before it is certain that what was sent is not applied later. */
-static void
-look_up(Request *request)
-{
-	if (tc_monotonic_ms() < request->doubt_until)
-		tc_request_retry_at(request, request->doubt_until);
-	else
-		tc_proof_begin(request, is_expired(request));
 }
 
 static void
@@ -480,7 +347,7 @@ send_request(Request *request)
 
 /*
  * A call is over.  Runs beneath the wire: must not raise errors, so all but
- * noting the result is left to process_answer().
+ * noting the result is left to take_answers().
  */
 static void
 call_done(void *arg, const CallResult *result)

@@ -68,8 +68,10 @@ typedef enum RequestState
 	REQUEST_BLOCKED,			/* behind another one for its activity */
 	REQUEST_READY,				/* can be sent */
 	REQUEST_IN_FLIGHT,
-	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see to it */
-	REQUEST_RETRYING,			/* waits until it is due, maybe at once, to be read again */
+	REQUEST_ANSWERED,			/* its call is over; the dispatcher will see
+								 * to it */
+	REQUEST_RETRYING,			/* waits until it is due, maybe at once, to be
+								 * read again */
 	REQUEST_CONFIRMING,			/* see proof.h */
 	REQUEST_FINISHED			/* waits for its outcome to be recorded */
 } RequestState;
@@ -90,8 +92,10 @@ typedef struct Request
 	RequestMethod method;
 	RequestState state;
 	bool		maybe_sent;
-	bool		looked_up;		/* and then it was not applied: it may be sent once more */
-	int64		doubt_until;	/* monotonic ms: when what was sent can no longer be applied */
+	bool		looked_up;		/* and then it was not applied: it may be sent
+								 * once more */
+	int64		doubt_until;	/* monotonic ms: when what was sent can no
+								 * longer be applied */
 	bool		unrecorded;		/* its state is to be recorded ... */
 	bool		put_aside;		/* ... but not now: see recording.c */
 	int			attempts;		/* that went wrong, or the one that ended it */
@@ -108,9 +112,10 @@ typedef struct Request
 	char	   *former_identities;	/* see tc_identity_matches(); mostly NULL */
 
 	/* result of the last call */
-	CallMeaning	meaning;
+	CallMeaning meaning;
 	bool		may_have_taken_effect;
-	const char *refusal;		/* error_code that is being doubted: see proof.h; NULL = none */
+	const char *refusal;		/* error_code that is being doubted: see
+								 * proof.h; NULL = none */
 	const char *error_code;		/* constant, or NULL */
 	char	   *error_message;	/* as it came (UTF-8), or NULL */
 	bool		has_heartbeat_reply;
@@ -145,12 +150,14 @@ struct Queue
 	SipHash		activity_seed;	/* see tc_activity_seed() */
 	PooledChannel *channel;		/* NULL: its options cannot be used */
 	dlist_node	channel_node;	/* among those that use it */
-	bool		look_again;		/* at its options and rights, before anything is sent */
+	bool		look_again;		/* at its options and rights, before anything
+								 * is sent */
 	int64		look_after;		/* monotonic ms: not before, after an error */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read */
 	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
-	bool		steps_aside;	/* cannot send: others for its activities go first */
+	bool		steps_aside;	/* cannot send: others for its activities go
+								 * first */
 
 	/* its requests in memory; changed by in_memory.c only */
 	dlist_head	requests;		/* all */
@@ -174,7 +181,8 @@ struct Queue
 	int64		paused_until;	/* monotonic ms */
 	int64		failing_since;	/* monotonic ms: when it paused first */
 	int64		pace_until;		/* monotonic ms: see tc_flow_pace() */
-	bool		needs_operator; /* the pause is for what waiting alone will not mend */
+	bool		needs_operator; /* the pause is for what waiting alone will
+								 * not mend */
 
 	/* what is told in temporal.queue_error */
 	const char *error_code;		/* constant; NULL = nothing is wrong */

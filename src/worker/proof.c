@@ -102,7 +102,9 @@ typedef struct Proof
 	size_t		reply_len;
 } Proof;
 
-static ProofFound proof_found;
+/* What tc_proofs_next() tells of; request NULL = nothing */
+static ProofFinding found;
+
 static MemoryContext proofs_context;
 
 /* Those that wait, those whose call is over; see proof_turns.c for those to be called */
@@ -129,11 +131,11 @@ static void ask_again(Proof *proof, const char *words);
 static void look_again(Proof *proof, const char *words);
 static void put_off(Proof *proof, int times, const char *words);
 static void end_proof(Proof *proof, ProofVerdict verdict, const char *words);
+static void tell(Proof *proof, ProofVerdict verdict, const char *words);
 
 void
-tc_proofs_init(ProofFound found)
+tc_proofs_init(void)
 {
-	proof_found = found;
 	proofs_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete proofs",
 										   ALLOCSET_SMALL_SIZES);
 	delayed = MemoryContextAllocZero(proofs_context, sizeof(pairingheap));
@@ -149,7 +151,7 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	return (x < y) - (x > y);
 }
 
-/* It only wakes the loop: tc_proofs_turn() sees what is due. */
+/* It only wakes the loop: tc_proofs_ask() sees what is due. */
 static void
 timer_due(void *arg)
 {
@@ -224,14 +226,21 @@ search_run(Proof *proof, const char *run)
 	proof->page_token_len = 0;
 }
 
+bool
+tc_proofs_next(ProofFinding *finding)
+{
+	found.request = NULL;
+	while (found.request == NULL && !dlist_is_empty(&answered))
+		evaluate(dlist_container(Proof, node, dlist_pop_head_node(&answered)));
+	*finding = found;
+	return found.request != NULL;
+}
+
 void
-tc_proofs_turn(void)
+tc_proofs_ask(void)
 {
 	int64		now = tc_monotonic_ms();
 	dlist_node *node;
-
-	while (!dlist_is_empty(&answered))
-		evaluate(dlist_container(Proof, node, dlist_pop_head_node(&answered)));
 
 	while (!pairingheap_is_empty(delayed))
 	{
@@ -580,12 +589,23 @@ static void
 put_off(Proof *proof, int times, const char *words)
 {
 	delay(proof, Min(LOOK_DELAY_MAX_MS, LOOK_DELAY_MS << Min(times, 10)));
-	proof_found(proof->request, PROOF_NOT_YET, words, proof->due);
+	tell(proof, PROOF_NOT_YET, words);
 }
 
 static void
 end_proof(Proof *proof, ProofVerdict verdict, const char *words)
 {
-	proof_found(proof->request, verdict, words, 0);
+	tell(proof, verdict, words);
 	MemoryContextDelete(proof->context);
+}
+
+/* At most once for each answer. */
+static void
+tell(Proof *proof, ProofVerdict verdict, const char *words)
+{
+	Assert(found.request == NULL);
+	found.request = proof->request;
+	found.verdict = verdict;
+	strlcpy(found.words, words, sizeof(found.words));
+	found.next_look = proof->due;
 }

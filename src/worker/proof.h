@@ -9,24 +9,18 @@
 #define TC_PROOF_H
 
 #include "worker/in_memory.h"
+#include "worker/proof_verdict.h"
 
-typedef enum ProofVerdict
+/* What was found out about a request, in words, too (UTF-8) */
+typedef struct ProofFinding
 {
-	PROOF_OURS,					/* the request took effect */
-	PROOF_PENDING,				/* it did not, and the activity waits: it may be sent */
-	PROOF_NOT_OURS,				/* it did not, and never will */
-	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
-	PROOF_NOT_YET				/* cannot be decided yet: another look follows */
-} ProofVerdict;
+	Request    *request;
+	ProofVerdict verdict;
+	char		words[WORDS_MAX];
+	int64		next_look;		/* monotonic ms, after PROOF_NOT_YET */
+} ProofFinding;
 
-/*
- * Told what was found, in words (UTF-8), from tc_proofs_turn(); may raise
- * errors.  After PROOF_NOT_YET it is told again; next_look is monotonic ms.
- */
-typedef void (*ProofFound) (Request *request, ProofVerdict verdict, const char *words,
-							int64 next_look);
-
-extern void tc_proofs_init(ProofFound found);
+extern void tc_proofs_init(void);
 
 /*
  * Find out about a request that was refused, or about one that may have been
@@ -35,7 +29,13 @@ extern void tc_proofs_init(ProofFound found);
  */
 extern void tc_proof_begin(Request *request, bool give_up);
 
-/* Evaluate what was answered, ask what is to be asked.  Calls are flushed. */
-extern void tc_proofs_turn(void);
+/*
+ * Evaluate what was answered.  False if nothing else is to be told of.  After
+ * PROOF_NOT_YET there will be another finding about the request.
+ */
+extern bool tc_proofs_next(ProofFinding *finding);
+
+/* Ask what is to be asked.  Calls are flushed. */
+extern void tc_proofs_ask(void);
 
 #endif							/* TC_PROOF_H */

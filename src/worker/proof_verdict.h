@@ -8,8 +8,16 @@
 #ifndef TC_PROOF_VERDICT_H
 #define TC_PROOF_VERDICT_H
 
-#include "worker/proof.h"
 #include "worker/proof_search.h"
+
+typedef enum ProofVerdict
+{
+	PROOF_OURS,					/* the request took effect */
+	PROOF_PENDING,				/* it did not, and the activity waits: it may be sent */
+	PROOF_NOT_OURS,				/* it did not, and never will */
+	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
+	PROOF_NOT_YET				/* cannot be decided yet: another look follows */
+} ProofVerdict;
 
 /* What a workflow's description says; spans of it do not live as long */
 typedef struct WorkflowState

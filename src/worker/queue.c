@@ -317,7 +317,8 @@ longest_wait_ms(const Queue *queue)
 	int			longest = queue->channel ?
 		queue->channel->config->retry_max_interval_ms : DEFAULT_RETRY_WAIT_MS;
 
-	return longest + longest / 4;	/* of which it may be a fifth more by chance */
+	return longest + longest / 4;	/* of which it may be a fifth more by
+									 * chance */
 }
 
 Request *

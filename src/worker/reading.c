@@ -3,18 +3,21 @@
  * reading.c
  *	  A turn's part that reads: one short transaction for all queues.
  *
- *	  a wake was taken, or
- *	  the slow look round
- *			 |
- *			 v
- *	  wakes.c: which queues may   <-----  known_queues.c: which there are
- *	  have rows; they are unread
- *			 |
- *			 v					  ,--->  queue_options.c: its channel, if it may
- *	  wants.c: what each active   |		 send at all
- *	  queue has use for now  -----+--->  intake.c: retries that are due, new rows
- *							 here |
- *								  `--->  recheck.c: rows that users have changed
+ *      a wake was taken,          users have changed
+ *      or the slow look at all    rows that wait
+ *                 |                       |
+ *                 v                       v
+ *      wakes.c: which queues may      recheck.c --------.
+ *      have rows: they are unread                        \
+ *                 |                                       \
+ *                 v                                        v
+ *      wants.c: which have use    --------------------> reading.c
+ *      for something now                                   |
+ *                                                          v
+ *      known_queues.c    queue_options.c      intake.c
+ *      which there are   which channel one    what is due again,
+ *                        has, and if it may   what is new
+ *                        send at all
  *
  * - There is no transaction if nothing is wanted, and never more than this one
  *	 for what is wanted; errors of queues are noted in one of their own
@@ -55,13 +58,14 @@
 #define READ_TRIES 8
 #define QUEUE_BROKEN_MS 60000
 
-static bool report_held;		/* there are new queues, maybe with requests that are held */
-static Queue *current;			/* whose turn it is in the transaction; NULL = none's */
+static bool report_held;		/* there are new queues, maybe with requests
+								 * that are held */
+static Queue *current;			/* whose turn it is in the transaction; NULL =
+								 * none's */
 static int	failures;			/* of transactions, in a row */
 static int64 not_before;		/* monotonic ms: after an error */
 static LoopTimer timer;
 
-static void channel_changed(PooledChannel *channel);
 static void timer_due(void *arg);
 static void read_if_wanted(void);
 static bool queues_want(void);
@@ -77,7 +81,7 @@ tc_reading_init(void)
 {
 	tc_known_queues_init();
 	tc_doubt_init();
-	tc_channels_init(channel_changed);
+	tc_channels_init();
 	tc_error_notes_init();
 	tc_recheck_want();
 }
@@ -164,16 +168,6 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 	return Min(count, max);
 }
 
-/* Runs beneath the wire: must not raise errors. */
-static void
-channel_changed(PooledChannel *channel)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &channel->queues)
-		tc_queue_activate(dlist_container(Queue, channel_node, iter.cur));
-}
-
 /* The timer only wakes the loop. */
 static void
 timer_due(void *arg)
@@ -188,8 +182,10 @@ queues_want(void)
 	if (tc_channels_options_changed())
 		return true;
 	dlist_foreach(iter, tc_active_queues())
+	{
 		if (tc_queue_wants(dlist_container(Queue, active_node, iter.cur)))
 			return true;
+	}
 	return false;
 }
 
@@ -229,7 +225,10 @@ read_queues(void *arg)
 static void
 read_queue(Queue *queue)
 {
-	/* without rows there is no reason to look at options, or to say what is wrong with them */
+	/*
+	 * without rows there is no reason to look at options, or to say what is
+	 * wrong with them
+	 */
 	if (tc_queue_wants_options(queue) &&
 		(tc_queue_has_use_for_options(queue) || tc_intake_has_rows(queue)))
 		tc_queue_use_options(queue);

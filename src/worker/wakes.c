@@ -64,7 +64,7 @@ tc_look_at_woken(const uint32 bits[TC_WAKE_WORDS])
 {
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
-	uint32		unknown[TC_WAKE_WORDS];	/* of no known queue */
+	uint32		unknown[TC_WAKE_WORDS]; /* of no known queue */
 	uint32		in_vain[TC_WAKE_WORDS] = {0};	/* of some that are muted */
 	uint32		useful[TC_WAKE_WORDS] = {0};	/* of some that are not */
 

@@ -74,7 +74,7 @@ typedef struct Rotation
 } Rotation;
 
 static void asked_to_end(SIGNAL_ARGS);
-static void begin(void *arg);
+static void begin_dispatch(void *arg);
 static void reload_settings(void);
 static void rotate(void *arg);
 static void set_flag(void *flag);
@@ -83,7 +83,7 @@ static void poll_if_due(void);
 static void rotate_if_due(void);
 static void leave_if_idle(void);
 static void leave_extension(void);
-static void leave(WorkerExit reason);
+static void leave_in_order(WorkerExit reason);
 static void give_up(int code, Datum arg);
 
 void
@@ -102,7 +102,7 @@ tc_worker_main(Datum arg)
 
 	tc_event_loop_init();
 	wait_event = tc_wait_event_new("TemporalCompleteWorker");
-	if (!tc_run_transaction(begin, NULL))
+	if (!tc_run_transaction(begin_dispatch, NULL))
 	{
 		if (tc_extension_is_gone())
 			leave_extension();
@@ -116,7 +116,7 @@ tc_worker_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		if (end_is_asked)
-			leave(WORKER_EXIT_ASKED);
+			leave_in_order(WORKER_EXIT_ASKED);
 		if (ConfigReloadPending)
 			reload_settings();
 		take_wakes();
@@ -131,7 +131,7 @@ tc_worker_main(Datum arg)
 		if (tc_extension_is_gone())
 			leave_extension();
 		if (tc_worker_asked_to_leave(tc_ping_is_busy()))
-			leave(tc_dispatch_is_idle() && !tc_ping_is_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
+			leave_in_order(tc_dispatch_is_idle() && !tc_ping_is_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
 		leave_if_idle();
 		/* nobody should wait for statistics while this process sleeps */
 		if (!more && tc_dispatch_in_flight() == 0)
@@ -177,7 +177,7 @@ reload_settings(void)
 }
 
 static void
-begin(void *arg)
+begin_dispatch(void *arg)
 {
 	tc_dispatch_init();
 }
@@ -268,7 +268,7 @@ leave_if_idle(void)
 	if (tc_worker_idle_timeout < 0)
 		return;
 	if (leave_at <= now)
-		leave(WORKER_EXIT_IDLE);
+		leave_in_order(WORKER_EXIT_IDLE);
 	if (!idle_timer.armed)
 		tc_timer_set(&idle_timer, leave_at, set_flag, &idle_is_due);
 }
@@ -277,7 +277,7 @@ leave_if_idle(void)
 static void
 leave_extension(void)
 {
-	leave(tc_extension_is_another() ? WORKER_EXIT_REPLACED : WORKER_EXIT_NO_EXTENSION);
+	leave_in_order(tc_extension_is_another() ? WORKER_EXIT_REPLACED : WORKER_EXIT_NO_EXTENSION);
 }
 
 /*
@@ -286,7 +286,7 @@ leave_extension(void)
  * something came up while the worker was idle.
  */
 static void
-leave(WorkerExit reason)
+leave_in_order(WorkerExit reason)
 {
 	int64		until = tc_monotonic_ms() + LEAVE_WAIT_MS;
 
