@@ -41,6 +41,10 @@
 #include "replication/walsender.h"
 #endif
 
+#if PG_VERSION_NUM >= 150000
+#include "common/pg_prng.h"
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #include "storage/proc.h"
 #else
@@ -131,6 +135,17 @@ tc_guc_malloc(size_t size)
 	return guc_malloc(LOG, size);
 #else
 	return malloc(size);
+#endif
+}
+
+/* A random number from 0 on and below 1, on which no security depends. */
+static inline double
+tc_random_fraction(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return pg_prng_double(&pg_global_prng_state);
+#else
+	return random() / ((double) MAX_RANDOM_VALUE + 1);
 #endif
 }
 

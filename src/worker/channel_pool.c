@@ -16,7 +16,6 @@
 
 #include <math.h>
 
-#include "common/pg_prng.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -483,5 +482,5 @@ tc_backoff_ms(const ServerConfig *config, int attempts)
 
 	delay = ldexp(delay, Min(attempts, 30));
 	delay = Min(delay, config->retry_max_interval_ms);
-	return (int) (delay * (0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)));
+	return (int) (delay * (0.8 + 0.4 * tc_random_fraction()));
 }
