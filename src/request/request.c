@@ -355,6 +355,9 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 	 (m).run_id = id_to_utf8("run_id", args->run_id), \
 	 (m).activity_id = id_to_utf8("activity_id", args->activity_id))
 
+/*
+ * Long because each method has a message of its own, and so a case here.
+ */
 uint8 *
 tc_request_encode(RequestMethod method, const RequestArgs *args,
 				  const RequestIdentity *identity, size_t *len)

@@ -10,7 +10,7 @@
 
 #include "foreign/foreign.h"
 
-#include "server/server.h"
+#include "server/server_config.h"
 
 /*
  * Why the credentials of a user mapping must not be sent as the configuration

@@ -27,6 +27,7 @@
 
 #include "compat.h"
 #include "server/secrets.h"
+#include "server/server.h"
 #include "server/server_options.h"
 #include "server/statement_mask.h"
 

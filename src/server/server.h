@@ -11,31 +11,10 @@
 #include "foreign/foreign.h"
 
 #include "request/queue_key.h"
-#include "wire/transport.h"
+#include "server/server_config.h"
 
 /* Name of the foreign-data wrapper */
 #define TC_WRAPPER_NAME "temporal_complete"
-
-/* Everything the worker needs to know to send for one role to one server */
-typedef struct ServerConfig
-{
-	Oid			serverid;
-	Oid			umid;			/* user mapping, InvalidOid if none applies */
-	const char *own_namespace;	/* option "namespace", in the database's encoding */
-	const char *namespaces;		/* option "namespaces", the same; NULL = it is not given */
-	ChannelOptions channel;
-	int			nserver_metadata;	/* of the channel's metadata; the mapping's follow */
-	bool		has_user_metadata;
-	bool		require_user_mapping;
-	bool		allow_plaintext_credentials;	/* what the user mapping allows */
-	bool		allow_unverified_server;
-	bool		trust_server_owner;
-	int			max_in_flight;
-	int			request_timeout_ms;
-	int			retry_initial_interval_ms;
-	int			retry_max_interval_ms;
-	int			expire_after_s; /* 0 = never */
-} ServerConfig;
 
 /* Why nothing can be sent */
 typedef struct ServerProblem

@@ -10,7 +10,7 @@
 
 #include "nodes/pg_list.h"
 
-#include "server/server.h"
+#include "server/server_config.h"
 
 /* Default of the option "namespace" */
 #define TC_DEFAULT_NAMESPACE "default"

@@ -151,6 +151,10 @@ append_string(StringInfo out, const char *text, size_t len, size_t open, bool do
 	return true;
 }
 
+/*
+ * The text without secrets, or NULL if there are none in it.  Long because all
+ * kinds of tokens move the same few words of memory of what came before.
+ */
 static char *
 mask(const char *text, size_t len, int depth)
 {
