@@ -20,6 +20,7 @@
 #include "base/event_loop.h"
 #include "wire/channel_error.h"
 #include "wire/connection.h"
+#include "wire/http2.h"
 #include "wire/http2_session.h"
 
 /* Frames are collected up to this size before they are sent */

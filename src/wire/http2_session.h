@@ -8,9 +8,11 @@
 #ifndef TC_HTTP2_SESSION_H
 #define TC_HTTP2_SESSION_H
 
+#include <nghttp2/nghttp2.h>
+
 #include "base/event_loop.h"
 #include "wire/connection.h"
-#include "wire/http2.h"
+#include "wire/http2_stream.h"
 
 struct Http2Session
 {
