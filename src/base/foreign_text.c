@@ -29,8 +29,8 @@
 
 static char *valid_utf8(const char *utf8, size_t len, size_t max_bytes);
 static char *from_utf8(char *valid);
-static char *convert_whole(const char *text, int len, int from, int to);
-static char *convert(const char *text, int from, int to);
+static char *convert_whole(const char *str, int len, int from, int to);
+static char *convert(const char *str, int from, int to);
 static void clean(char *valid);
 static bool is_control(pg_wchar c);
 static size_t whole_characters(const char *utf8, size_t len);
@@ -63,23 +63,23 @@ tc_words_copy(char *buf, size_t size, const char *utf8)
 }
 
 char *
-tc_words_from_server(const char *text)
+tc_words_from_server(const char *str)
 {
 	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return pstrdup(text);
-	return convert(text, GetDatabaseEncoding(), PG_UTF8);
+		return pstrdup(str);
+	return convert(str, GetDatabaseEncoding(), PG_UTF8);
 }
 
 char *
-tc_utf8_from_server(char *text)
+tc_utf8_from_server(char *str)
 {
-	int			len = (int) strlen(text);
+	int			len = (int) strlen(str);
 
 	if (GetDatabaseEncoding() == PG_UTF8)
-		return text;
+		return str;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-		return pg_verify_mbstr(PG_UTF8, text, len, true) ? text : NULL;
-	return convert_whole(text, len, GetDatabaseEncoding(), PG_UTF8);
+		return pg_verify_mbstr(PG_UTF8, str, len, true) ? str : NULL;
+	return convert_whole(str, len, GetDatabaseEncoding(), PG_UTF8);
 }
 
 char *
@@ -92,7 +92,7 @@ tc_utf8_as_text(const char *utf8, size_t len)
 
 /* All of a valid text, or NULL */
 static char *
-convert_whole(const char *text, int len, int from, int to)
+convert_whole(const char *str, int len, int from, int to)
 {
 	Oid			proc = FindDefaultConversionProc(from, to);
 	Size		size = (Size) len * MAX_CONVERSION_GROWTH + 1;
@@ -102,7 +102,7 @@ convert_whole(const char *text, int len, int from, int to)
 		return NULL;
 	result = palloc_extended(size, MCXT_ALLOC_HUGE);
 	if (pg_do_encoding_conversion_buf(proc, from, to,
-									  (unsigned char *) unconstify(char *, text), len,
+									  (unsigned char *) unconstify(char *, str), len,
 									  (unsigned char *) result, (int) size, true) != len)
 		return NULL;
 	return result;
@@ -151,10 +151,10 @@ from_utf8(char *valid)
 
 /* Character by character: one that has no equivalent becomes '?'. */
 static char *
-convert(const char *text, int from, int to)
+convert(const char *str, int from, int to)
 {
 	Oid			proc = InvalidOid;
-	int			len = (int) strlen(text);
+	int			len = (int) strlen(str);
 	StringInfoData result;
 	char		out[MAX_CONVERSION_GROWTH * MAX_MULTIBYTE_CHAR_LEN + 1];
 
@@ -164,20 +164,20 @@ convert(const char *text, int from, int to)
 	initStringInfo(&result);
 	while (len > 0)
 	{
-		int			mblen = pg_encoding_verifymbchar(from, text, len);
+		int			mblen = pg_encoding_verifymbchar(from, str, len);
 
-		if (mblen == 1 && !IS_HIGHBIT_SET(*text))
-			appendStringInfoChar(&result, *text);
+		if (mblen == 1 && !IS_HIGHBIT_SET(*str))
+			appendStringInfoChar(&result, *str);
 		else if (mblen > 0 && OidIsValid(proc) &&
 				 pg_do_encoding_conversion_buf(proc, from, to,
-											   (unsigned char *) unconstify(char *, text), mblen,
+											   (unsigned char *) unconstify(char *, str), mblen,
 											   (unsigned char *) out, sizeof(out),
 											   true) == mblen)
 			appendStringInfoString(&result, out);
 		else
 			appendStringInfoChar(&result, '?');
 		mblen = Max(mblen, 1);
-		text += mblen;
+		str += mblen;
 		len -= mblen;
 	}
 	return result.data;

@@ -78,19 +78,19 @@ tc_payload_out(PG_FUNCTION_ARGS)
 	const char *message = VARDATA_ANY(payload);
 	size_t		len = VARSIZE_ANY_EXHDR(payload);
 	PayloadParts parts;
-	char	   *text;
+	char	   *str;
 
 	if (tc_payload_read((const uint8 *) message, len, &parts) && tc_payload_is_json(&parts))
 	{
-		text = tc_utf8_as_text((const char *) parts.data.bytes, parts.data.len);
-		if (text != NULL)
-			PG_RETURN_CSTRING(text);
+		str = tc_utf8_as_text((const char *) parts.data.bytes, parts.data.len);
+		if (str != NULL)
+			PG_RETURN_CSTRING(str);
 	}
 
-	text = palloc(HEX_PREFIX_LEN + len * 2 + 1);
-	memcpy(text, HEX_PREFIX, HEX_PREFIX_LEN);
-	text[HEX_PREFIX_LEN + hex_encode(message, len, text + HEX_PREFIX_LEN)] = '\0';
-	PG_RETURN_CSTRING(text);
+	str = palloc(HEX_PREFIX_LEN + len * 2 + 1);
+	memcpy(str, HEX_PREFIX, HEX_PREFIX_LEN);
+	str[HEX_PREFIX_LEN + hex_encode(message, len, str + HEX_PREFIX_LEN)] = '\0';
+	PG_RETURN_CSTRING(str);
 }
 
 /* SQL: the encoded message, whatever the encoding of the data */

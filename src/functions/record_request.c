@@ -40,7 +40,10 @@ tc_record_request(const RequestCaller *caller, RequestMethod method, const Reque
 {
 	CallInfo	call = {caller, method, args};
 	ErrorContextCallback context = {error_context_stack, tell_call, &call};
-	QueueKey	key = {.role = GetUserId(), .namespace_name = namespace_name};
+	QueueKey	key = {
+		.role = GetUserId(),
+		.namespace_name = namespace_name
+	};
 	RequestIdentity identity;
 	int64		queue;
 	uint8	   *request;

@@ -143,7 +143,10 @@ known_trigger(const TriggerData *data, TriggerVerb verb)
 
 	if (known_triggers == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(KnownTrigger)};
+		HASHCTL		ctl = {
+			.keysize = sizeof(Oid),
+			.entrysize = sizeof(KnownTrigger)
+		};
 
 		known_triggers = hash_create("temporal_complete triggers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 		CacheRegisterRelcacheCallback(table_changed, (Datum) 0);

@@ -134,8 +134,10 @@ is_by_id(PlannerInfo *root, RelOptInfo *rel)
 	Selection	selection;
 
 	foreach(lc, rel->baserestrictinfo)
+	{
 		if (id_in_clause(root, rel, lfirst_node(RestrictInfo, lc)->clause, &selection) != NULL)
 			return true;
+	}
 	return false;
 }
 

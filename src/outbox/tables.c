@@ -345,10 +345,14 @@ look(Relation rel, TableId id)
 	state->relid = RelationGetRelid(rel);
 	indexes = RelationGetIndexList(rel);
 	foreach(lc, indexes)
+	{
 		for (int i = 0; i < table->nindexes; i++)
+		{
 			if (!OidIsValid(state->indexes[i]) &&
 				index_matches(lfirst_oid(lc), rel, &table->indexes[i]))
 				state->indexes[i] = lfirst_oid(lc);
+		}
+	}
 	odd = list_length(indexes) == table->nindexes ? oddity(rel, table, state) : "its indexes";
 	list_free(indexes);
 	state->as_made = odd == NULL;

@@ -162,7 +162,9 @@ is_listed(const List *names, const char *name)
 	ListCell   *lc;
 
 	foreach(lc, names)
+	{
 		if (strcmp(lfirst(lc), name) == 0 || strcmp(lfirst(lc), "*") == 0)
 			return true;
+	}
 	return names == NIL;
 }

@@ -80,8 +80,10 @@ tc_some_database_waits(dlist_head *databases)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, databases)
+	{
 		if (tc_database_waits(dlist_container(DatabaseEntry, node, iter.cur)))
 			return true;
+	}
 	return false;
 }
 

@@ -69,7 +69,9 @@ shield(SavedSource **saved)
 
 		if (setting->context < PGC_SU_BACKEND)
 			continue;
-		(*saved)[count++] = (SavedSource) {setting, setting->source, setting->reset_source};
+		(*saved)[count].setting = setting;
+		(*saved)[count].source = setting->source;
+		(*saved)[count++].reset_source = setting->reset_source;
 		setting->source = PGC_S_OVERRIDE;
 		setting->reset_source = PGC_S_OVERRIDE;
 	}

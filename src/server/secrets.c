@@ -38,9 +38,9 @@ static emit_log_hook_type prev_emit_log = NULL;
 
 static void post_parse_analyze(ParseState *pstate, Query *query, TcJumbleState *jstate);
 static void emit_log(ErrorData *edata);
-static const char *find_secret(const char *text);
+static const char *find_secret(const char *str);
 static void mask_statement(ErrorData *edata);
-static void cut_off(char **text);
+static void cut_off(char **str);
 static bool may_have_secrets(Node *stmt);
 static bool is_of_ours(const char *fdw_name, const char *server_name, List *options);
 static void hide_statement(void *arg);
@@ -113,25 +113,25 @@ mask_statement(ErrorData *edata)
 }
 
 static const char *
-find_word(const char *text, const char *word)
+find_word(const char *str, const char *word)
 {
 	size_t		len = strlen(word);
 
-	for (; *text != '\0'; text++)
+	for (; *str != '\0'; str++)
 	{
 		/* most of a text, which may be long, is neither */
-		if (pg_ascii_tolower((unsigned char) *text) == word[0] &&
-			pg_strncasecmp(text, word, len) == 0)
-			return text;
+		if (pg_ascii_tolower((unsigned char) *str) == word[0] &&
+			pg_strncasecmp(str, word, len) == 0)
+			return str;
 	}
 	return NULL;
 }
 
 /* Does it say "user mapping", whatever is between the words? */
 static bool
-is_about_mapping(const char *text)
+is_about_mapping(const char *str)
 {
-	const char *next = text;
+	const char *next = str;
 	bool		comments = true;	/* one that begins here also ends */
 
 	while ((next = find_word(next, "user")) != NULL)
@@ -165,16 +165,16 @@ is_about_mapping(const char *text)
  * secret: the secret follows.  NULL if it does not.
  */
 static const char *
-find_secret(const char *text)
+find_secret(const char *str)
 {
 	static const char *const names[] = {"api_key", "tls_client_key_data", "grpc_meta_"};
 	const char *first = NULL;
 
-	if (text == NULL || !is_about_mapping(text))
+	if (str == NULL || !is_about_mapping(str))
 		return NULL;
 	for (int i = 0; i < lengthof(names); i++)
 	{
-		const char *found = find_word(text, names[i]);
+		const char *found = find_word(str, names[i]);
 
 		if (found != NULL && (first == NULL || found < first))
 			first = found;
@@ -184,12 +184,12 @@ find_secret(const char *text)
 
 /* What says more about an error ends before a secret. */
 static void
-cut_off(char **text)
+cut_off(char **str)
 {
-	const char *secret = find_secret(*text);
+	const char *secret = find_secret(*str);
 
 	if (secret != NULL)
-		*text = psprintf("%.*s" HIDDEN, (int) (secret - *text), *text);
+		*str = psprintf("%.*s" HIDDEN, (int) (secret - *str), *str);
 }
 
 void

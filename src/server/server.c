@@ -391,6 +391,7 @@ tc_server_for_caller(const char *server_arg, const char *namespace_arg)
 	const char *name = (server_arg != NULL) ? server_arg : tc_default_server();
 	Oid			role = GetUserId();
 	const CachedServer *cached = NULL;
+	CallerServer caller;
 
 	if (!cache_valid)
 		empty_cache();
@@ -404,5 +405,7 @@ tc_server_for_caller(const char *server_arg, const char *namespace_arg)
 	if (namespace_arg != NULL)
 		check_namespace(cached, namespace_arg);
 
-	return (CallerServer) {.serverid = cached->serverid, .name = cached->name};
+	caller.serverid = cached->serverid;
+	caller.name = cached->name;
+	return caller;
 }

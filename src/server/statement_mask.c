@@ -25,7 +25,7 @@
 /* Strings within strings that are looked into */
 #define MAX_DEPTH 4
 
-static char *mask(const char *text, size_t len, int depth);
+static char *mask(const char *str, size_t len, int depth);
 
 /* Bytes that a word may have */
 static bool
@@ -36,9 +36,9 @@ is_word(char c)
 
 /* Length of white space or a comment, 0 if there is none. */
 static size_t
-blank_len(const char *text, const char *end)
+blank_len(const char *str, const char *end)
 {
-	const char *next = text;
+	const char *next = str;
 	int			depth = 0;
 
 	if (isspace((unsigned char) *next))
@@ -47,7 +47,7 @@ blank_len(const char *text, const char *end)
 	{
 		while (next < end && *next != '\n' && *next != '\r')
 			next++;
-		return next - text;
+		return next - str;
 	}
 	if (end - next < 2 || strncmp(next, "/*", 2) != 0)
 		return 0;
@@ -60,14 +60,14 @@ blank_len(const char *text, const char *end)
 		else
 			next++;
 	} while (depth > 0 && next < end);
-	return next - text;
+	return next - str;
 }
 
 /* Length of what is quoted by that character, quotes included; to the end if it is not closed. */
 static size_t
-quoted_len(const char *text, const char *end, char quote, bool backslashes)
+quoted_len(const char *str, const char *end, char quote, bool backslashes)
 {
-	const char *next = text + 1;
+	const char *next = str + 1;
 
 	for (; next < end; next++)
 	{
@@ -76,35 +76,35 @@ quoted_len(const char *text, const char *end, char quote, bool backslashes)
 		else if (*next == quote)
 		{
 			if (next + 1 == end || next[1] != quote)
-				return next + 1 - text;
+				return next + 1 - str;
 			next++;
 		}
 	}
-	return end - text;
+	return end - str;
 }
 
 /* Length of the tag that begins a string in dollars, dollars included; 0 if there is none. */
 static size_t
-dollar_tag_len(const char *text, const char *end)
+dollar_tag_len(const char *str, const char *end)
 {
-	const char *next = text + 1;
+	const char *next = str + 1;
 
-	if (*text != '$' || (next < end && isdigit((unsigned char) *next)))
+	if (*str != '$' || (next < end && isdigit((unsigned char) *next)))
 		return 0;
 	while (next < end && is_word(*next))
 		next++;
-	return next < end && *next == '$' ? next + 1 - text : 0;
+	return next < end && *next == '$' ? next + 1 - str : 0;
 }
 
 static size_t
-dollar_len(const char *text, const char *end, size_t tag)
+dollar_len(const char *str, const char *end, size_t tag)
 {
-	for (const char *next = text + tag; next + tag <= end; next++)
+	for (const char *next = str + tag; next + tag <= end; next++)
 	{
-		if (strncmp(next, text, tag) == 0)
-			return next + tag - text;
+		if (strncmp(next, str, tag) == 0)
+			return next + tag - str;
 	}
-	return end - text;
+	return end - str;
 }
 
 static bool
@@ -117,10 +117,10 @@ is_secret_option(const char *name, size_t len)
 
 /* Append a string, which may be a statement itself; true if that has a secret. */
 static bool
-append_string(StringInfo out, const char *text, size_t len, size_t open, bool doubled, int depth)
+append_string(StringInfo out, const char *str, size_t len, size_t open, bool doubled, int depth)
 {
-	const char *body = text + open;
-	const char *end = text + len - Min(open, len - open);
+	const char *body = str + open;
+	const char *end = str + len - Min(open, len - open);
 	StringInfoData plain;
 	char	   *masked = NULL;
 
@@ -137,17 +137,17 @@ append_string(StringInfo out, const char *text, size_t len, size_t open, bool do
 	}
 	if (masked == NULL)
 	{
-		appendBinaryStringInfo(out, text, (int) len);
+		appendBinaryStringInfo(out, str, (int) len);
 		return false;
 	}
-	appendBinaryStringInfo(out, text, (int) open);
+	appendBinaryStringInfo(out, str, (int) open);
 	for (const char *c = masked; *c != '\0'; c++)
 	{
 		appendStringInfoChar(out, *c);
 		if (doubled && *c == '\'')
 			appendStringInfoChar(out, *c);
 	}
-	appendBinaryStringInfo(out, end, (int) (text + len - end));
+	appendBinaryStringInfo(out, end, (int) (str + len - end));
 	return true;
 }
 
@@ -156,9 +156,9 @@ append_string(StringInfo out, const char *text, size_t len, size_t open, bool do
  * kinds of tokens move the same few words of memory of what came before.
  */
 static char *
-mask(const char *text, size_t len, int depth)
+mask(const char *str, size_t len, int depth)
 {
-	const char *end = text + len;
+	const char *end = str + len;
 	StringInfoData out;
 	bool		after_user = false;
 	bool		in_mapping = false;
@@ -167,36 +167,36 @@ mask(const char *text, size_t len, int depth)
 
 	check_stack_depth();
 	initStringInfo(&out);
-	while (text < end)
+	while (str < end)
 	{
-		size_t		n = blank_len(text, end);
+		size_t		n = blank_len(str, end);
 		size_t		open = 0;
 		bool		backslashes = false;
 
 		if (n > 0)
 		{
-			appendBinaryStringInfo(&out, text, (int) n);
-			text += n;
+			appendBinaryStringInfo(&out, str, (int) n);
+			str += n;
 			continue;
 		}
 
 		/* a string, perhaps with a prefix such as E or U& */
-		if (end - text > 1 && strchr("eEbBxXnN", *text) != NULL && text[1] == '\'')
+		if (end - str > 1 && strchr("eEbBxXnN", *str) != NULL && str[1] == '\'')
 		{
-			backslashes = (*text == 'e' || *text == 'E');
+			backslashes = (*str == 'e' || *str == 'E');
 			open = 2;
 		}
-		else if (end - text > 2 && (*text == 'u' || *text == 'U') && text[1] == '&' && text[2] == '\'')
+		else if (end - str > 2 && (*str == 'u' || *str == 'U') && str[1] == '&' && str[2] == '\'')
 			open = 3;
-		else if (*text == '\'')
+		else if (*str == '\'')
 			open = 1;
 		if (open > 0)
-			n = open - 1 + quoted_len(text + open - 1, end, '\'', backslashes);
-		else if ((open = dollar_tag_len(text, end)) > 0)
-			n = dollar_len(text, end, open);
+			n = open - 1 + quoted_len(str + open - 1, end, '\'', backslashes);
+		else if ((open = dollar_tag_len(str, end)) > 0)
+			n = dollar_len(str, end, open);
 		if (open > 0)
 		{
-			bool		dollars = (*text == '$');
+			bool		dollars = (*str == '$');
 
 			if (after_secret)
 			{
@@ -204,35 +204,35 @@ mask(const char *text, size_t len, int depth)
 				found = true;
 			}
 			else
-				found |= append_string(&out, text, n, open, !dollars, depth);
+				found |= append_string(&out, str, n, open, !dollars, depth);
 			after_user = after_secret = false;
-			text += n;
+			str += n;
 			continue;
 		}
 
 		/* a name, or any other character */
-		if (*text == '"')
+		if (*str == '"')
 		{
-			n = quoted_len(text, end, '"', false);
-			after_secret = in_mapping && n > 2 && is_secret_option(text + 1, n - 2);
+			n = quoted_len(str, end, '"', false);
+			after_secret = in_mapping && n > 2 && is_secret_option(str + 1, n - 2);
 			after_user = false;
 		}
-		else if (is_word(*text))
+		else if (is_word(*str))
 		{
-			for (n = 1; text + n < end && (is_word(text[n]) || text[n] == '$'); n++)
+			for (n = 1; str + n < end && (is_word(str[n]) || str[n] == '$'); n++)
 				;
-			in_mapping |= after_user && n == 7 && pg_strncasecmp(text, "mapping", n) == 0;
-			after_user = (n == 4 && pg_strncasecmp(text, "user", n) == 0);
-			after_secret = in_mapping && is_secret_option(text, n);
+			in_mapping |= after_user && n == 7 && pg_strncasecmp(str, "mapping", n) == 0;
+			after_user = (n == 4 && pg_strncasecmp(str, "user", n) == 0);
+			after_secret = in_mapping && is_secret_option(str, n);
 		}
 		else
 		{
 			n = 1;
-			in_mapping &= (*text != ';');
+			in_mapping &= (*str != ';');
 			after_user = after_secret = false;
 		}
-		appendBinaryStringInfo(&out, text, (int) n);
-		text += n;
+		appendBinaryStringInfo(&out, str, (int) n);
+		str += n;
 	}
 	if (found)
 		return out.data;
@@ -241,7 +241,7 @@ mask(const char *text, size_t len, int depth)
 }
 
 char *
-tc_statement_mask(const char *text)
+tc_statement_mask(const char *str)
 {
-	return mask(text, strlen(text), 0);
+	return mask(str, strlen(str), 0);
 }

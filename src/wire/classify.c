@@ -40,14 +40,16 @@ enum
  * (temporal.api.errordetails.v1) or a part of the message.  The first row
  * that fits counts; the last row of a status has neither.
  */
-static const struct
+typedef struct StatusMeaning
 {
 	int			status;
 	const char *name;
 	const char *detail_type;
 	const char *message_part;
 	CallMeaning	meaning;
-}			meanings[] =
+} StatusMeaning;
+
+static const StatusMeaning meanings[] =
 {
 	{GRPC_OK, "OK", NULL, NULL, MEANING_DELIVERED},
 	{GRPC_CANCELLED, "CANCELLED", NULL, NULL, MEANING_RETRY},

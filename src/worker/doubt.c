@@ -107,9 +107,10 @@ tc_doubt_init(void)
 		left = true;
 		if (!nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1])
 		{
+			Datum		before = values[LAST_WORKER_IN_DOUBT_BEFORE - 1];
+
 			in_doubt = palloc0(offsetof(ReadSnapshot, xip));
-			in_doubt->xmax = U64FromFullTransactionId(
-				DatumGetFullTransactionId(values[LAST_WORKER_IN_DOUBT_BEFORE - 1]));
+			in_doubt->xmax = U64FromFullTransactionId(DatumGetFullTransactionId(before));
 			/* workers that take turns must not wait anew each */
 			if (!nulls[LAST_WORKER_IN_DOUBT_SINCE - 1])
 				set_since(DatumGetTimestampTz(values[LAST_WORKER_IN_DOUBT_SINCE - 1]));

@@ -52,7 +52,11 @@ tc_error_notes_are_due(void)
 void
 tc_error_notes_turn(Queue *const *queues, int count)
 {
-	Notes		notes = {.queues = queues, .count = count, .done = -1};
+	Notes		notes = {
+		.queues = queues,
+		.count = count,
+		.done = -1
+	};
 
 	if (!tc_run_transaction(note_all, &notes))
 		notes.done = -1;

@@ -134,7 +134,8 @@ read_options(void *arg)
 {
 	Ping	   *ping = arg;
 	QueueRow	queue = {
-		.key = {.server = ping->request.serverid, .role = ping->request.role},
+		.key.server = ping->request.serverid,
+		.key.role = ping->request.role,
 		.server_name = ping->request.server,
 		.role_name = "?",
 	};

@@ -30,7 +30,7 @@
 #define SECONDS_MAX INT64CONST(100000000000)
 
 /* By which field of HistoryEvent its attributes come, and what they hold where */
-static const struct
+typedef struct EventAttributes
 {
 	uint32		field;
 	ActivityEventKind kind;
@@ -41,7 +41,9 @@ static const struct
 	uint32		failure;
 	uint32		failure_cause;	/* the failure that matters is this one's cause */
 	uint32		former_run;
-}			event_attributes[] =
+} EventAttributes;
+
+static const EventAttributes event_attributes[] =
 {
 	{6, RUN_STARTED, 0, 0, 0, 0, 0, 0, 10},
 	{14, RUN_RESET, 0, 0, 0, 0, 0, 0, 6},

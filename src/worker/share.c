@@ -61,13 +61,15 @@ struct Account
 };
 
 /* What there is for all, what of that is in reserve, and how much a role may have of the reserve */
-static struct
+typedef struct Kind
 {
 	size_t		common;
 	size_t		reserve;
 	size_t		minimum;
 	size_t		used;
-}			kinds[SHARE_KINDS] =
+} Kind;
+
+static Kind kinds[SHARE_KINDS] =
 {
 	[SHARE_PLACES] = {TC_MAX_IN_FLIGHT - 1024, 1024, 16},
 	/* one request, whatever its size */

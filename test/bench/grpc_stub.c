@@ -514,7 +514,10 @@ static void
 begin_session(int fd)
 {
 	Session    *session = calloc(1, sizeof(Session));
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = session};
+	struct epoll_event event = {
+		.events = EPOLLIN,
+		.data.ptr = session
+	};
 	nghttp2_settings_entry settings[1] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams}};
 	int			one = 1;
 
@@ -1002,9 +1005,10 @@ main(int argc, char **argv)
 	signal_fd = signalfd(-1, &signals, SFD_NONBLOCK);
 	listener = listen_on_port();
 	epoll_fd = epoll_create1(0);
-	event = (struct epoll_event) {.events = EPOLLIN, .data.ptr = &listener};
+	event.events = EPOLLIN;
+	event.data.ptr = &listener;
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
-	event = (struct epoll_event) {.events = EPOLLIN, .data.ptr = &signal_fd};
+	event.data.ptr = &signal_fd;
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, signal_fd, &event);
 
 	nghttp2_session_callbacks_new(&callbacks);

@@ -197,12 +197,12 @@ GetSystemIdentifier(void)
 }
 
 int
-pg_encoding_mbcliplen(int encoding, const char *text, int len, int limit)
+pg_encoding_mbcliplen(int encoding, const char *str, int len, int limit)
 {
 	int			clipped = 0;
 
-	while (clipped < len && clipped + pg_encoding_mblen(encoding, text + clipped) <= limit)
-		clipped += pg_encoding_mblen(encoding, text + clipped);
+	while (clipped < len && clipped + pg_encoding_mblen(encoding, str + clipped) <= limit)
+		clipped += pg_encoding_mblen(encoding, str + clipped);
 	return clipped;
 }
 

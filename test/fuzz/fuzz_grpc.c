@@ -610,7 +610,10 @@ finish_connect(Connection *conn)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	ChannelOptions options = {.address = "localhost:7233", .connect_timeout_ms = 1000};
+	ChannelOptions options = {
+		.address = "localhost:7233",
+		.connect_timeout_ms = 1000
+	};
 	bool		ended = false;
 
 	input = data;

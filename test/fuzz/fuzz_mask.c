@@ -15,12 +15,12 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char	   *text = palloc(size + 1);
+	char	   *str = palloc(size + 1);
 	char	   *masked;
 
-	memcpy(text, data, size);
-	text[size] = '\0';
-	masked = tc_statement_mask(text);
+	memcpy(str, data, size);
+	str[size] = '\0';
+	masked = tc_statement_mask(str);
 	CHECK(masked == NULL || strstr(masked, "<hidden>") != NULL);
 	fuzz_reset();
 	return 0;

@@ -69,16 +69,16 @@ static char *
 next_text(const uint8_t **data, size_t *size)
 {
 	size_t		len = strnlen((const char *) *data, *size);
-	char	   *text;
+	char	   *str;
 
 	if (*size == 0)
 		return NULL;
-	text = palloc(len + 1);
-	memcpy(text, *data, len);
-	text[len] = '\0';
+	str = palloc(len + 1);
+	memcpy(str, *data, len);
+	str[len] = '\0';
 	*data += Min(len + 1, *size);
 	*size -= Min(len + 1, *size);
-	return text;
+	return str;
 }
 
 int

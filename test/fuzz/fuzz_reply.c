@@ -16,16 +16,16 @@
 
 /* Is it UTF-8, apart from its end, which may be a whole character only? */
 static bool
-is_utf8(const char *text, size_t len)
+is_utf8(const char *str, size_t len)
 {
-	return pg_encoding_verifymbstr(PG_UTF8, text, (int) len) == (int) len;
+	return pg_encoding_verifymbstr(PG_UTF8, str, (int) len) == (int) len;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t		room;
-	char	   *text;
+	char	   *str;
 	char	   *whole;
 	size_t		len;
 	char		timeout[GRPC_TIMEOUT_SIZE];
@@ -43,24 +43,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(status != GRPC_STATUS_OK || (size >= 1 && size <= 2 && data[0] == '0'));
 	tc_grpc_content_type((const char *) data, size);
 
-	text = malloc(room);
+	str = malloc(room);
 	whole = malloc(size + 1);
-	CHECK(text != NULL && whole != NULL);
-	len = tc_grpc_message((const char *) data, size, text, room);
-	CHECK(len < room && text[len] == '\0' && strlen(text) == len);
+	CHECK(str != NULL && whole != NULL);
+	len = tc_grpc_message((const char *) data, size, str, room);
+	CHECK(len < room && str[len] == '\0' && strlen(str) == len);
 	CHECK(tc_grpc_message((const char *) data, size, whole, size + 1) <= size);
-	CHECK(strncmp(whole, text, len) == 0);
+	CHECK(strncmp(whole, str, len) == 0);
 
 	/* A message is cut between characters. */
 	if (is_utf8(whole, strlen(whole)))
-		CHECK(is_utf8(text, len));
+		CHECK(is_utf8(str, len));
 
-	tc_grpc_detail_type((const char *) data, size, text, room);
-	CHECK(strlen(text) < room);
-	for (char *c = text; *c != '\0'; c++)
+	tc_grpc_detail_type((const char *) data, size, str, room);
+	CHECK(strlen(str) < room);
+	for (char *c = str; *c != '\0'; c++)
 		CHECK((*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') ||
 			  (*c >= 'a' && *c <= 'z') || *c == '_');
-	free(text);
+	free(str);
 	free(whole);
 
 	status = tc_grpc_status_of_http((int) size);
