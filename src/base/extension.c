@@ -192,7 +192,10 @@ find_extension(void)
 		return &known;
 	if (!registered)
 	{
-		/* dropping the extension drops its schema; also if that is moved to another owner */
+		/*
+		 * dropping the extension drops its schema; also if that is moved to
+		 * another owner
+		 */
 		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 		registered = true;

@@ -254,7 +254,10 @@ create_statement(const Binding *binding, Relation table)
 	initStringInfo(&statement);
 	appendStringInfo(&statement, "CREATE TRIGGER %s ", quote_identifier(binding->name));
 
-	/* A row that moves to another partition is deleted here and inserted there. */
+	/*
+	 * A row that moves to another partition is deleted here and inserted
+	 * there.
+	 */
 	if (kind == RELKIND_VIEW)
 		appendStringInfoString(&statement, "INSTEAD OF UPDATE");
 	else if (kind == RELKIND_PARTITIONED_TABLE)

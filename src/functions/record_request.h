@@ -14,7 +14,8 @@
 typedef struct RequestCaller
 {
 	const char *name;			/* "complete_activity()" */
-	uint64		number;			/* of the call in its statement; 0 = is not told */
+	uint64		number;			/* of the call in its statement; 0 = is not
+								 * told */
 } RequestCaller;
 
 /*

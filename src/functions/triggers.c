@@ -105,7 +105,10 @@ fire(FunctionCallInfo fcinfo, TriggerVerb verb)
 								 known.plan->value[ARG_NAMESPACE]);
 	}
 
-	/* what an INSTEAD OF trigger returns is counted; of an AFTER trigger it is ignored */
+	/*
+	 * what an INSTEAD OF trigger returns is counted; of an AFTER trigger it
+	 * is ignored
+	 */
 	PG_RETURN_POINTER(row);
 }
 

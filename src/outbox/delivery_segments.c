@@ -136,7 +136,11 @@ tc_delivery_begun(TimestampTz *first, TimestampTz *last)
 	*first = DT_NOEND;
 	*last = DT_NOBEGIN;
 	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	/* of several rows of a segment, which a subscriber has, the earlier one counts */
+
+	/*
+	 * of several rows of a segment, which a subscriber has, the earlier one
+	 * counts
+	 */
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[SEGMENT_NATTS];

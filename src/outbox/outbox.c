@@ -41,6 +41,10 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 		nulls[i] = true;
 
 	tc_row_insert(rel, TABLE_OUTBOX, values, nulls);
-	/* the lock is kept: REINDEX CONCURRENTLY and TRUNCATE wait until the row is committed */
+
+	/*
+	 * the lock is kept: REINDEX CONCURRENTLY and TRUNCATE wait until the row
+	 * is committed
+	 */
 	table_close(rel, NoLock);
 }

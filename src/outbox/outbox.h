@@ -70,7 +70,8 @@ typedef struct ReadPosition
 {
 	ReadSnapshot *done;			/* NULL: nothing has been read yet */
 	ReadSnapshot *goal;			/* NULL: no batch is being read */
-	int			xip_index;		/* next of done->xip; nxip: reading from done->xmax on */
+	int			xip_index;		/* next of done->xip; nxip: reading from
+								 * done->xmax on */
 	uint64		xid;			/* last row read; 0 = none in this range */
 	int64		id;
 	MemoryContext context;		/* of the snapshots */
@@ -99,7 +100,8 @@ typedef struct OutboxRow
 	const uint8 *request;		/* valid until the consumer returns */
 	size_t		len;
 	const char *former_identities;	/* the same; NULL = none */
-	const char *problem;		/* why the bytes cannot be read, then request is NULL; or NULL */
+	const char *problem;		/* why the bytes cannot be read, then request
+								 * is NULL; or NULL */
 } OutboxRow;
 
 /* Takes a row; false: enough, this row was the last that is taken now. */

@@ -71,7 +71,8 @@ typedef struct Recorder
 	Oid			outbox_pkey;	/* InvalidOid = none */
 	Relation	rejected;		/* NULL until needed */
 	Relation	delivery;		/* the segment being filled; NULL until needed */
-	CatalogIndexState delivery_indexes; /* NULL: rows cannot be written directly */
+	CatalogIndexState delivery_indexes; /* NULL: rows cannot be written
+										 * directly */
 	bool		rejected_is_locked; /* by others */
 	bool		delivery_is_locked;
 	TupleTableSlot *row;		/* of the outbox */

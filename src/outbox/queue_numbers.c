@@ -171,7 +171,10 @@ find_number(const QueueKey *key, bool *committed)
 		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
 							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
 
-	/* also what the current command has made, and whatever others have committed */
+	/*
+	 * also what the current command has made, and whatever others have
+	 * committed
+	 */
 	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf,
 							  key->namespace_name == NULL && !OidIsValid(index) ? 2 : 3, keys);
 	*committed = false;
@@ -215,7 +218,10 @@ tc_outbox_count_for_server(Oid server, int max, char **name)
 	HeapTuple	tuple;
 	int			count = 0;
 
-	/* the extension may be about to be dropped, too, and that must be possible whatever became of it */
+	/*
+	 * the extension may be about to be dropped, too, and that must be
+	 * possible whatever became of it
+	 */
 	rel = tc_table_try_open(TABLE_QUEUE, AccessShareLock);
 	if (rel == NULL)
 		return 0;

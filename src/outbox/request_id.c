@@ -111,7 +111,11 @@ advance(Relation rel, Buffer buffer, HeapTuple tuple, Form_pg_sequence_data sequ
 		PageGetLSN(BufferGetPage(buffer)) <= GetRedoRecPtr();
 
 	START_CRIT_SECTION();
-	/* before the record is inserted; nobody sees the page until it is unlocked */
+
+	/*
+	 * before the record is inserted; nobody sees the page until it is
+	 * unlocked
+	 */
 	MarkBufferDirty(buffer);
 	if (log)
 	{

@@ -81,7 +81,8 @@ typedef struct RequestScan
 	ExprState  *id;				/* if not SELECT_ALL */
 	Oid			id_type;
 	int			nwanted;
-	int			wanted[lengthof(columns)];	/* attribute numbers, as they are selected */
+	int			wanted[lengthof(columns)];	/* attribute numbers, as they are
+											 * selected */
 	PlannedStmt *plan;			/* NULL until needed */
 	MemoryContext context;		/* of the query, its parameters and state */
 	QueryDesc  *query;			/* NULL: not begun */
@@ -309,7 +310,7 @@ static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	RequestScan  *state = palloc0(sizeof(RequestScan));
+	RequestScan *state = palloc0(sizeof(RequestScan));
 	ListCell   *lc;
 
 	node->fdw_state = state;
@@ -341,7 +342,7 @@ begin_scan(ForeignScanState *node, int eflags)
 static TupleTableSlot *
 next_row(ForeignScanState *node)
 {
-	RequestScan  *state = node->fdw_state;
+	RequestScan *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	TupleTableSlot *row;
 	MemoryContext old;
@@ -398,7 +399,7 @@ end_scan(ForeignScanState *node)
 static bool
 start_query(ForeignScanState *node)
 {
-	RequestScan  *state = node->fdw_state;
+	RequestScan *state = node->fdw_state;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	ParamListInfo params = makeParamList(3);
 	OwnerScope	scope;

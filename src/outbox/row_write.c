@@ -185,7 +185,11 @@ begin_write(Write *write, Relation rel)
 
 	write->rel = rel;
 	tc_owner_enter(&write->scope);
-	/* policies that apply to the owner are an error, because row_security is off */
+
+	/*
+	 * policies that apply to the owner are an error, because row_security is
+	 * off
+	 */
 	(void) check_enable_rls(RelationGetRelid(rel), InvalidOid, false);
 
 	entry->rtekind = RTE_RELATION;

@@ -295,7 +295,11 @@ tc_outbox_has(int64 id)
 	found = systable_getnext(scan) != NULL;
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	/* this may be called for long in a transaction that has nothing else to do with it */
+
+	/*
+	 * this may be called for long in a transaction that has nothing else to
+	 * do with it
+	 */
 	table_close(rel, AccessShareLock);
 	return found;
 }

@@ -151,11 +151,11 @@ static const Column recheck_columns[] = {
 /* By TableId; numbers of indexes are those of tables.h */
 static const Table tables[TABLE_COUNT] = {
 	{"queue", queue_columns, lengthof(queue_columns), false, 2,
-		{PKEY("number"), {BTREE_AM_OID, 3, {5, 4, 8}, false, "INDEX ON %s (server, requested_by, namespace)"}}},
+	{PKEY("number"), {BTREE_AM_OID, 3, {5, 4, 8}, false, "INDEX ON %s (server, requested_by, namespace)"}}},
 	{"outbox", outbox_columns, lengthof(outbox_columns) - 1, false, 2,
-		{PKEY("id"), {BTREE_AM_OID, 3, {4, 2, 1}, false, "INDEX ON %s (queue, xid, id)"}}},
+	{PKEY("id"), {BTREE_AM_OID, 3, {4, 2, 1}, false, "INDEX ON %s (queue, xid, id)"}}},
 	{"rejected", outbox_columns, lengthof(outbox_columns), false, 2,
-		{PKEY("id"), {BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (queue)"}}},
+	{PKEY("id"), {BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (queue)"}}},
 	SEGMENT("delivery_0"),
 	SEGMENT("delivery_1"),
 	SEGMENT("delivery_2"),

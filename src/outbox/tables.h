@@ -17,7 +17,8 @@ typedef enum TableId
 	TABLE_QUEUE,
 	TABLE_OUTBOX,
 	TABLE_REJECTED,
-	TABLE_DELIVERY_0,			/* the segments of temporal.delivery, in their order */
+	TABLE_DELIVERY_0,			/* the segments of temporal.delivery, in their
+								 * order */
 	TABLE_DELIVERY_1,
 	TABLE_DELIVERY_2,
 	TABLE_DELIVERY_3,

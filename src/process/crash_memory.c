@@ -43,7 +43,7 @@
 #include "base/event_loop.h"
 #include "process/crash_memory.h"
 
-#define MARK_PREFIX "temporal_complete.worker."	/* <database>.<pid> */
+#define MARK_PREFIX "temporal_complete.worker." /* <database>.<pid> */
 #define MEMORY_FILE PG_STAT_TMP_DIR "/temporal_complete.crashes"
 #define MEMORY_FILE_TMP MEMORY_FILE ".tmp"
 
@@ -65,7 +65,8 @@ typedef struct Crashes
 {
 	Oid			database;		/* InvalidOid: the launcher */
 	int			count;			/* in a row */
-	pg_time_t	last;			/* when the last one was noticed, or somebody wanted another try */
+	pg_time_t	last;			/* when the last one was noticed, or somebody
+								 * wanted another try */
 	int64		not_before;		/* monotonic ms */
 	bool		told;
 } Crashes;

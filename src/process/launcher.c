@@ -183,7 +183,10 @@ reload(void)
 	if (databases_changed || (tc_enabled && !was_enabled))
 		want_all();
 
-	/* whatever was the reason for which a database has no worker, it may be gone */
+	/*
+	 * whatever was the reason for which a database has no worker, it may be
+	 * gone
+	 */
 	tc_crashes_try_again();
 	begin_at = 0;
 	dlist_foreach(iter, &databases)
@@ -333,7 +336,10 @@ look_at_slots(void)
 			check_again_at(tc_end_if_stuck(entry, &view));
 	}
 
-	/* What has a worker wants none; what has none and wants none is forgotten. */
+	/*
+	 * What has a worker wants none; what has none and wants none is
+	 * forgotten.
+	 */
 	dlist_foreach_modify(iter, &databases)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);

@@ -39,11 +39,12 @@ typedef struct LauncherState
 	bool		launched;		/* there has been a launcher */
 	bool		look_at_all;	/* wanted[] is full */
 	bool		look_again;		/* databases have changed */
-	int			nwanted;		/* entries stay until the launcher has served them */
+	int			nwanted;		/* entries stay until the launcher has served
+								 * them */
 	Oid			wanted[TC_MAX_WANTED];
 	int			nbarred;
-	Oid			barred[FLEXIBLE_ARRAY_MEMBER];	/* without the mutex: each backend
-												 * writes its own only */
+	Oid			barred[FLEXIBLE_ARRAY_MEMBER];	/* without the mutex: each
+												 * backend writes its own only */
 } LauncherState;
 
 static LauncherState *shared = NULL;

@@ -98,7 +98,10 @@ pin(void)
 		const char *value;
 	}			pinned[] =
 	{
-		/* outcomes that a crash takes back are found again, see the internals document */
+		/*
+		 * outcomes that a crash takes back are found again, see the internals
+		 * document
+		 */
 		{"synchronous_commit", "off"},
 		{"search_path", "pg_catalog, pg_temp"},
 		{"session_replication_role", "origin"},

@@ -53,7 +53,8 @@ typedef struct WorkerSlot
 	bool		wake_all;
 	bool		working;
 	uint32		wake[TC_WAKE_WORDS];
-	int64		muted[TC_WAKE_BITS];	/* for each bit, a queue that need not wake it; 0 = none */
+	int64		muted[TC_WAKE_BITS];	/* for each bit, a queue that need not
+										 * wake it; 0 = none */
 	bool		some_muted;
 	LeaveRequest leave;
 	int64		leave_since;	/* monotonic ms */
@@ -426,9 +427,9 @@ tc_evict_worker(Oid database, int timeout_ms)
 	ConditionVariableCancelSleep();
 
 	/*
-	 * The process leaves the database a moment after it gave up the slot,
-	 * and nobody tells; without this wait DROP DATABASE would find it and
-	 * sleep for 100 ms.
+	 * The process leaves the database a moment after it gave up the slot, and
+	 * nobody tells; without this wait DROP DATABASE would find it and sleep
+	 * for 100 ms.
 	 */
 	while (pid != 0 && BackendPidGetProc(pid) != NULL &&
 		   tc_monotonic_ms() < deadline)

@@ -154,6 +154,7 @@ extern int	tc_slot_reserve(Oid database);
 
 /* Free a slot that is STARTING or EXITED.  False if it is not, or no longer. */
 extern bool tc_slot_release(int slot, SlotState state);
+
 /* Free all that are STARTING: the launcher that reserved them is gone. */
 extern void tc_slots_release_starting(void);
 extern void tc_slot_ask_to_leave(int slot, LeaveRequest leave);

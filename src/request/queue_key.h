@@ -16,7 +16,8 @@ typedef struct QueueKey
 {
 	Oid			server;
 	Oid			role;
-	const char *namespace_name; /* NULL: that of the server's option when it is sent */
+	const char *namespace_name; /* NULL: that of the server's option when it
+								 * is sent */
 } QueueKey;
 
 /* The same, with what server and role were called at first, in case they are gone */

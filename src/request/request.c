@@ -203,7 +203,7 @@ const char *
 tc_namespace_to_utf8(const char *namespace_name)
 {
 	const char *utf8 = tc_string_to_utf8("namespace", unconstify(char *, namespace_name),
-							   strlen(namespace_name));
+										 strlen(namespace_name));
 
 	if (strlen(utf8) > TC_NAMESPACE_MAX)
 		ereport(ERROR,

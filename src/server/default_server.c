@@ -30,7 +30,8 @@
 typedef struct Giver
 {
 	Oid			role;
-	bool		is_administrator;	/* of the cluster or database: for everybody */
+	bool		is_administrator;	/* of the cluster or database: for
+									 * everybody */
 } Giver;
 
 static char *value = NULL;

@@ -40,7 +40,8 @@
 typedef enum MappingFault
 {
 	MAPPING_FINE,
-	MAPPING_KEEPS_CREDENTIALS,	/* of another role, that the user could not read */
+	MAPPING_KEEPS_CREDENTIALS,	/* of another role, that the user could not
+								 * read */
 	MAPPING_KEEPS_TRUST			/* in the server's owner, given by whomever */
 } MappingFault;
 
@@ -106,7 +107,10 @@ tc_mapping_check_end(const MappingStatement *statement)
 	if (!tc_server_is_ours(server))
 		return;
 
-	/* not before, for it would tell what there is to who may not alter it at all */
+	/*
+	 * not before, for it would tell what there is to who may not alter it at
+	 * all
+	 */
 	fault = fault_of(server, role, statement->changes);
 	if (fault == MAPPING_KEEPS_CREDENTIALS)
 		ereport(ERROR,

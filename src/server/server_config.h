@@ -15,13 +15,17 @@ typedef struct ServerConfig
 {
 	Oid			serverid;
 	Oid			umid;			/* user mapping, InvalidOid if none applies */
-	const char *own_namespace;	/* option "namespace", in the database's encoding */
-	const char *namespaces;		/* option "namespaces", the same; NULL = it is not given */
+	const char *own_namespace;	/* option "namespace", in the database's
+								 * encoding */
+	const char *namespaces;		/* option "namespaces", the same; NULL = it is
+								 * not given */
 	ChannelOptions channel;
-	int			nserver_metadata;	/* of the channel's metadata; the mapping's follow */
+	int			nserver_metadata;	/* of the channel's metadata; the
+									 * mapping's follow */
 	bool		has_user_metadata;
 	bool		require_user_mapping;
-	bool		allow_plaintext_credentials;	/* what the user mapping allows */
+	bool		allow_plaintext_credentials;	/* what the user mapping
+												 * allows */
 	bool		allow_unverified_server;
 	bool		trust_server_owner;
 	int			max_in_flight;

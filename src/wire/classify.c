@@ -46,7 +46,7 @@ typedef struct StatusMeaning
 	const char *name;
 	const char *detail_type;
 	const char *message_part;
-	CallMeaning	meaning;
+	CallMeaning meaning;
 } StatusMeaning;
 
 static const StatusMeaning meanings[] =
@@ -67,7 +67,11 @@ static const StatusMeaning meanings[] =
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "NamespaceInvalidStateFailure", NULL, MEANING_NEEDS_OPERATOR},
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ClientVersionNotSupportedFailure", NULL, MEANING_NEEDS_OPERATOR},
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", "ServerVersionNotSupportedFailure", NULL, MEANING_NEEDS_OPERATOR},
-	/* for instance, before 1.32: cancellation of a standalone activity was not requested */
+
+	/*
+	 * for instance, before 1.32: cancellation of a standalone activity was
+	 * not requested
+	 */
 	{GRPC_FAILED_PRECONDITION, "FAILED_PRECONDITION", NULL, NULL, MEANING_REJECTED},
 	{GRPC_ABORTED, "ABORTED", NULL, NULL, MEANING_RETRY},
 	{GRPC_OUT_OF_RANGE, "OUT_OF_RANGE", NULL, NULL, MEANING_RETRY},

@@ -14,8 +14,9 @@ typedef enum CallMeaning
 {
 	MEANING_DELIVERED,			/* done */
 	MEANING_REJECTED,			/* refused for good */
-	MEANING_GONE,				/* no such activity (any more): refused, unless it
-								 * was an earlier attempt of ours that ended it */
+	MEANING_GONE,				/* no such activity (any more): refused,
+								 * unless it was an earlier attempt of ours
+								 * that ended it */
 	MEANING_SEND_AGAIN,			/* not processed: as if never sent */
 	MEANING_RETRY,				/* try again, with backoff */
 	MEANING_THROTTLED,			/* try again, and send less */

@@ -282,7 +282,8 @@ set_up(Connection *conn)
 }
 
 /*
- * Make libcurl's handles, and have it start.
+ * Make libcurl's handles, and have it start.  Long because it is the list of
+ * all that libcurl is told.
  */
 static bool
 set_options(Connection *conn, const char *url, const char *connect_to)
@@ -354,7 +355,10 @@ set_options(Connection *conn, const char *url, const char *connect_to)
 		curl_multi_setopt(conn->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer) == CURLM_OK &&
 		curl_multi_setopt(conn->multi, CURLMOPT_TIMERDATA, conn) == CURLM_OK;
 
-	/* This sets the timer, and so libcurl starts in the next turn of the loop. */
+	/*
+	 * This sets the timer, and so libcurl starts in the next turn of the
+	 * loop.
+	 */
 	if (!ok || curl_multi_add_handle(conn->multi, easy) != CURLM_OK)
 	{
 		tc_channel_error(&conn->error, TC_ERROR_CONNECTION_FAILED, false,

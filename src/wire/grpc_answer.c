@@ -203,7 +203,10 @@ tc_grpc_answer_judge(GrpcAnswer *answer)
 bool
 tc_grpc_answer_refuses_credentials(const GrpcAnswer *answer)
 {
-	/* PERMISSION_DENIED, which is Temporal's word for both, and UNAUTHENTICATED */
+	/*
+	 * PERMISSION_DENIED, which is Temporal's word for both, and
+	 * UNAUTHENTICATED
+	 */
 	return answer->grpc_status == 7 || answer->grpc_status == 16;
 }
 
@@ -227,7 +230,8 @@ tc_grpc_answer_result(const GrpcAnswer *answer, CallFate fate, CallResult *resul
 	result->grpc_status = fate == CALL_ANSWERED ? answer->grpc_status : 0;
 	result->message = answer->message ? answer->message : "";
 	result->detail_type = answer->detail_type;
-	result->reply = answer->reply + GRPC_PREFIX_SIZE;	/* not NULL, even if it is empty */
+	result->reply = answer->reply + GRPC_PREFIX_SIZE;	/* not NULL, even if it
+														 * is empty */
 	result->reply_len = answer->reply_len > GRPC_PREFIX_SIZE ?
 		answer->reply_len - GRPC_PREFIX_SIZE : 0;
 }

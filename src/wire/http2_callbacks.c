@@ -224,6 +224,7 @@ copy_printable(char *copy, size_t size, const char *text, size_t len)
 
 	for (; n < len && n + 1 < size; n++)
 		copy[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : '?';
+
 	copy[n] = '\0';
 }
 

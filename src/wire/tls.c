@@ -31,7 +31,7 @@ struct TlsSettings
 {
 	X509_STORE *ca;				/* NULL = the system's */
 	X509	   *certificate;	/* client's, or NULL */
-	STACK_OF(X509) *chain;		/* what follows it in the file */
+				STACK_OF(X509) * chain; /* what follows it in the file */
 	EVP_PKEY   *key;
 
 	/* What was seen of the handshake */

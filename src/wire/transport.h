@@ -23,7 +23,8 @@ typedef enum CallFate
 {
 	CALL_ANSWERED,				/* grpc_status is the other side's word */
 	CALL_NOT_PROCESSED,			/* certainly not processed: safe to send again */
-	CALL_AMBIGUOUS				/* sent, and no answer: may have been processed */
+	CALL_AMBIGUOUS				/* sent, and no answer: may have been
+								 * processed */
 } CallFate;
 
 /*
@@ -35,8 +36,9 @@ typedef struct CallResult
 	CallFate	fate;
 	int			grpc_status;	/* with CALL_ANSWERED; 0 = OK */
 	const char *message;		/* grpc-message, percent-decoded, or our words */
-	const char *detail_type;	/* last part of the type_url of the first error
-								 * detail, such as NamespaceNotFoundFailure */
+	const char *detail_type;	/* last part of the type_url of the first
+								 * error detail, such as
+								 * NamespaceNotFoundFailure */
 	const uint8 *reply;			/* encoded reply message */
 	size_t		reply_len;
 } CallResult;
@@ -71,7 +73,8 @@ typedef struct ChannelError
 	const char *code;			/* CONNECTION_FAILED, NAME_RESOLUTION_FAILED,
 								 * TLS_FAILED, NOT_HTTP2, CONFIGURATION */
 	char		message[512];	/* never holds a secret */
-	bool		needs_operator; /* waiting alone will not mend it (TLS, options) */
+	bool		needs_operator; /* waiting alone will not mend it (TLS,
+								 * options) */
 } ChannelError;
 
 /* Strings are owned by who fills it in, and copied by the channel. */

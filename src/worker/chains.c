@@ -30,7 +30,8 @@ typedef struct Chain
 {
 	SipHash		activity;
 	char		status;
-	int			run;			/* of how many requests of the first one's queue, in a row */
+	int			run;			/* of how many requests of the first one's
+								 * queue, in a row */
 	Request    *first;
 	Request    *last;
 } Chain;

@@ -231,7 +231,10 @@ count_connections(const PooledChannel *channel)
 static void
 charge(PooledChannel *channel, Account *account)
 {
-	/* those that drain may be another one's: who connects anew takes them over */
+	/*
+	 * those that drain may be another one's: who connects anew takes them
+	 * over
+	 */
 	if (channel->account != NULL && channel->account != account)
 	{
 		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections);

@@ -20,21 +20,24 @@
 typedef struct PooledChannel
 {
 	dlist_node	node;			/* in the pool */
-	bool		changed;		/* and tc_channels_next_changed() has not said so */
+	bool		changed;		/* and tc_channels_next_changed() has not said
+								 * so */
 	dlist_node	changed_node;
 	MemoryContext context;		/* of everything here */
 	ServerConfig *config;
 	SipHash		fingerprint;	/* of the configuration */
 	Channel    *channel;
 	dlist_head	queues;			/* that use it; the owner of this keeps them */
-	Account    *account;		/* that its connections are put down to, or NULL */
+	Account    *account;		/* that its connections are put down to, or
+								 * NULL */
 	int			connections;	/* how many that are */
 	bool		lacks_room;		/* the last attempt to connect found none */
 	int			users;			/* queues and calls that refer to it */
 	int			calls;			/* of these, calls */
 	int			failed_calls;	/* since one succeeded */
 	int64		used_at;		/* monotonic ms: when it was of use last */
-	int64		files_seen_at;	/* monotonic ms: when its files were looked at last */
+	int64		files_seen_at;	/* monotonic ms: when its files were looked at
+								 * last */
 	int			failures;		/* attempts to connect that failed, in a row */
 	int64		failing_since;	/* monotonic ms: the first of these */
 	int64		connect_at;		/* monotonic ms; not before then */

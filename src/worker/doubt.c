@@ -75,7 +75,10 @@ tc_doubt_init(void)
 	began_at = tc_monotonic_ms();
 	if (rel == NULL)
 	{
-		/* somebody has locked it: then nothing is known of the worker before this one */
+		/*
+		 * somebody has locked it: then nothing is known of the worker before
+		 * this one
+		 */
 		noted = false;
 		in_doubt = tc_snapshot_take();
 		MemoryContextSwitchTo(old);

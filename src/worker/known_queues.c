@@ -47,8 +47,10 @@ static int	nknown;
 
 static bool wanted;				/* look for queues */
 static bool again;				/* and then once more from the beginning */
-static int64 position;			/* of the last number looked at; 0 = at the beginning */
-static int64 left_out;			/* before the first one for which there was no place, or -1 */
+static int64 position;			/* of the last number looked at; 0 = at the
+								 * beginning */
+static int64 left_out;			/* before the first one for which there was no
+								 * place, or -1 */
 static Oid	busy_role;			/* that has no idle queues, in this turn */
 static int64 time_spent;		/* ms, since the beginning */
 static int64 not_before;		/* monotonic ms */
@@ -79,7 +81,7 @@ tc_known_queues_init(void)
 	wanted = true;
 }
 
-Queue **
+Queue	  **
 tc_known_queues(int *count)
 {
 	*count = nqueues;
@@ -248,7 +250,8 @@ has_place(const QueueKey *key)
 static bool
 forget_idle(Account *account)
 {
-	static int	hand;			/* goes round, so that none is looked at in vain too often */
+	static int	hand;			/* goes round, so that none is looked at in
+								 * vain too often */
 	int			nforgotten = 0;
 
 	for (int n = nqueues; n > 0 && nforgotten < FORGET_MAX; n--)

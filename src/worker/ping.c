@@ -231,7 +231,11 @@ probe_done(void *arg, const CallResult *result)
 
 	if (ping->over)
 		return;
-	/* refused for the missing activity id, or for nothing at all: all else was right */
+
+	/*
+	 * refused for the missing activity id, or for nothing at all: all else
+	 * was right
+	 */
 	if (result->fate == CALL_ANSWERED &&
 		(tc_classify(result) == MEANING_REJECTED || result->grpc_status == 0))
 	{

@@ -71,7 +71,8 @@ typedef struct Proof
 {
 	MemoryContext context;		/* of everything here */
 	MemoryContext look_context; /* reset before each look at the history */
-	dlist_node	node;			/* among those to be asked, or in answered list */
+	dlist_node	node;			/* among those to be asked, or in answered
+								 * list */
 	pairingheap_node delay_node;
 	int64		due;			/* monotonic ms, while delayed */
 	Request    *request;
@@ -96,7 +97,7 @@ typedef struct Proof
 	/* an answer */
 	CallFate	fate;
 	int			status;
-	CallMeaning	meaning;
+	CallMeaning meaning;
 	const char *code;
 	uint8	   *reply;			/* NULL although it was OK: too large */
 	size_t		reply_len;

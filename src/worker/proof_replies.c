@@ -39,7 +39,8 @@ typedef struct EventAttributes
 	uint32		identity;
 	uint32		attempt;
 	uint32		failure;
-	uint32		failure_cause;	/* the failure that matters is this one's cause */
+	uint32		failure_cause;	/* the failure that matters is this one's
+								 * cause */
 	uint32		former_run;
 } EventAttributes;
 

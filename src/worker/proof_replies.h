@@ -21,7 +21,8 @@ typedef enum ActivityEventKind
 	ACTIVITY_TIMED_OUT,
 	ACTIVITY_CANCELED,
 	RUN_STARTED,				/* of the workflow: its first event */
-	RUN_RESET					/* the run goes on from here, apart from another one */
+	RUN_RESET					/* the run goes on from here, apart from
+								 * another one */
 } ActivityEventKind;
 
 /* An event of a workflow's history about an activity; spans lie in the reply */
@@ -35,8 +36,10 @@ typedef struct ActivityEvent
 	ProtoSpan	identity;		/* who closed it */
 	int			attempt;		/* ACTIVITY_STARTED: the last one */
 	ProtoSpan	last_failure_source;	/* of the attempt before the last one:
-										 * ACTIVITY_STARTED, ACTIVITY_TIMED_OUT */
-	ProtoSpan	former_run;		/* RUN_STARTED, RUN_RESET: the one that it follows */
+										 * ACTIVITY_STARTED,
+										 * ACTIVITY_TIMED_OUT */
+	ProtoSpan	former_run;		/* RUN_STARTED, RUN_RESET: the one that it
+								 * follows */
 } ActivityEvent;
 
 /* Takes an event; false: no more are wanted. */
@@ -68,7 +71,8 @@ typedef struct WorkflowDescription
 	ProtoSpan	run_id;
 	RunStatus	status;
 	bool		is_running;
-	bool		was_reset;		/* it was terminated so that another run goes on */
+	bool		was_reset;		/* it was terminated so that another run goes
+								 * on */
 	bool		has_pending_workflow_task;
 	bool		has_pending_activity;	/* the one that was asked about */
 	int			attempt;		/* its attempt */

@@ -21,7 +21,8 @@ typedef struct SoughtRequest
 	bool		by_id;
 	bool		event_is_known; /* the one that scheduled the activity */
 	bool		is_failure;
-	bool		may_be_retried; /* a failure after which there may be another attempt */
+	bool		may_be_retried; /* a failure after which there may be another
+								 * attempt */
 	TimestampTz first_made_at;	/* nothing of it is older */
 } SoughtRequest;
 
@@ -66,11 +67,13 @@ typedef struct HistorySearch
 	bool		too_many;		/* ends of activities to be kept */
 	bool		is_scheduled;	/* the activity: the last time that its id was */
 	TimestampTz scheduled_at;
-	bool		scheduled_before;	/* the id was used before that, for another one */
+	bool		scheduled_before;	/* the id was used before that, for
+									 * another one */
 	bool		has_end;
 	SeenEnd		end;
 	bool		at_start;		/* of the run */
-	TimestampTz started_at;		/* the first of the runs that was searched to its start */
+	TimestampTz started_at;		/* the first of the runs that was searched to
+								 * its start */
 
 	/* runs that came before, by their ids; the next one to be searched */
 	char	   *runs[SEARCHED_RUNS_MAX];

@@ -13,7 +13,8 @@
 typedef enum ProofVerdict
 {
 	PROOF_OURS,					/* the request took effect */
-	PROOF_PENDING,				/* it did not, and the activity waits: it may be sent */
+	PROOF_PENDING,				/* it did not, and the activity waits: it may
+								 * be sent */
 	PROOF_NOT_OURS,				/* it did not, and never will */
 	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
 	PROOF_NOT_YET				/* cannot be decided yet: another look follows */

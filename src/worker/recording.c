@@ -44,7 +44,7 @@ static int64 not_before;		/* monotonic ms: after an error */
 static int64 aside_until;		/* monotonic ms */
 static int	batch_limit = BATCH;
 static LoopTimer timer;
-static MemoryContext batch_context;	/* reset after each batch */
+static MemoryContext batch_context; /* reset after each batch */
 static MemoryContext recording_context; /* of error messages */
 
 typedef struct Batch

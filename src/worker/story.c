@@ -84,7 +84,10 @@ typedef struct Note
 	const char *told_code;		/* what the log says */
 	int64		since;			/* monotonic ms: when it began */
 
-	/* outcomes since they were told of; of trouble that is over, requests that were answered since */
+	/*
+	 * outcomes since they were told of; of trouble that is over, requests
+	 * that were answered since
+	 */
 	int64		count;
 	int64		first_id;
 	const char *first_code;

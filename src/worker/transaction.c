@@ -124,7 +124,10 @@ tc_run_transaction(void (*work) (void *arg), void *arg)
 		MemoryContextSwitchTo(context);
 		if (extension_is_here())
 		{
-			/* what is attached to our tables is run with its owner's rights, to the end */
+			/*
+			 * what is attached to our tables is run with its owner's rights,
+			 * to the end
+			 */
 			tc_owner_enter(&scope);
 			work(arg);
 			PopActiveSnapshot();

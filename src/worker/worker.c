@@ -124,7 +124,11 @@ tc_worker_main(Datum arg)
 		rotate_if_due();
 		tc_tidying_turn();
 		tc_ping_turn();
-		/* when others wait for this slot, what is in flight is the last of this turn */
+
+		/*
+		 * when others wait for this slot, what is in flight is the last of
+		 * this turn
+		 */
 		if (tc_worker_leaving_soon())
 			tc_dispatch_stop();
 		more = tc_dispatch_turn();

@@ -121,7 +121,8 @@ static const char *authorization = NULL;	/* file that says who is let in */
 static int	refusal = 16;
 static FILE *requests_file = NULL;
 static SSL_CTX *tls = NULL;
-static bool junk = false;		/* messages are made of pieces of text that is none */
+static bool junk = false;		/* messages are made of pieces of text that is
+								 * none */
 
 /* The reply with its prefix, and the headers of status */
 static uint8_t reply[5 + MAX_REPLY];

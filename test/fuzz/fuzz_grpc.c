@@ -60,7 +60,8 @@ struct Connection
 
 	/* What the client has sent */
 	size_t		budget;			/* bytes that can still be sent */
-	size_t		out_len;		/* of the whole output, client's preface included */
+	size_t		out_len;		/* of the whole output, client's preface
+								 * included */
 	uint8		frame[9];		/* header of a frame, as far as it has come */
 	size_t		frame_have;
 	size_t		frame_left;		/* bytes of its payload that are to come */
@@ -706,7 +707,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 
-	/* At last all calls are over, by their deadlines or because the channel goes. */
+	/*
+	 * At last all calls are over, by their deadlines or because the channel
+	 * goes.
+	 */
 	if (size % 2)
 	{
 		now_ms += 3600 * 1000;
