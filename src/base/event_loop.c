@@ -150,6 +150,12 @@ tc_timer_set(LoopTimer *timer, int64 due, TimerCallback callback, void *arg)
 	ntimers++;
 }
 
+void
+tc_timer_wake(LoopTimer *timer, int64 due)
+{
+	tc_timer_set(timer, due, NULL, NULL);
+}
+
 /*
  * Unset a timer; nothing happens if it is not set.
  */
@@ -337,6 +343,7 @@ run_timers(void)
 		if (timer->due > now)
 			break;
 		tc_timer_cancel(timer);
-		timer->callback(timer->arg);
+		if (timer->callback != NULL)
+			timer->callback(timer->arg);
 	}
 }

@@ -46,6 +46,10 @@ extern void tc_event_loop_unwatch(SocketWatch *watch);
 
 /* Run the callback once, when the clock has reached due; moves a timer that is set. */
 extern void tc_timer_set(LoopTimer *timer, int64 due, TimerCallback callback, void *arg);
+
+/* The same without a callback: then the wait ends, for the caller to see what is due. */
+extern void tc_timer_wake(LoopTimer *timer, int64 due);
+
 extern void tc_timer_cancel(LoopTimer *timer);
 
 /*

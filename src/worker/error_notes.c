@@ -35,7 +35,6 @@ typedef struct Notes
 
 static void note_all(void *arg);
 static bool note(Queue *queue);
-static void timer_due(void *arg);
 
 void
 tc_error_notes_init(void)
@@ -69,7 +68,7 @@ tc_error_notes_turn(Queue *const *queues, int count)
 	else
 	{
 		not_before = tc_monotonic_ms() + RETRY_MS;
-		tc_timer_set(&timer, not_before, timer_due, NULL);
+		tc_timer_wake(&timer, not_before);
 	}
 }
 
@@ -95,10 +94,4 @@ note(Queue *queue)
 		tc_outbox_set_queue_error(queue->number, queue->error_code,
 								  tc_words_to_server(queue->error_message),
 								  TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(wait, 0)));
-}
-
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
 }

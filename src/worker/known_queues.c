@@ -59,7 +59,6 @@ static LoopTimer timer;
 static LoopTimer again_timer;
 static MemoryContext context;	/* of queues */
 
-static void timer_due(void *arg);
 static void find_again(void *arg);
 static void look_later(int delay_ms);
 static void end_look(void);
@@ -123,17 +122,11 @@ tc_known_queues_due(void)
 	return wanted && not_before <= tc_monotonic_ms();
 }
 
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
-}
-
 static void
 look_later(int delay_ms)
 {
 	not_before = tc_monotonic_ms() + delay_ms;
-	tc_timer_set(&timer, not_before, timer_due, NULL);
+	tc_timer_wake(&timer, not_before);
 }
 
 bool

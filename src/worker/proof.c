@@ -114,7 +114,6 @@ static dlist_head answered = DLIST_STATIC_INIT(answered);
 static LoopTimer delay_timer;
 
 static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
-static void timer_due(void *arg);
 static void begin_look(Proof *proof);
 static void begin_search(Proof *proof);
 static void delay(Proof *proof, int delay_ms);
@@ -150,12 +149,6 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	int64		y = pairingheap_const_container(Proof, delay_node, b)->due;
 
 	return (x < y) - (x > y);
-}
-
-/* It only wakes the loop: tc_proofs_ask() sees what is due. */
-static void
-timer_due(void *arg)
-{
 }
 
 void
@@ -250,7 +243,7 @@ tc_proofs_ask(void)
 		if (proof->due > now)
 		{
 			if (!delay_timer.armed || delay_timer.due > proof->due)
-				tc_timer_set(&delay_timer, proof->due, timer_due, NULL);
+				tc_timer_wake(&delay_timer, proof->due);
 			break;
 		}
 		pairingheap_remove_first(delayed);
@@ -266,7 +259,7 @@ delay(Proof *proof, int delay_ms)
 	proof->due = tc_monotonic_ms() + delay_ms;
 	pairingheap_add(delayed, &proof->delay_node);
 	if (!delay_timer.armed || delay_timer.due > proof->due)
-		tc_timer_set(&delay_timer, proof->due, timer_due, NULL);
+		tc_timer_wake(&delay_timer, proof->due);
 }
 
 /*---- asking ----*/

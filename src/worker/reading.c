@@ -66,7 +66,6 @@ static int	failures;			/* of transactions, in a row */
 static int64 not_before;		/* monotonic ms: after an error */
 static LoopTimer timer;
 
-static void timer_due(void *arg);
 static void read_if_wanted(void);
 static bool queues_want(void);
 static void look_for_queues(void *arg);
@@ -95,7 +94,7 @@ tc_reading_turn(void)
 	note_errors();
 	/* also after an error, for what was read before it */
 	if (!tc_intake_make_durable())
-		tc_timer_set(&timer, tc_monotonic_ms() + READ_RETRY_MS, timer_due, NULL);
+		tc_timer_wake(&timer, tc_monotonic_ms() + READ_RETRY_MS);
 	tc_wakes_look_behind();
 }
 
@@ -166,12 +165,6 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 			count += tc_outbox_count(queue->number, &queue->position, max - count);
 	}
 	return Min(count, max);
-}
-
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
 }
 
 static bool
@@ -265,7 +258,7 @@ reading_failed(void)
 	}
 	current = NULL;
 	tc_recheck_want();
-	tc_timer_set(&timer, not_before, timer_due, NULL);
+	tc_timer_wake(&timer, not_before);
 }
 
 static void

@@ -42,7 +42,6 @@ static bool wanted;
 static int64 not_before;		/* monotonic ms */
 static LoopTimer timer;
 
-static void timer_due(void *arg);
 
 void
 tc_recheck_want(void)
@@ -67,7 +66,7 @@ tc_recheck_work(void)
 	if (rel == NULL)
 	{
 		not_before = tc_monotonic_ms() + LOCKED_MS;
-		tc_timer_set(&timer, not_before, timer_due, NULL);
+		tc_timer_wake(&timer, not_before);
 		return;
 	}
 	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
@@ -84,10 +83,4 @@ tc_recheck_work(void)
 	wanted = count == RECHECKS_AT_ONCE;
 	systable_endscan(scan);
 	table_close(rel, NoLock);
-}
-
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
 }

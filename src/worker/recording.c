@@ -55,7 +55,6 @@ typedef struct Batch
 	Request   **requests;
 } Batch;
 
-static void timer_due(void *arg);
 static void set_timer(void);
 static void fill_batch(Batch *batch);
 static void record_batch(void *arg);
@@ -185,12 +184,6 @@ tc_recording_turn(bool now)
 	return nwaiting > 0 && not_before <= time && (now || nwaiting >= BATCH);
 }
 
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
-}
-
 static void
 set_timer(void)
 {
@@ -198,7 +191,7 @@ set_timer(void)
 
 	if (naside > 0)
 		due = Min(due, aside_until);
-	tc_timer_set(&timer, due, timer_due, NULL);
+	tc_timer_wake(&timer, due);
 }
 
 /* The first ones that wait, as they are now. */
