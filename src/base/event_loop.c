@@ -49,7 +49,6 @@ static bool modified = false;	/* events of a socket changed */
 static pairingheap *timers = NULL;
 static int	ntimers = 0;
 
-static int	compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void free_unwatched(void);
 static void build_set(void);
 static void modify_set(void);
@@ -67,7 +66,7 @@ tc_event_loop_init(void)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		timers = pairingheap_allocate(compare_timers, NULL);
+		timers = pairingheap_allocate(tc_due_compare, NULL);
 		MemoryContextSwitchTo(old);
 	}
 }
@@ -142,11 +141,11 @@ void
 tc_timer_set(LoopTimer *timer, int64 due, TimerCallback callback, void *arg)
 {
 	tc_timer_cancel(timer);
-	timer->due = due;
+	timer->when.due = due;
 	timer->callback = callback;
 	timer->arg = arg;
 	timer->armed = true;
-	pairingheap_add(timers, &timer->node);
+	pairingheap_add(timers, &timer->when.node);
 	ntimers++;
 }
 
@@ -164,7 +163,7 @@ tc_timer_cancel(LoopTimer *timer)
 {
 	if (!timer->armed)
 		return;
-	pairingheap_remove(timers, &timer->node);
+	pairingheap_remove(timers, &timer->when.node);
 	ntimers--;
 	timer->armed = false;
 }
@@ -186,8 +185,8 @@ tc_event_loop_wait(long timeout_ms, uint32 wait_event_info)
 
 	if (!pairingheap_is_empty(timers))
 	{
-		LoopTimer  *first = pairingheap_container(LoopTimer, node, pairingheap_first(timers));
-		int64		left = Max(first->due - tc_monotonic_ms(), 0);
+		LoopTimer  *first = pairingheap_container(LoopTimer, when.node, pairingheap_first(timers));
+		int64		left = Max(first->when.due - tc_monotonic_ms(), 0);
 
 		if (timeout_ms < 0 || left < timeout_ms)
 			timeout_ms = (long) Min(left, PG_INT32_MAX);
@@ -208,16 +207,6 @@ tc_event_loop_wait(long timeout_ms, uint32 wait_event_info)
 
 	run_timers();
 	return latch_set;
-}
-
-/* The timer that is due first is the heap's greatest. */
-static int
-compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	int64		due_a = pairingheap_const_container(LoopTimer, node, a)->due;
-	int64		due_b = pairingheap_const_container(LoopTimer, node, b)->due;
-
-	return due_a < due_b ? 1 : (due_a > due_b ? -1 : 0);
 }
 
 static void
@@ -338,9 +327,9 @@ run_timers(void)
 	now = tc_monotonic_ms();
 	for (int n = ntimers; n > 0 && !pairingheap_is_empty(timers); n--)
 	{
-		LoopTimer  *timer = pairingheap_container(LoopTimer, node, pairingheap_first(timers));
+		LoopTimer  *timer = pairingheap_container(LoopTimer, when.node, pairingheap_first(timers));
 
-		if (timer->due > now)
+		if (timer->when.due > now)
 			break;
 		tc_timer_cancel(timer);
 		if (timer->callback != NULL)

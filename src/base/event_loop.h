@@ -11,7 +11,7 @@
 #ifndef TC_EVENT_LOOP_H
 #define TC_EVENT_LOOP_H
 
-#include "lib/pairingheap.h"
+#include "base/due_heap.h"
 
 typedef struct SocketWatch SocketWatch;
 typedef void (*SocketCallback) (void *arg, uint32 events);	/* WL_SOCKET_* bits */
@@ -21,8 +21,7 @@ typedef void (*TimerCallback) (void *arg);
 /* Embedded in its owner; zero it before first use. */
 typedef struct LoopTimer
 {
-	pairingheap_node node;
-	int64		due;			/* monotonic ms */
+	DueNode		when;
 	bool		armed;
 	TimerCallback callback;
 	void	   *arg;

@@ -239,7 +239,7 @@ watch_deadline(GrpcCalls *calls, Rpc *rpc)
 		after = after->prev;
 	dlist_insert_after(after, &rpc->node);
 
-	if (!calls->deadline_timer.armed || calls->deadline_timer.due > rpc->deadline)
+	if (!calls->deadline_timer.armed || calls->deadline_timer.when.due > rpc->deadline)
 		tc_timer_set(&calls->deadline_timer, rpc->deadline, calls->deadline_passed, calls->arg);
 }
 

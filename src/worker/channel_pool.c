@@ -414,7 +414,7 @@ tc_channels_connect(PooledChannel *channel, Account *account)
 	}
 	if (channel->connect_at > tc_monotonic_ms())
 	{
-		if (!channel->timer.armed || channel->timer.due != channel->connect_at)
+		if (!channel->timer.armed || channel->timer.when.due != channel->connect_at)
 			tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
 	}
 	else if (make_room(account))

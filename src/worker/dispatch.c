@@ -248,7 +248,7 @@ send_all(void)
 
 		tc_queue_deactivate(queue);
 		next = tc_queue_next_retry(queue);
-		timer = next != NULL ? Max(next->due, queue->paused_until) : queue->paused_until;
+		timer = next != NULL ? Max(next->retry.due, queue->paused_until) : queue->paused_until;
 		if (timer > tc_monotonic_ms())
 			tc_timer_set(&queue->timer, timer, timer_due, queue);
 	}

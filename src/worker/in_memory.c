@@ -147,7 +147,7 @@ change_state(Request *request, RequestState state, int64 due)
 	leave(request);
 	if (!has_bytes(state))
 		drop_bytes(request);
-	request->due = due;
+	request->retry.due = due;
 	enter(request, state);
 }
 
@@ -168,7 +168,7 @@ enter(Request *request, RequestState state)
 			dlist_push_tail(&answered, &request->node);
 			break;
 		case REQUEST_RETRYING:
-			pairingheap_add(queue->retrying, &request->retry_node);
+			pairingheap_add(queue->retrying, &request->retry.node);
 			break;
 		case REQUEST_CONFIRMING:
 			dlist_push_tail(&queue->confirming, &request->node);
@@ -195,7 +195,7 @@ leave(Request *request)
 			dlist_delete(&request->node);
 			break;
 		case REQUEST_RETRYING:
-			pairingheap_remove(queue->retrying, &request->retry_node);
+			pairingheap_remove(queue->retrying, &request->retry.node);
 			break;
 		case REQUEST_CONFIRMING:
 			dlist_delete(&request->node);

@@ -103,8 +103,7 @@ typedef struct Request
 	TimestampTz requested_at;
 	dlist_node	node;			/* in the list of its state */
 	dlist_node	record_node;	/* in a list of recording.c */
-	pairingheap_node retry_node;
-	int64		due;			/* REQUEST_RETRYING: monotonic ms */
+	DueNode		retry;			/* REQUEST_RETRYING */
 	int			place;			/* REQUEST_IN_FLIGHT: see worker_slots.h */
 	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
 	uint8	   *bytes;			/* encoded request with its identity, or NULL */

@@ -73,8 +73,7 @@ typedef struct Proof
 	MemoryContext look_context; /* reset before each look at the history */
 	dlist_node	node;			/* among those to be asked, or in answered
 								 * list */
-	pairingheap_node delay_node;
-	int64		due;			/* monotonic ms, while delayed */
+	DueNode		delay;			/* while delayed */
 	Request    *request;
 	Queue	   *queue;
 	SoughtRequest sought;
@@ -113,7 +112,6 @@ static pairingheap *delayed;
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 static LoopTimer delay_timer;
 
-static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void begin_look(Proof *proof);
 static void begin_search(Proof *proof);
 static void delay(Proof *proof, int delay_ms);
@@ -139,16 +137,7 @@ tc_proofs_init(void)
 	proofs_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete proofs",
 										   ALLOCSET_SMALL_SIZES);
 	delayed = MemoryContextAllocZero(proofs_context, sizeof(pairingheap));
-	delayed->ph_compare = compare_due;
-}
-
-static int
-compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	int64		x = pairingheap_const_container(Proof, delay_node, a)->due;
-	int64		y = pairingheap_const_container(Proof, delay_node, b)->due;
-
-	return (x < y) - (x > y);
+	delayed->ph_compare = tc_due_compare;
 }
 
 void
@@ -238,12 +227,12 @@ tc_proofs_ask(void)
 
 	while (!pairingheap_is_empty(delayed))
 	{
-		Proof	   *proof = pairingheap_container(Proof, delay_node, pairingheap_first(delayed));
+		Proof	   *proof = pairingheap_container(Proof, delay.node, pairingheap_first(delayed));
 
-		if (proof->due > now)
+		if (proof->delay.due > now)
 		{
-			if (!delay_timer.armed || delay_timer.due > proof->due)
-				tc_timer_wake(&delay_timer, proof->due);
+			if (!delay_timer.armed || delay_timer.when.due > proof->delay.due)
+				tc_timer_wake(&delay_timer, proof->delay.due);
 			break;
 		}
 		pairingheap_remove_first(delayed);
@@ -256,10 +245,10 @@ tc_proofs_ask(void)
 static void
 delay(Proof *proof, int delay_ms)
 {
-	proof->due = tc_monotonic_ms() + delay_ms;
-	pairingheap_add(delayed, &proof->delay_node);
-	if (!delay_timer.armed || delay_timer.due > proof->due)
-		tc_timer_wake(&delay_timer, proof->due);
+	proof->delay.due = tc_monotonic_ms() + delay_ms;
+	pairingheap_add(delayed, &proof->delay.node);
+	if (!delay_timer.armed || delay_timer.when.due > proof->delay.due)
+		tc_timer_wake(&delay_timer, proof->delay.due);
 }
 
 /*---- asking ----*/
@@ -601,5 +590,5 @@ tell(Proof *proof, ProofVerdict verdict, const char *words)
 	found.request = proof->request;
 	found.verdict = verdict;
 	strlcpy(found.words, words, sizeof(found.words));
-	found.next_look = proof->due;
+	found.next_look = proof->delay.due;
 }

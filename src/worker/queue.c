@@ -40,7 +40,6 @@ static MemoryContext queue_context;
 /* For decoding one request; reset after it */
 static MemoryContext decode_context;
 
-static int	compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void forget_retries(Queue *queue);
 static void read_again(Queue *queue, uint64 xid);
 static bool comes_first(const Request *first, const Request *request);
@@ -61,16 +60,6 @@ tc_queues_init(void)
 	tc_chains_init(queue_context);
 }
 
-static int
-compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	int64		x = pairingheap_const_container(Request, retry_node, a)->due;
-	int64		y = pairingheap_const_container(Request, retry_node, b)->due;
-
-	/* a pairing heap gives the largest first */
-	return (x < y) - (x > y);
-}
-
 Queue *
 tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 {
@@ -81,7 +70,7 @@ tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 	queue->account = tc_account_get(row->key.role, row->key.server);
 	tc_share_take(queue->account, SHARE_QUEUES, 1);
 	queue->position.context = context;
-	queue->retrying = pairingheap_allocate(compare_due, NULL);
+	queue->retrying = pairingheap_allocate(tc_due_compare, NULL);
 	dlist_init(&queue->requests);
 	dlist_init(&queue->ready);
 	dlist_init(&queue->confirming);
@@ -351,7 +340,7 @@ tc_queue_next_retry(Queue *queue)
 {
 	if (pairingheap_is_empty(queue->retrying))
 		return NULL;
-	return pairingheap_container(Request, retry_node, pairingheap_first(queue->retrying));
+	return pairingheap_container(Request, retry.node, pairingheap_first(queue->retrying));
 }
 
 void
@@ -493,7 +482,7 @@ tc_queue_retry_all(Queue *queue)
 		Request    *request = dlist_container(Request, queue_node, iter.cur);
 
 		if (request->state == REQUEST_RETRYING)
-			request->due = 0;
+			request->retry.due = 0;
 	}
 }
 

@@ -91,7 +91,7 @@ tc_retry_is_due(Queue *queue)
 {
 	Request    *next = tc_queue_next_retry(queue);
 
-	return next != NULL && next->due <= tc_monotonic_ms();
+	return next != NULL && next->retry.due <= tc_monotonic_ms();
 }
 
 bool

@@ -161,7 +161,7 @@ tc_timer_set(LoopTimer *timer, int64 due, TimerCallback callback, void *arg)
 	node = malloc(sizeof(TimerNode));
 	CHECK(node != NULL);
 	node->timer = timer;
-	timer->due = due;
+	timer->when.due = due;
 	timer->callback = callback;
 	timer->arg = arg;
 	timer->armed = true;
@@ -191,7 +191,7 @@ first_due(void)
 	{
 		TimerNode  *node = dlist_container(TimerNode, node, iter.cur);
 
-		if (node->timer->due <= now_ms)
+		if (node->timer->when.due <= now_ms)
 			return node->timer;
 	}
 	return NULL;
