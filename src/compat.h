@@ -28,6 +28,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/wait_event.h"
@@ -64,6 +65,11 @@
 
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* Before version 18 it stood after the declaration, and had another name. */
+#ifndef pg_noreturn
+#define pg_noreturn _Noreturn
 #endif
 
 #ifndef DATCONNLIMIT_INVALID_DB
@@ -146,6 +152,27 @@ tc_random_fraction(void)
 	return pg_prng_double(&pg_global_prng_state);
 #else
 	return random() / ((double) MAX_RANDOM_VALUE + 1);
+#endif
+}
+
+/* A jsonb that is built bit by bit; all zeros to begin with. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState TcJsonbInState;
+#else
+typedef struct TcJsonbInState
+{
+	JsonbValue *result;			/* what is complete */
+	JsonbParseState *parseState;
+} TcJsonbInState;
+#endif
+
+static inline void
+tc_push_jsonb_value(TcJsonbInState *state, JsonbIteratorToken token, JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(state, token, value);
+#else
+	state->result = pushJsonbValue(&state->parseState, token, value);
 #endif
 }
 

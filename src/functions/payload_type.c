@@ -353,11 +353,11 @@ metadata_entries(Jsonb *metadata, int *nentries)
 static Datum
 metadata_as_jsonb(const Payload *payload)
 {
-	JsonbParseState *state = NULL;
+	TcJsonbInState state = {0};
 	const uint8 *position = NULL;
 	PayloadEntry entry;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	tc_push_jsonb_value(&state, WJB_BEGIN_OBJECT, NULL);
 	while (tc_payload_next_entry((const uint8 *) VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload),
 								 &position, &entry))
 	{
@@ -369,11 +369,12 @@ metadata_as_jsonb(const Payload *payload)
 		value.val.string.val = tc_utf8_to_server((const char *) entry.key.bytes, entry.key.len,
 												 entry.key.len);
 		value.val.string.len = strlen(value.val.string.val);
-		pushJsonbValue(&state, WJB_KEY, &value);
+		tc_push_jsonb_value(&state, WJB_KEY, &value);
 		value.val.string.val = tc_utf8_to_server((const char *) entry.value.bytes, entry.value.len,
 												 entry.value.len);
 		value.val.string.len = strlen(value.val.string.val);
-		pushJsonbValue(&state, WJB_VALUE, &value);
+		tc_push_jsonb_value(&state, WJB_VALUE, &value);
 	}
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	tc_push_jsonb_value(&state, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(state.result));
 }

@@ -69,7 +69,7 @@ static const struct
 
 static void take_argument(TriggerPlan *plan, const char *arg);
 static void check_combination(const TriggerPlan *plan);
-static void wrong_combination(const TriggerPlan *plan, const char *message) pg_attribute_noreturn();
+pg_noreturn static void wrong_combination(const TriggerPlan *plan, const char *message);
 static void look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table);
 static void check_type(const TriggerPlan *plan, TriggerArgument argument, const char *table);
 static void plan_row(TriggerPlan *plan, TupleDesc columns, const char *table);
