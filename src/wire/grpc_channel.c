@@ -56,8 +56,8 @@ struct Channel
 	bool		destroyed;
 };
 
-static void enter(Channel *channel);
-static void leave(Channel *channel);
+static void hold_channel(Channel *channel);
+static void release_channel(Channel *channel);
 static void set_state(Channel *channel, ChannelState state, const ChannelError *error);
 static void session_changed(void *arg);
 static void current_changed(GrpcSession *session);
@@ -173,12 +173,12 @@ tc_channel_look_at_files(Channel *channel)
 
 	if (channel->state != CHANNEL_READY || !tc_grpc_session_is_stale(session))
 		return;
-	enter(channel);
+	hold_channel(channel);
 	channel->current = NULL;
 	channel->state = CHANNEL_IDLE;
 	if (tc_http2_nstreams(session->http2) == 0)
 		tc_grpc_session_close(session);
-	leave(channel);
+	release_channel(channel);
 }
 
 void
@@ -188,7 +188,7 @@ tc_channel_destroy(Channel *channel)
 
 	if (channel->destroyed)
 		return;
-	enter(channel);
+	hold_channel(channel);
 	channel->destroyed = true;
 	channel->state = CHANNEL_IDLE;
 	channel->current = NULL;
@@ -198,21 +198,21 @@ tc_channel_destroy(Channel *channel)
 	dlist_foreach_modify(iter, &channel->sessions)
 		tc_grpc_session_close(dlist_container(GrpcSession, node, iter.cur));
 	tc_grpc_calls_tell(&channel->calls);
-	leave(channel);
+	release_channel(channel);
 }
 
 /*
- * Callbacks may destroy the channel, or close sessions; what they leave is
- * freed when the outermost function that runs callbacks is left.
+ * Around what runs callbacks.  They may destroy the channel, or close sessions;
+ * what that leaves is freed by the outermost release_channel().
  */
 static void
-enter(Channel *channel)
+hold_channel(Channel *channel)
 {
 	channel->busy++;
 }
 
 static void
-leave(Channel *channel)
+release_channel(Channel *channel)
 {
 	dlist_mutable_iter iter;
 
@@ -253,7 +253,7 @@ session_changed(void *arg)
 	GrpcSession *session = arg;
 	Channel    *channel = session->channel;
 
-	enter(channel);
+	hold_channel(channel);
 	if (session == channel->current)
 		current_changed(session);
 	else if (session->http2 != NULL && tc_http2_state(session->http2) == HTTP2_LOST)
@@ -272,7 +272,7 @@ session_changed(void *arg)
 			tc_http2_nstreams(session->http2) == 0)
 			tc_grpc_session_close(session);
 	}
-	leave(channel);
+	release_channel(channel);
 }
 
 /*
@@ -332,10 +332,10 @@ on_connect_timeout(void *arg)
 					 "no HTTP/2 connection to \"%s\" within %d ms", channel->options.address,
 					 channel->options.connect_timeout_ms);
 	channel->current = NULL;
-	enter(channel);
+	hold_channel(channel);
 	tc_grpc_session_close(session);
 	set_state(channel, CHANNEL_FAILED, &channel->failure);
-	leave(channel);
+	release_channel(channel);
 }
 
 /*
@@ -347,11 +347,11 @@ on_later(void *arg)
 {
 	Channel    *channel = arg;
 
-	enter(channel);
+	hold_channel(channel);
 	if (channel->state == CHANNEL_CONNECTING && channel->current == NULL)
 		set_state(channel, CHANNEL_FAILED, &channel->failure);
 	tc_grpc_calls_tell(&channel->calls);
-	leave(channel);
+	release_channel(channel);
 }
 
 /*
@@ -363,7 +363,7 @@ on_deadline(void *arg)
 	Channel    *channel = arg;
 	dlist_iter	iter;
 
-	enter(channel);
+	hold_channel(channel);
 	tc_grpc_calls_give_up_late(&channel->calls);
 	tc_grpc_calls_tell(&channel->calls);
 
@@ -380,5 +380,5 @@ on_deadline(void *arg)
 				tc_grpc_session_close(session);
 		}
 	}
-	leave(channel);
+	release_channel(channel);
 }

@@ -125,7 +125,7 @@ tc_dispatch_stop(void)
 }
 
 void
-tc_dispatch_end(void)
+tc_dispatch_tell_rest(void)
 {
 	tc_story_end(tc_reading_count_waiting);
 }
@@ -150,7 +150,7 @@ timer_due(void *arg)
 }
 
 void
-tc_dispatch_leave(void)
+tc_dispatch_record_rest(void)
 {
 	tc_requests_visit_in_flight(note_in_flight);
 	while (tc_recording_turn(true))

@@ -22,13 +22,13 @@ extern bool tc_dispatch_turn(void);
 extern void tc_dispatch_stop(void);
 
 /* The worker leaves: tell what the log was not told yet. */
-extern void tc_dispatch_end(void);
+extern void tc_dispatch_tell_rest(void);
 
 /*
  * The worker leaves: record what is not recorded yet, and of which requests in
  * flight the end will not be known, so that nothing else is in doubt.
  */
-extern void tc_dispatch_leave(void);
+extern void tc_dispatch_record_rest(void);
 
 /* Nothing in memory, nothing in flight, nothing to be recorded? */
 extern bool tc_dispatch_is_idle(void);

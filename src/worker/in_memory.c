@@ -66,8 +66,8 @@ static const int may_become[REQUEST_STATES] = {
 
 static bool has_bytes(RequestState state);
 static void change_state(Request *request, RequestState state, int64 due);
-static void enter(Request *request, RequestState state);
-static void leave(Request *request);
+static void enter_state(Request *request, RequestState state);
+static void leave_state(Request *request);
 static void drop_bytes(Request *request);
 
 void
@@ -100,7 +100,7 @@ tc_request_create(Queue *queue, const OutboxRow *row)
 	Assert(!found);
 	dlist_push_tail(&queue->requests, &request->queue_node);
 	tc_share_take(queue->account, SHARE_REQUESTS, 1);
-	enter(request, REQUEST_NEW);
+	enter_state(request, REQUEST_NEW);
 	return request;
 }
 
@@ -108,7 +108,7 @@ void
 tc_request_free(Request *request)
 {
 	Assert(request->next == NULL && request->previous == NULL && !request->unrecorded);
-	leave(request);
+	leave_state(request);
 	drop_bytes(request);
 	requests_delete(requests_by_id, request->id);
 	dlist_delete(&request->queue_node);
@@ -144,16 +144,16 @@ change_state(Request *request, RequestState state, int64 due)
 {
 	Assert((may_become[request->state] & BIT(state)) != 0);
 	Assert(!has_bytes(state) || request->bytes != NULL);
-	leave(request);
+	leave_state(request);
 	if (!has_bytes(state))
 		drop_bytes(request);
 	request->retry.due = due;
-	enter(request, state);
+	enter_state(request, state);
 }
 
-/* To be undone by leave(). */
+/* Count a request under its state, and put it into what is kept of that state; leave_state() undoes it. */
 static void
-enter(Request *request, RequestState state)
+enter_state(Request *request, RequestState state)
 {
 	Queue	   *queue = request->queue;
 
@@ -183,7 +183,7 @@ enter(Request *request, RequestState state)
 }
 
 static void
-leave(Request *request)
+leave_state(Request *request)
 {
 	Queue	   *queue = request->queue;
 

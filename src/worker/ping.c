@@ -65,7 +65,7 @@ static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
 static void system_info_done(void *arg, const CallResult *result);
 static void probe_done(void *arg, const CallResult *result);
-static void fail(Ping *ping, const char *code, const char *message);
+static void ping_failed(Ping *ping, const char *code, const char *message);
 static void end_ping(Ping *ping);
 static void translate(void *arg);
 
@@ -117,9 +117,9 @@ begin_ping(const PingRequest *request)
 	dlist_push_tail(&pings, &ping->node);
 	npings++;
 	if (!tc_run_transaction(read_options, ping))
-		fail(ping, "CONFIGURATION", "the server's options cannot be read; see the server log");
+		ping_failed(ping, "CONFIGURATION", "the server's options cannot be read; see the server log");
 	else if (ping->config == NULL)
-		fail(ping, ping->problem.code, ping->problem.message);
+		ping_failed(ping, ping->problem.code, ping->problem.message);
 	else
 	{
 		ping->channel = tc_channel_create(&ping->config->channel, state_changed, ping);
@@ -166,7 +166,7 @@ state_changed(void *arg, Channel *channel, ChannelState state, const ChannelErro
 		return;
 	if (error != NULL)
 	{
-		fail(ping, error->code, error->message);
+		ping_failed(ping, error->code, error->message);
 		return;
 	}
 	if (state != CHANNEL_READY)
@@ -201,7 +201,7 @@ system_info_done(void *arg, const CallResult *result)
 	ping->reply.round_trip_ms = INSTR_TIME_GET_MILLISEC(now);
 	if (result->fate != CALL_ANSWERED || result->grpc_status != 0)
 	{
-		fail(ping, tc_error_code(result), result->message);
+		ping_failed(ping, tc_error_code(result), result->message);
 		return;
 	}
 	ping->system_info_len = Min(result->reply_len, sizeof(ping->system_info));
@@ -209,7 +209,7 @@ system_info_done(void *arg, const CallResult *result)
 
 	if (tc_channel_capacity(ping->channel) == 0)
 	{
-		fail(ping, "UNAVAILABLE", "the connection was closed");
+		ping_failed(ping, "UNAVAILABLE", "the connection was closed");
 		return;
 	}
 	call.path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
@@ -244,11 +244,12 @@ probe_done(void *arg, const CallResult *result)
 		ping->over = true;
 		return;
 	}
-	fail(ping, tc_error_code(result), result->message);
+	ping_failed(ping, tc_error_code(result), result->message);
 }
 
+/* It is over, and why: the turn tells who asked. */
 static void
-fail(Ping *ping, const char *code, const char *message)
+ping_failed(Ping *ping, const char *code, const char *message)
 {
 	strlcpy(ping->reply.error_code, code, sizeof(ping->reply.error_code));
 	strlcpy(ping->error_message, message, sizeof(ping->error_message));

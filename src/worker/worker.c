@@ -84,7 +84,7 @@ static void rotate_if_due(void);
 static void leave_if_idle(void);
 static void leave_extension(void);
 static void leave_in_order(WorkerExit reason);
-static void give_up(int code, Datum arg);
+static void detach_at_exit(int code, Datum arg);
 
 void
 tc_worker_main(Datum arg)
@@ -97,7 +97,7 @@ tc_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	tc_crash_mark(database);
 	tc_connect_without_settings(database);
-	before_shmem_exit(give_up, (Datum) 0);
+	before_shmem_exit(detach_at_exit, (Datum) 0);
 	tc_worker_attach();
 
 	tc_event_loop_init();
@@ -309,8 +309,8 @@ leave_in_order(WorkerExit reason)
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	if (reason != WORKER_EXIT_NO_EXTENSION && reason != WORKER_EXIT_REPLACED)
 	{
-		tc_dispatch_leave();
-		tc_dispatch_end();
+		tc_dispatch_record_rest();
+		tc_dispatch_tell_rest();
 	}
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	tc_worker_return_pings();
@@ -320,7 +320,7 @@ leave_in_order(WorkerExit reason)
 
 /* The process ends without having left: pings go first, see ping_mailbox.h. */
 static void
-give_up(int code, Datum arg)
+detach_at_exit(int code, Datum arg)
 {
 	if (!tc_worker_has_slot())
 		return;
