@@ -309,6 +309,10 @@ metadata_entries(Jsonb *metadata, int *nentries)
 	bool		all_strings = JB_ROOT_IS_OBJECT(metadata);
 	int			n = 0;
 
+	if (all_strings && JB_ROOT_COUNT(metadata) >= TC_METADATA_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("metadata must not have more than %d keys", TC_METADATA_MAX - 1)));
 	entries = palloc0(sizeof(PayloadEntry) * (JB_ROOT_COUNT(metadata) + 1));
 	iterator = JsonbIteratorInit(&metadata->root);
 	while (all_strings && (token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)

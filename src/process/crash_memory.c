@@ -71,6 +71,13 @@ typedef struct Crashes
 	bool		told;
 } Crashes;
 
+/* What one has left */
+typedef struct Mark
+{
+	Oid			database;		/* InvalidOid: the launcher */
+	pg_time_t	began;
+} Mark;
+
 static Crashes *all = NULL;
 static int	ncrashes = 0;
 
@@ -185,12 +192,20 @@ write_memory(void)
 				 errmsg("could not write file \"%s\": %m", MEMORY_FILE)));
 }
 
+/*
+ * If the launcher has left its mark as well as workers, who would have been
+ * told to end if one of them had crashed, all were killed at once: the machine
+ * lost its power, or a container its memory.  Then none is blamed.
+ */
 static void
 take_marks_of_crashed(void)
 {
 	DIR		   *dir = AllocateDir(PG_STAT_TMP_DIR);
 	struct dirent *entry;
-	bool		changed = false;
+	Mark	   *marks = NULL;
+	int			nmarks = 0;
+	bool		launcher = false;
+	bool		workers = false;
 
 	if (dir == NULL)
 		return;
@@ -205,14 +220,29 @@ take_marks_of_crashed(void)
 		snprintf(path, sizeof(path), "%s/%s", PG_STAT_TMP_DIR, entry->d_name);
 		if (stat(path, &st) == 0)
 		{
-			note_crash(database, (pg_time_t) st.st_mtime);
-			changed = true;
+			Mark	   *more = realloc(marks, (nmarks + 1) * sizeof(Mark));
+
+			if (more != NULL)
+			{
+				marks = more;
+				marks[nmarks].database = database;
+				marks[nmarks++].began = (pg_time_t) st.st_mtime;
+			}
+			if (OidIsValid(database))
+				workers = true;
+			else
+				launcher = true;
 		}
 		unlink(path);
 	}
 	FreeDir(dir);
-	if (changed)
+	if (nmarks > 0 && !(launcher && workers))
+	{
+		for (int i = 0; i < nmarks; i++)
+			note_crash(marks[i].database, marks[i].began);
 		write_memory();
+	}
+	free(marks);
 }
 
 static void

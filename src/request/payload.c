@@ -44,6 +44,7 @@ tc_payload_read(const uint8 *message, size_t len, PayloadParts *parts)
 		if (tc_proto_is(&field, FIELD_DATA, PROTO_BYTES) && parts->data.bytes == NULL)
 			parts->data = field.span;
 		else if (tc_proto_is(&field, FIELD_METADATA, PROTO_BYTES) &&
+				 parts->nentries < TC_METADATA_MAX &&
 				 read_entry(field.span, &entry) && is_utf8(entry.key) &&
 				 !key_stands_before(message, begin, entry.key))
 		{

@@ -17,6 +17,12 @@
 #define TC_ENCODING_BINARY "binary/plain"
 
 /*
+ * Entries of the metadata, the encoding included.  SDKs make two or three;
+ * each is compared with all before it.
+ */
+#define TC_METADATA_MAX 256
+
+/*
  * A value of the SQL type temporal.payload is a varlena with an encoded
  * Payload message (temporal.api.common.v1), ready to be sent.  It has an
  * encoding, and where that is json/plain and there is no other metadata its
@@ -44,8 +50,8 @@ typedef struct PayloadParts
 
 /*
  * Read an encoded Payload message.  False if the bytes are none, have no
- * encoding, say a thing twice, or have something in them that is not known
- * here.  Allocates nothing, raises nothing; whether data is what its encoding
+ * encoding, say a thing twice, have too many entries, or something in them that
+ * is not known here.  Allocates nothing, raises nothing; whether data is what its encoding
  * says is not looked at.
  */
 extern bool tc_payload_read(const uint8 *message, size_t len, PayloadParts *parts);
@@ -61,7 +67,8 @@ extern bool tc_payload_next_entry(const uint8 *message, size_t len, const uint8 
 								  PayloadEntry *entry);
 
 /*
- * A payload of that encoding and data; entries are more metadata.  palloc'd.
+ * A payload of that encoding and data; entries are more metadata, of which there
+ * must be less than TC_METADATA_MAX.  palloc'd.
  * Raises an error only where it gets larger than memory may be.
  */
 extern Payload *tc_payload_make(const char *encoding, const char *data, size_t len,

@@ -96,23 +96,24 @@ tc_task_token_decode(const uint8 *token, size_t len, TaskToken *result)
 	return true;
 }
 
-/* PostgreSQL's check takes a zero byte for an error; protobuf does not. */
+/*
+ * PostgreSQL's check takes a zero byte for an error; protobuf does not.  It
+ * looks at all that it is given, so it is given what stands between two only.
+ */
 static bool
 is_utf8(ProtoSpan span)
 {
 	const char *next = (const char *) span.bytes;
-	int			left = (int) span.len;
+	const char *end = next + span.len;
 
-	while (left > 0)
+	while (next < end)
 	{
-		int			valid = pg_encoding_verifymbstr(PG_UTF8, next, left);
+		const char *zero = memchr(next, '\0', end - next);
+		int			len = (int) ((zero != NULL ? zero : end) - next);
 
-		if (valid == left)
-			return true;
-		if (next[valid] != '\0')
+		if (pg_encoding_verifymbstr(PG_UTF8, next, len) != len)
 			return false;
-		next += valid + 1;
-		left -= valid + 1;
+		next += len + 1;
 	}
 	return true;
 }
