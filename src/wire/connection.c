@@ -577,6 +577,11 @@ explain_connect(Connection *conn, ChannelError *error)
 							 options->address, text);
 			return;
 
+		case CURLE_SSL_CACERT_BADFILE:
+			tc_channel_error(error, TC_ERROR_TLS_FAILED, true,
+							 "could not read the certificates of the system's authorities: %s", text);
+			return;
+
 		case CURLE_SSL_CONNECT_ERROR:
 			if (tc_tls_explain(conn->tls, options->address, error))
 				return;
