@@ -190,7 +190,8 @@ END $$;
 CREATE TRIGGER tell AFTER INSERT OR UPDATE ON temporal.queue_error FOR EACH ROW EXECUTE FUNCTION public.tell();
 EOS
 my @settings = split(/\n/, $node->safe_psql('settings', <<'EOS'));
-SELECT format('%I = %L', name, CASE vartype WHEN 'bool' THEN 'on' WHEN 'enum' THEN enumvals[1] WHEN 'integer' THEN greatest(min_val::numeric, 1)::text
+SELECT format('%I = %L', name, CASE vartype WHEN 'bool' THEN 'on' WHEN 'enum' THEN enumvals[1]
+              WHEN 'integer' THEN CASE name WHEN 'vacuum_buffer_usage_limit' THEN '0' ELSE greatest(min_val::numeric, 1)::text END
               ELSE min_val END)
   FROM pg_catalog.pg_settings
  WHERE context = 'user' AND vartype <> 'string' AND name NOT LIKE 'debug%' AND name NOT LIKE 'transaction%'

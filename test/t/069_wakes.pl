@@ -133,7 +133,7 @@ foreach my $other_process (0, 1)
 	$node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_prepared_xacts') or die;
 	if ($other_process)
 	{
-		my $apply = "FROM pg_stat_activity WHERE backend_type = 'logical replication worker'";
+		my $apply = "FROM pg_stat_activity WHERE backend_type ~ '^logical replication (apply )?worker\$'";
 		my $pid = $node->safe_psql('postgres', "SELECT pid $apply");
 
 		$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");

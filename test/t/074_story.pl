@@ -138,7 +138,7 @@ $node->reload;
 my $pid = await_worker($node);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 await_worker($node, 'postgres', $pid);
-$node->restart('fast');
+$node->restart;
 await_worker($node);
 my $log = slurp_file($node->logfile);
 my $rejected = 0;
