@@ -127,6 +127,7 @@ static const Column last_worker_columns[] = {
 	{"system_identifier", INT8OID, true},
 	{"database", OIDOID, true},
 	{"timeline", INT4OID, true},
+	{"written_by", XIDOID, true},
 	{"in_doubt_before", XID8OID, false},
 	{"in_doubt_since", TIMESTAMPTZOID, false},
 };

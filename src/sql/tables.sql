@@ -191,19 +191,24 @@ CREATE TABLE temporal.last_worker (
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
     timeline integer NOT NULL,
+    written_by xid NOT NULL,
     in_doubt_before xid8,
     in_doubt_since timestamptz
 );
-INSERT INTO temporal.last_worker (system_identifier, database, timeline)
+INSERT INTO temporal.last_worker (system_identifier, database, timeline, written_by)
 SELECT s.system_identifier, d.oid,
-       ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+       ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer,
+       '0'
   FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 ALTER TABLE temporal.last_worker REPLICA IDENTITY FULL;
+/* by a subtransaction maybe, whose id no function tells */
+UPDATE temporal.last_worker SET written_by = xmin;
 COMMENT ON TABLE temporal.last_worker IS 'the worker that left in order, if none has sent anything since';
 COMMENT ON COLUMN temporal.last_worker.system_identifier IS 'cluster in which it was';
 COMMENT ON COLUMN temporal.last_worker.database IS 'its database';
 COMMENT ON COLUMN temporal.last_worker.timeline IS 'the cluster''s timeline at that time: what was sent on another one is not known';
+COMMENT ON COLUMN temporal.last_worker.written_by IS 'transaction that wrote the row: one that came from elsewhere was stored by another';
 COMMENT ON COLUMN temporal.last_worker.in_doubt_before IS
     'requests of transactions with smaller ids may have been sent by a worker before it; NULL = none';
 COMMENT ON COLUMN temporal.last_worker.in_doubt_since IS 'when that worker can have sent them at the latest';

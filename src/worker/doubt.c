@@ -11,7 +11,10 @@
  *
  * The row counts only where it was written: on another timeline, or in a copy,
  * somebody may have sent more since, whose deletion of the row did not come
- * along.  Nothing here sends or reads requests.
+ * along.  It may also come here by logical replication, from another database
+ * of this cluster, or from this one and back: so it says by which transaction
+ * it was written, and does not count where another one has stored it.  Nothing
+ * here sends or reads requests.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +23,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -41,6 +45,7 @@ enum
 	LAST_WORKER_SYSTEM_IDENTIFIER = 1,
 	LAST_WORKER_DATABASE,
 	LAST_WORKER_TIMELINE,
+	LAST_WORKER_WRITTEN_BY,
 	LAST_WORKER_IN_DOUBT_BEFORE,
 	LAST_WORKER_IN_DOUBT_SINCE,
 	LAST_WORKER_NATTS = LAST_WORKER_IN_DOUBT_SINCE
@@ -58,6 +63,7 @@ static bool noted;
 
 static void set_since(TimestampTz since);
 static bool of_this_timeline(const Datum *values);
+static bool stored_by_its_writer(HeapTuple tuple, const Datum *values);
 static void delete_rows(void *arg);
 static void insert_row(void *arg);
 
@@ -94,7 +100,7 @@ tc_doubt_init(void)
 
 		noted = false;
 		tc_row_deform(tuple, rel, TABLE_LAST_WORKER, values, nulls);
-		if (left || !of_this_timeline(values))
+		if (left || !of_this_timeline(values) || !stored_by_its_writer(tuple, values))
 			continue;
 
 		/*
@@ -142,6 +148,14 @@ of_this_timeline(const Datum *values)
 {
 	return (uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
 		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
+}
+
+/* Files that are copied keep the transaction of a row, and so does whatever freezes it. */
+static bool
+stored_by_its_writer(HeapTuple tuple, const Datum *values)
+{
+	return TransactionIdEquals(DatumGetTransactionId(values[LAST_WORKER_WRITTEN_BY - 1]),
+							   HeapTupleHeaderGetRawXmin(tuple->t_data));
 }
 
 bool
@@ -196,6 +210,7 @@ insert_row(void *arg)
 	values[LAST_WORKER_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[LAST_WORKER_DATABASE - 1] = ObjectIdGetDatum(MyDatabaseId);
 	values[LAST_WORKER_TIMELINE - 1] = Int32GetDatum((int32) tc_timeline());
+	values[LAST_WORKER_WRITTEN_BY - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
 	nulls[LAST_WORKER_IN_DOUBT_BEFORE - 1] = all_done || in_doubt == NULL;
 	values[LAST_WORKER_IN_DOUBT_BEFORE - 1] =
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(in_doubt ? in_doubt->xmax : 0));

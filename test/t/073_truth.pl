@@ -48,7 +48,7 @@ is( $other->safe_psql('postgres', 'SELECT state, error_code FROM temporal.reques
 $other->stop;
 
 # What a worker that has left in order has not sent, was not sent.
-my $node = new_cluster('main', settings => "temporal_complete.worker_idle_timeout = 1h");
+my $node = new_cluster('main', init => { allows_streaming => 'logical' }, settings => "temporal_complete.worker_idle_timeout = 1h");
 my $nobody = "SELECT temporal.complete_activity_by_id('nobody', 'nothing')";
 
 sub outcome
@@ -105,8 +105,8 @@ $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 set('enabled', 'on');
 await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $waiting });
 $node->stop('immediate');
-$node->start;
 $temporal->clear_faults;
+$node->start;
 is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed');
 
 # Workers that take turns do not each wait anew for what one before them may have sent.
@@ -115,8 +115,8 @@ $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 my $turns = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'turns')");
 await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $turns });
 $node->stop('immediate');
-$node->start;
 $temporal->clear_faults;
+$node->start;
 await('the request to be looked up', sub {
 		my $worker = worker_pid($node);
 
@@ -138,5 +138,24 @@ is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'retry_request(): by ids it is lo
 $node->safe_psql('postgres', "SELECT temporal.discard_request($waiting)");
 is( $node->safe_psql('postgres', "SELECT state, error_code FROM temporal.request WHERE id = $waiting"),
 	'unconfirmed|DISCARDED', 'discard_request()');
+
+# That a worker of another database has left in order, which logical replication
+# tells here, says nothing of this one's.
+$node->safe_psql('postgres', 'CREATE DATABASE neighbour');
+$node->safe_psql('neighbour', 'CREATE EXTENSION temporal_complete');
+$node->safe_psql('neighbour', 'CREATE PUBLICATION everything FOR ALL TABLES');
+$node->safe_psql('neighbour', "SELECT pg_create_logical_replication_slot('everything', 'pgoutput')");
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '5s')");
+$temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
+my $beside = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'beside')");
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $beside });
+$node->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '" . $node->connstr
+	  . " dbname=neighbour' PUBLICATION everything WITH (create_slot = false)");
+$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal.last_worker') or die;
+$node->safe_psql('postgres', 'CHECKPOINT');
+$node->stop('immediate');
+$temporal->clear_faults;
+$node->start;
+is(outcome($beside), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed, beside another database');
 
 done_testing();
