@@ -13,11 +13,15 @@
  * its exit code.  Workers are never restarted by the postmaster, because
  * only the launcher knows whether they are wanted.
  *
+ * The states of a database in the launcher's eyes are drawn in launcher_list.h.
+ * Each turn of the loop takes the steps between them: first those that others
+ * cause (a wish, a worker that has left), then, if workers are to be at all,
+ * those that lead to a worker.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "lib/ilist.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -30,6 +34,7 @@
 #include "process/crash_memory.h"
 #include "process/launcher.h"
 #include "process/launcher_databases.h"
+#include "process/launcher_list.h"
 #include "process/launcher_state.h"
 #include "process/launcher_turns.h"
 #include "process/termination.h"
@@ -51,17 +56,12 @@
 /* How often to look at all databases, if more want a worker than the list holds */
 #define LOOK_AT_ALL_MS 1000
 
-/* A worker that gave up its slot, and still has its place with the postmaster */
-typedef struct LeavingWorker
+/* Workers that have a slot */
+typedef struct WorkerCount
 {
-	dlist_node	node;
-	BackgroundWorkerHandle *handle;
-} LeavingWorker;
-
-/* Those that wait longest come first */
-static dlist_head databases = DLIST_STATIC_INIT(databases);
-
-static dlist_head leaving = DLIST_STATIC_INIT(leaving);
+	int			all;
+	int			starting;		/* not for longer than STARTING_MS */
+} WorkerCount;
 
 /* Monotonic ms: before that, not even the launcher's own work begins: it crashed */
 static int64 begin_at = 0;
@@ -76,20 +76,20 @@ static void reload(void);
 static void report_missing_databases(void);
 static void look_at_wanted(void);
 static void want_all(void);
-static void look_at_leaving(void);
 static void look_at_slots(void);
+static void look_at_slot(int slot);
+static bool never_comes(const DatabaseEntry *entry);
+static void settle_wishes(void);
 static void worker_left(DatabaseEntry *entry, const SlotView *view);
 static void worker_failed(DatabaseEntry *entry);
 static void start_workers(void);
-static void count_workers(int *nworkers, int *nstarting);
+static WorkerCount count_workers(void);
+static Shortage start_in_turn(WorkerCount *workers);
 static bool may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info);
 static Shortage start_worker(DatabaseEntry *entry, const char *name, int nworkers);
 static void stop_workers(void);
 static void check_again_at(int64 time);
 static long next_timeout(void);
-static DatabaseEntry *find_entry(Oid database);
-static void forget_entry(DatabaseEntry *entry);
-static void forget_handle(DatabaseEntry *entry);
 
 void
 tc_launcher_register(void)
@@ -144,7 +144,8 @@ tc_launcher_main(Datum arg)
 		if (begin_at <= tc_monotonic_ms())
 		{
 			look_at_wanted();
-			look_at_leaving();
+			if (tc_launcher_place_has_come())
+				tc_shortage_retry_now();
 			look_at_slots();
 			if (tc_enabled)
 				start_workers();
@@ -189,7 +190,7 @@ reload(void)
 	 */
 	tc_crashes_try_again();
 	begin_at = 0;
-	dlist_foreach(iter, &databases)
+	dlist_foreach(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
@@ -219,7 +220,7 @@ look_at_wanted(void)
 	dlist_iter	iter;
 
 	for (int i = 0; i < n; i++)
-		find_entry(wanted[i])->wanted = true;
+		tc_launcher_entry(wanted[i])->wanted = true;
 
 	/* not for each of many that cannot be served */
 	if (look_at_all && look_at_all_after <= tc_monotonic_ms())
@@ -232,7 +233,7 @@ look_at_wanted(void)
 
 	if (look_again)
 	{
-		dlist_foreach(iter, &databases)
+		dlist_foreach(iter, &tc_launcher_list)
 		{
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
@@ -259,7 +260,7 @@ want_all(void)
 
 		if (!info->usable)
 			continue;
-		entry = find_entry(info->database);
+		entry = tc_launcher_entry(info->database);
 		if (info->listed)
 			entry->wanted = true;
 		else if (entry->slot >= 0)
@@ -268,79 +269,70 @@ want_all(void)
 	list_free_deep(infos);
 }
 
-/* Try again at once when a worker of ours has made a place free. */
-static void
-look_at_leaving(void)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &leaving)
-	{
-		LeavingWorker *worker = dlist_container(LeavingWorker, node, iter.cur);
-		pid_t		pid;
-
-		if (GetBackgroundWorkerPid(worker->handle, &pid) == BGWH_STOPPED)
-		{
-			dlist_delete(&worker->node);
-			pfree(worker->handle);
-			pfree(worker);
-			tc_shortage_retry_now();
-		}
-	}
-}
-
 /* Find out which workers are there, and what became of those that are not. */
 static void
 look_at_slots(void)
 {
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &tc_launcher_list)
+		dlist_container(DatabaseEntry, node, iter.cur)->slot = -1;
+	for (int i = 0; i < tc_slot_count(); i++)
+		look_at_slot(i);
+	settle_wishes();
+}
+
+static void
+look_at_slot(int slot)
+{
+	DatabaseEntry *entry;
+	SlotView	view;
+
+	tc_slot_view(slot, &view);
+	if (view.state == SLOT_FREE)
+		return;
+	entry = tc_launcher_entry(view.database);
+	switch (view.state)
+	{
+		case SLOT_STARTING:
+			if (never_comes(entry) && tc_slot_release(slot, SLOT_STARTING))
+				worker_failed(entry);
+			else
+				entry->slot = slot;
+			break;
+		case SLOT_RUNNING:
+			entry->slot = slot;
+			break;
+		default:
+			tc_slot_release(slot, SLOT_EXITED);
+			worker_left(entry, &view);
+			break;
+	}
+	if (entry->slot == slot && view.leave != LEAVE_NOT)
+		check_again_at(tc_end_if_stuck(entry, &view));
+}
+
+/*
+ * Has a worker that was started stopped before it took its slot?  It could not
+ * be forked, or not be connected to the database.
+ */
+static bool
+never_comes(const DatabaseEntry *entry)
+{
+	pid_t		pid;
+
+	return entry->handle == NULL ||
+		GetBackgroundWorkerPid(entry->handle, &pid) == BGWH_STOPPED;
+}
+
+/* What has a worker wants none; what has none and wants none is forgotten. */
+static void
+settle_wishes(void)
+{
 	static const Wake look = {.look = true};
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &databases)
-		dlist_container(DatabaseEntry, node, iter.cur)->slot = -1;
-
-	for (int i = 0; i < tc_slot_count(); i++)
-	{
-		DatabaseEntry *entry;
-		SlotView	view;
-		pid_t		pid;
-
-		tc_slot_view(i, &view);
-		if (view.state == SLOT_FREE)
-			continue;
-		entry = find_entry(view.database);
-		switch (view.state)
-		{
-			case SLOT_STARTING:
-
-				/*
-				 * A worker that stopped before it came: it could not be
-				 * forked, or not be connected to the database.
-				 */
-				if ((entry->handle == NULL ||
-					 GetBackgroundWorkerPid(entry->handle, &pid) == BGWH_STOPPED) &&
-					tc_slot_release(i, SLOT_STARTING))
-					worker_failed(entry);
-				else
-					entry->slot = i;
-				break;
-			case SLOT_RUNNING:
-				entry->slot = i;
-				break;
-			default:
-				tc_slot_release(i, SLOT_EXITED);
-				worker_left(entry, &view);
-				break;
-		}
-		if (entry->slot == i && view.leave != LEAVE_NOT)
-			check_again_at(tc_end_if_stuck(entry, &view));
-	}
-
-	/*
-	 * What has a worker wants none; what has none and wants none is
-	 * forgotten.
-	 */
-	dlist_foreach_modify(iter, &databases)
+	dlist_foreach_modify(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
@@ -352,10 +344,11 @@ look_at_slots(void)
 			tc_wake_worker(entry->database, &look);
 		}
 		else if (entry->slot < 0 && !entry->wanted)
-			forget_entry(entry);
+			tc_launcher_forget(entry);
 	}
 }
 
+/* It gave up its slot, and said why; or it did not get round to that. */
 static void
 worker_left(DatabaseEntry *entry, const SlotView *view)
 {
@@ -374,13 +367,9 @@ worker_left(DatabaseEntry *entry, const SlotView *view)
 				entry->wanted = true;
 			break;
 	}
-	forget_handle(entry);
 	entry->backoff_ms = 0;
 	entry->not_before = 0;
-
-	/* Others come first now. */
-	dlist_delete(&entry->node);
-	dlist_push_tail(&databases, &entry->node);
+	tc_launcher_worker_gone(entry);
 }
 
 /* Start it again, but not at once if it fails again and again, and after others. */
@@ -395,144 +384,135 @@ worker_failed(DatabaseEntry *entry)
 		entry->backoff_ms = Min(entry->backoff_ms * 2, BACKOFF_MAX_MS);
 	entry->not_before = now + entry->backoff_ms;
 	entry->wanted = true;
-	forget_handle(entry);
-	dlist_delete(&entry->node);
-	dlist_push_tail(&databases, &entry->node);
+	tc_launcher_worker_gone(entry);
 }
 
-/* Start what is wanted, as far as there are places. */
+/*
+ * Start what is wanted, as far as there are places.  Three things are decided
+ * apart: whether a database may have a worker (may_have_worker()), whose turn
+ * it is, and what follows if there are too few places (launcher_turns.c).
+ */
 static void
 start_workers(void)
 {
-	int64		now = tc_monotonic_ms();
-	dlist_mutable_iter iter;
-	List	   *infos = NIL;
+	WorkerCount workers = count_workers();
 	Shortage	shortage = SHORTAGE_NONE;
-	bool		all_looked_at = true;
-	int			nworkers;
-	int			nstarting;
-	int			nwaiting = 0;
 
-	count_workers(&nworkers, &nstarting);
-	if (nstarting < MAX_STARTING && tc_some_database_waits(&databases) && !tc_shortage_lasts(&shortage))
+	if (tc_count_waiting() > 0)
 	{
-		infos = tc_read_databases();
-		tc_order_by_turns(&databases, infos);
+		if (workers.starting >= MAX_STARTING)
+			shortage = SHORTAGE_STARTS;
+		else if (!tc_shortage_lasts(&shortage))
+			shortage = start_in_turn(&workers);
 	}
-	shortage = SHORTAGE_NONE;
-
-	dlist_foreach_modify(iter, &databases)
-	{
-		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
-		const DatabaseInfo *info;
-
-		if (!tc_database_waits(entry))
-			continue;
-		if (nstarting >= MAX_STARTING)
-		{
-			all_looked_at = false;	/* the end of a start wakes us */
-			break;
-		}
-		if (shortage != SHORTAGE_NONE || tc_shortage_lasts(&shortage))
-		{
-			nwaiting++;
-			continue;
-		}
-
-		if (infos == NIL)
-			infos = tc_read_databases();
-		info = tc_find_database(infos, entry->database);
-		if (info == NULL)
-		{
-			tc_crashes_forget(entry->database);
-			tc_launcher_served(entry->database);
-			forget_entry(entry);
-			continue;
-		}
-		if (!may_have_worker(entry, info))
-			continue;
-		shortage = start_worker(entry, info->name, nworkers);
-		if (shortage != SHORTAGE_NONE)
-			nwaiting++;
-		else if (entry->slot >= 0)
-		{
-			nstarting++;
-			nworkers++;
-		}
-	}
-	list_free_deep(infos);
-
-	if (shortage == SHORTAGE_NONE)
-	{
-		if (all_looked_at)
-			tc_shortage_over();
-		else
-			tc_shortage_retry_now();
-	}
-	else if (nstarting == 0 && dlist_is_empty(&leaving))
-		tc_shortage_of_places(shortage, nwaiting, &databases);
-	else
-		tc_shortage_retry_later(shortage);
+	tc_shortage_found(shortage, workers.starting > 0 || tc_launcher_place_is_coming());
 
 	/* the setting was lowered */
-	if (nworkers > tc_max_workers)
+	if (workers.all > tc_max_workers)
 	{
-		tc_end_a_turn(&databases);
-		check_again_at(now + STARTING_MS);
+		tc_end_a_turn();
+		check_again_at(tc_monotonic_ms() + STARTING_MS);
 	}
 }
 
 /* How many workers there are, and how many of them are about to begin. */
-static void
-count_workers(int *nworkers, int *nstarting)
+static WorkerCount
+count_workers(void)
 {
 	int64		now = tc_monotonic_ms();
+	WorkerCount workers = {0};
 	dlist_iter	iter;
 
-	*nworkers = *nstarting = 0;
-	dlist_foreach(iter, &databases)
+	dlist_foreach(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		SlotView	view;
 
 		if (entry->slot < 0)
 			continue;
-		(*nworkers)++;
+		workers.all++;
 		tc_slot_view(entry->slot, &view);
 		if (!view.working && now - entry->started_at < STARTING_MS)
 		{
-			(*nstarting)++;
+			workers.starting++;
 			check_again_at(entry->started_at + STARTING_MS);
 		}
 	}
+	return workers;
 }
 
-/* Is a worker to be started now?  If not, entry->not_before says when, or it is forgotten. */
+/*
+ * Start workers for those that wait, one after the other, until something is
+ * lacking.  Returns what.
+ */
+static Shortage
+start_in_turn(WorkerCount *workers)
+{
+	List	   *infos = tc_read_databases();
+	Shortage	shortage = SHORTAGE_NONE;
+	dlist_mutable_iter iter;
+
+	tc_order_by_turns(infos);
+	dlist_foreach_modify(iter, &tc_launcher_list)
+	{
+		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
+		const DatabaseInfo *info;
+
+		if (!tc_database_waits(entry))
+			continue;
+		if (workers->starting >= MAX_STARTING)
+		{
+			shortage = SHORTAGE_STARTS;
+			break;
+		}
+		info = tc_find_database(infos, entry->database);
+		if (!may_have_worker(entry, info))
+			continue;
+		shortage = start_worker(entry, info->name, workers->all);
+		if (shortage != SHORTAGE_NONE)
+			break;
+		if (entry->slot >= 0)
+		{
+			workers->all++;
+			workers->starting++;
+		}
+	}
+	list_free_deep(infos);
+	return shortage;
+}
+
+/*
+ * May a database have a worker now, by what the catalog, the settings and its
+ * former workers' crashes say?  If not, it is put off or forgotten.  info: NULL
+ * if it was dropped.
+ */
 static bool
 may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info)
 {
 	int64		now = tc_monotonic_ms();
 
-	if (!info->usable)
+	if (info == NULL)
 	{
-		/*
-		 * Its sessions may ask again and again, so do not forget it at once,
-		 * but neither look at it for ever.
-		 */
-		if (entry->unusable)
-		{
-			tc_launcher_served(entry->database);
-			forget_entry(entry);
-		}
-		else
-		{
-			entry->unusable = true;
-			entry->not_before = now + UNUSABLE_RETRY_MS;
-		}
+		tc_crashes_forget(entry->database);
+		tc_launcher_served(entry->database);
+		tc_launcher_forget(entry);
 		return false;
 	}
-	entry->unusable = false;
-	if (!info->listed)
+	if (!info->usable && entry->unusable)
+	{
+		tc_launcher_served(entry->database);
+		tc_launcher_forget(entry);
+		return false;
+	}
+	entry->unusable = !info->usable;
+
+	/*
+	 * Sessions of an unusable one may ask again and again, so do not forget
+	 * it at once, but neither look at it for ever.
+	 */
+	if (!info->usable)
+		entry->not_before = now + UNUSABLE_RETRY_MS;
+	else if (!info->listed)
 		entry->not_before = NEVER;
 	else
 		entry->not_before = tc_crashes_not_before(entry->database, info->name);
@@ -588,7 +568,7 @@ stop_workers(void)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &databases)
+	dlist_foreach(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
@@ -618,7 +598,7 @@ next_timeout(void)
 	{
 		if (tc_shortage_retry_at() != 0)
 			check_again_at(tc_shortage_retry_at());
-		dlist_foreach(iter, &databases)
+		dlist_foreach(iter, &tc_launcher_list)
 		{
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
@@ -628,46 +608,4 @@ next_timeout(void)
 		}
 	}
 	return check_at == 0 ? -1 : (long) Max(check_at - now, 0);
-}
-
-/* The entry of a database; a new one if there is none yet. */
-static DatabaseEntry *
-find_entry(Oid database)
-{
-	DatabaseEntry *entry;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &databases)
-	{
-		entry = dlist_container(DatabaseEntry, node, iter.cur);
-		if (entry->database == database)
-			return entry;
-	}
-	entry = MemoryContextAllocZero(TopMemoryContext, sizeof(DatabaseEntry));
-	entry->database = database;
-	entry->slot = -1;
-	dlist_push_tail(&databases, &entry->node);
-	return entry;
-}
-
-static void
-forget_entry(DatabaseEntry *entry)
-{
-	forget_handle(entry);
-	dlist_delete(&entry->node);
-	pfree(entry);
-}
-
-/* The worker of an entry is no longer its own; watch it until it is gone. */
-static void
-forget_handle(DatabaseEntry *entry)
-{
-	LeavingWorker *worker;
-
-	if (entry->handle == NULL)
-		return;
-	worker = MemoryContextAlloc(TopMemoryContext, sizeof(LeavingWorker));
-	worker->handle = entry->handle;
-	dlist_push_tail(&leaving, &worker->node);
-	entry->handle = NULL;
 }

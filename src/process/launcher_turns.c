@@ -64,39 +64,22 @@ static int64 since = 0;
 static Shortage last_shortage = SHORTAGE_NONE;
 static bool reported = false;
 
-static List *owners_of(dlist_head *databases);
-static Owner *find_owner(List *owners, Oid oid);
 static int	compare_turns(const void *a, const void *b);
-
-bool
-tc_database_waits(const DatabaseEntry *entry)
-{
-	return entry->slot < 0 && entry->wanted && entry->not_before <= tc_monotonic_ms();
-}
-
-bool
-tc_some_database_waits(dlist_head *databases)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, databases)
-	{
-		if (tc_database_waits(dlist_container(DatabaseEntry, node, iter.cur)))
-			return true;
-	}
-	return false;
-}
+static List *owners_of_databases(void);
+static Owner *find_owner(List *owners, Oid oid);
+static void retry_later(Shortage shortage);
+static void places_are_short(Shortage shortage);
 
 /* Everybody's first place comes before anybody's second one. */
 void
-tc_order_by_turns(dlist_head *databases, const List *infos)
+tc_order_by_turns(const List *infos)
 {
 	List	   *owners;
 	Turn	   *turns;
 	int			n = 0;
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, databases)
+	dlist_foreach_modify(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		const DatabaseInfo *info = tc_find_database(infos, entry->database);
@@ -105,10 +88,10 @@ tc_order_by_turns(dlist_head *databases, const List *infos)
 			entry->owner = info->owner;
 		n++;
 	}
-	owners = owners_of(databases);
+	owners = owners_of_databases();
 	turns = palloc(Max(n, 1) * sizeof(Turn));
 	n = 0;
-	dlist_foreach_modify(iter, databases)
+	dlist_foreach_modify(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		Owner	   *owner = find_owner(owners, entry->owner);
@@ -124,7 +107,7 @@ tc_order_by_turns(dlist_head *databases, const List *infos)
 	}
 	qsort(turns, n, sizeof(Turn), compare_turns);
 	for (int i = 0; i < n; i++)
-		dlist_push_tail(databases, &turns[i].entry->node);
+		dlist_push_tail(&tc_launcher_list, &turns[i].entry->node);
 	pfree(turns);
 	list_free_deep(owners);
 }
@@ -143,12 +126,12 @@ compare_turns(const void *a, const void *b)
 }
 
 static List *
-owners_of(dlist_head *databases)
+owners_of_databases(void)
 {
 	List	   *owners = NIL;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, databases)
+	dlist_foreach(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		Owner	   *owner = find_owner(owners, entry->owner);
@@ -199,7 +182,33 @@ tc_shortage_retry_at(void)
 }
 
 void
-tc_shortage_retry_later(Shortage shortage)
+tc_shortage_retry_now(void)
+{
+	retry_at = 0;
+}
+
+void
+tc_shortage_found(Shortage shortage, bool place_is_coming)
+{
+	switch (shortage)
+	{
+		case SHORTAGE_NONE:
+			tc_shortage_over();
+			break;
+		case SHORTAGE_STARTS:
+			tc_shortage_retry_now();	/* the end of a start wakes us */
+			break;
+		case SHORTAGE_MAX_WORKERS:
+		case SHORTAGE_PROCESSES:
+			retry_later(shortage);
+			if (!place_is_coming)
+				places_are_short(shortage);
+			break;
+	}
+}
+
+static void
+retry_later(Shortage shortage)
 {
 	int64		now = tc_monotonic_ms();
 
@@ -208,19 +217,13 @@ tc_shortage_retry_later(Shortage shortage)
 		retry_at = now + RETRY_MS;
 }
 
-void
-tc_shortage_retry_now(void)
-{
-	retry_at = 0;
-}
-
 /* There is one message until all have been served. */
-void
-tc_shortage_of_places(Shortage shortage, int nwaiting, dlist_head *databases)
+static void
+places_are_short(Shortage shortage)
 {
 	int64		now = tc_monotonic_ms();
+	int			nwaiting = tc_count_waiting();
 
-	tc_shortage_retry_later(shortage);
 	if (since == 0)
 		since = now;
 	if (!reported && now - since >= REPORT_MS)
@@ -239,7 +242,7 @@ tc_shortage_of_places(Shortage shortage, int nwaiting, dlist_head *databases)
 				 errhint("Consider increasing max_worker_processes; until then databases take turns.") :
 				 errhint("Consider increasing temporal_complete.max_workers; until then databases take turns.")));
 	}
-	tc_end_a_turn(databases);
+	tc_end_a_turn();
 }
 
 void
@@ -255,10 +258,10 @@ tc_shortage_over(void)
 
 /* One at a time; but one that does not leave keeps nobody from asking the next. */
 void
-tc_end_a_turn(dlist_head *databases)
+tc_end_a_turn(void)
 {
 	int64		now = tc_monotonic_ms();
-	List	   *owners = owners_of(databases);
+	List	   *owners = owners_of_databases();
 	DatabaseEntry *longest = NULL;
 	int			most = 0;
 	int			least = PG_INT32_MAX;
@@ -274,7 +277,7 @@ tc_end_a_turn(dlist_head *databases)
 			least = Min(least, owner->workers);
 	}
 
-	dlist_foreach(iter, databases)
+	dlist_foreach(iter, &tc_launcher_list)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 		SlotView	view;
