@@ -51,6 +51,7 @@ static int64 position;			/* of the last number looked at; 0 = at the
 								 * beginning */
 static int64 left_out;			/* before the first one for which there was no
 								 * place, or -1 */
+static bool from_left_out;		/* this look did not begin at the beginning */
 static Oid	busy_role;			/* that has no idle queues, in this turn */
 static int64 time_spent;		/* ms, since the beginning */
 static int64 not_before;		/* monotonic ms */
@@ -162,15 +163,20 @@ end_look(void)
 	time_spent = 0;
 	looked_at = tc_monotonic_ms();
 	wanted = again || left_out >= 0;
+	again = false;
 	if (left_out >= 0)
+		delay = Max(delay, LOOK_AGAIN_MS);
+
+	/*
+	 * the next look begins with those that had no place, and the one after it
+	 * at the beginning
+	 */
+	from_left_out = left_out >= 0 && !from_left_out;
+	if (from_left_out)
 	{
-		/* these first, so that all have their turn */
 		position = left_out;
 		again = true;
-		delay = Max(delay, LOOK_AGAIN_MS);
 	}
-	else
-		again = false;
 	left_out = -1;
 	if (delay > 0)
 		look_later(delay);

@@ -102,6 +102,15 @@ ok_bounded('unfinished histories');
 ok_delivered('unfinished histories');
 end_process($_, 'KILL') foreach @stubs;
 
+# Long messages to very many requests that are tried again
+@stubs = (add_server('wordy', '--status', 13, '--message', 'x' x 1000));
+make('bad', "SELECT count(temporal.heartbeat_activity_by_id('w', i::text, server => 'wordy', namespace => 'n' || n))"
+	  . ' FROM generate_series(1, 8) i, generate_series(1, 12000) n');
+ok_bounded('long messages');
+ok_delivered('long messages');
+end_process($_, 'KILL') foreach @stubs;
+$node->safe_psql('postgres', "SELECT temporal.discard_requests('wordy')");
+
 # Namespaces that are as many as one can name
 make('naming', "SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'honest', namespace => 'n' || n))"
 	  . ' FROM generate_series(1, 60000) n');
