@@ -138,7 +138,7 @@ tc_finding_settle(const ProofFinding *finding)
 	/* other refusals than NOT_FOUND say themselves what is wrong */
 	if ((refusal == NULL || strcmp(refusal, "NOT_FOUND") == 0 || is_expired(request)) &&
 		(finding->verdict != PROOF_IMPOSSIBLE || in_doubt))
-		tc_request_set_error(request, finding->words);
+		tc_request_set_message(request, finding->words);
 
 	switch (finding->verdict)
 	{
@@ -152,7 +152,7 @@ tc_finding_settle(const ProofFinding *finding)
 		case PROOF_OURS:
 			kind = OUTCOME_DELIVERED;
 			request->error_code = NULL;
-			tc_request_set_error(request, NULL);
+			tc_request_set_message(request, NULL);
 			break;
 		case PROOF_PENDING:
 			if (refusal == NULL)

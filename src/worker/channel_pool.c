@@ -24,7 +24,11 @@
 #include "wire/connection.h"
 #include "worker/channel_pool.h"
 
-/* An attempt to connect costs little, and a server that is back should be found soon */
+/*
+ * An attempt to connect costs little, and a server that is back should be found
+ * soon; of very many that cannot be reached each has to wait longer, see
+ * tc_share_next_connect().
+ */
 #define CONNECT_DELAY_MAX_MS 5000
 
 /* A connection without calls is closed after that long; Temporal's server would do so too */
@@ -465,15 +469,16 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 	}
 	else if (error != NULL)
 	{
+		int64		now = tc_monotonic_ms();
 		int			delay = tc_backoff_ms(channel->config,
 										  error->needs_operator ? 100 : channel->failures);
 
-		delay = Min(delay, CONNECT_DELAY_MAX_MS);
-
 		channel->error = *error;
 		if (channel->failures++ == 0)
-			channel->failing_since = tc_monotonic_ms();
-		channel->connect_at = tc_monotonic_ms() + delay;
+			channel->failing_since = now;
+		channel->connect_at = now + Min(delay, CONNECT_DELAY_MAX_MS);
+		if (channel->account != NULL)
+			channel->connect_at = Max(channel->connect_at, tc_share_next_connect(channel->account, now));
 	}
 	note_changed(channel);
 }

@@ -321,9 +321,7 @@ send_request(Request *request)
 	Queue	   *queue = request->queue;
 	Call		call = {0};
 
-	if (request->error_message != NULL)
-		pfree(request->error_message);
-	request->error_message = NULL;
+	tc_request_set_message(request, NULL);
 	request->error_code = NULL;
 	request->looked_up = false;
 	tc_request_set_state(request, REQUEST_IN_FLIGHT);
@@ -365,15 +363,7 @@ call_done(void *arg, const CallResult *result)
 	}
 	else
 	{
-		size_t		len = strnlen(result->message, 1000);
-
 		request->error_code = tc_error_code(result);
-		request->error_message = MemoryContextAllocExtended(dispatch_context, len + 1,
-															MCXT_ALLOC_NO_OOM);
-		if (request->error_message != NULL)
-		{
-			memcpy(request->error_message, result->message, len);
-			request->error_message[len] = '\0';
-		}
+		tc_request_set_message(request, result->message);
 	}
 }

@@ -44,6 +44,14 @@ static dlist_head answered = DLIST_STATIC_INIT(answered);
 static MemoryContext request_context;
 static MemoryContext bytes_context;
 
+/*
+ * Very many requests may be in memory, and each may have been told something
+ * else: of what is longer than what every request may have a role has a share,
+ * of the rest the beginning is kept.
+ */
+#define MESSAGE_MAX 1000
+#define MESSAGE_SHORT 128
+
 /* Requests are allocated in blocks of this size */
 #define REQUEST_BLOCK_SIZE (64 * 1024)
 
@@ -111,13 +119,40 @@ tc_request_free(Request *request)
 	leave_state(request);
 	drop_bytes(request);
 	requests_delete(requests_by_id, request->id);
+	tc_request_set_message(request, NULL);
 	dlist_delete(&request->queue_node);
 	tc_share_give(request->queue->account, SHARE_REQUESTS, 1);
-	if (request->error_message != NULL)
-		pfree(request->error_message);
 	if (request->former_identities != NULL)
 		pfree(request->former_identities);
 	pfree(request);
+}
+
+void
+tc_request_set_message(Request *request, const char *message)
+{
+	size_t		len;
+
+	if (request->error_message != NULL)
+	{
+		len = strlen(request->error_message);
+		if (len > MESSAGE_SHORT)
+			tc_share_give(request->queue->account, SHARE_MESSAGES, len);
+		pfree(request->error_message);
+		request->error_message = NULL;
+	}
+	if (message == NULL)
+		return;
+
+	len = strnlen(message, MESSAGE_MAX);
+	if (len > MESSAGE_SHORT && !tc_share_has_room(request->queue->account, SHARE_MESSAGES))
+		len = MESSAGE_SHORT;
+	request->error_message = MemoryContextAllocExtended(bytes_context, len + 1, MCXT_ALLOC_NO_OOM);
+	if (request->error_message == NULL)
+		return;
+	memcpy(request->error_message, message, len);
+	request->error_message[len] = '\0';
+	if (len > MESSAGE_SHORT)
+		tc_share_take(request->queue->account, SHARE_MESSAGES, len);
 }
 
 static bool

@@ -228,6 +228,13 @@ extern void tc_request_set_state(Request *request, RequestState state);
 /* RETRYING: wait until due (monotonic ms); or if it does already, until then instead. */
 extern void tc_request_retry_at(Request *request, int64 due);
 
+/*
+ * Keep what a request was told (UTF-8 as it came, zero-terminated) in place of
+ * what it was told before, or the beginning of it; NULL = nothing.  Raises no
+ * error: where memory is lacking it is nothing, too.
+ */
+extern void tc_request_set_message(Request *request, const char *message);
+
 /* Remove a request from memory; it must be in no chain any more. */
 extern void tc_request_free(Request *request);
 

@@ -204,7 +204,7 @@ note_damage(Request *request, const char *problem)
 	request->attempts++;
 	request->next_attempt_at = 0;
 	request->error_code = "DATA_CORRUPTED";
-	tc_request_set_error(request, tc_words_from_server(problem));
+	tc_request_set_message(request, tc_words_from_server(problem));
 }
 
 bool

@@ -45,7 +45,6 @@ static int64 aside_until;		/* monotonic ms */
 static int	batch_limit = BATCH;
 static LoopTimer timer;
 static MemoryContext batch_context; /* reset after each batch */
-static MemoryContext recording_context; /* of error messages */
 
 typedef struct Batch
 {
@@ -66,8 +65,6 @@ static void take_back(void);
 void
 tc_recording_init(void)
 {
-	recording_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete errors",
-											  ALLOCSET_DEFAULT_SIZES);
 	batch_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete outcomes",
 										  ALLOCSET_DEFAULT_SIZES);
 }
@@ -99,15 +96,6 @@ tc_request_expire(Request *request)
 	request->error_code = TC_EXPIRED;
 	tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 	return false;
-}
-
-void
-tc_request_set_error(Request *request, const char *message)
-{
-	if (request->error_message != NULL)
-		pfree(request->error_message);
-	request->error_message = message == NULL ? NULL :
-		MemoryContextStrdup(recording_context, message);
 }
 
 void

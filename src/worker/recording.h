@@ -26,9 +26,6 @@ extern bool tc_request_has_expired(const Request *request, const ServerConfig *c
 #define TC_EXPIRED "EXPIRED"
 extern bool tc_request_expire(Request *request);
 
-/* The message (UTF-8) that is recorded with a request; NULL = none. */
-extern void tc_request_set_error(Request *request, const char *message);
-
 /* The request's state is to be recorded: as it is when that is done. */
 extern void tc_recording_add(Request *request);
 

@@ -41,6 +41,14 @@
 #define RETRY_BURST 100
 #define RETRY_WAIT_MAX_MS 600000
 
+/*
+ * A role whose attempts to connect have failed makes them so far apart, or so
+ * far times the number of roles that do, after a number that are not.
+ */
+#define CONNECT_PACE_MS 100
+#define CONNECT_PACE_EACH_MS 20
+#define CONNECT_BURST 50
+
 typedef struct Role
 {
 	dlist_node	node;			/* among all roles */
@@ -48,6 +56,7 @@ typedef struct Role
 	dlist_head	accounts;
 	size_t		used[SHARE_KINDS];
 	bool		lacks[SHARE_KINDS];
+	int64		next_connect;	/* monotonic ms */
 } Role;
 
 struct Account
@@ -79,6 +88,7 @@ static Kind kinds[SHARE_KINDS] =
 	[SHARE_PROOFS] = {32, 32, 1},
 	[SHARE_CONNECTIONS] = {0},	/* see tc_shares_init() */
 	[SHARE_QUEUES] = {16 * 1024, 4 * 1024, 16},
+	[SHARE_MESSAGES] = {6 * 1024 * 1024, 2 * 1024 * 1024, 64 * 1024},
 };
 
 /* Of the connections that there may be, those of pings, which are not counted here */
@@ -244,4 +254,23 @@ tc_share_next_retry(Account *account, int64 now)
 
 	account->next_retry = Min(next, now + RETRY_WAIT_MAX_MS);
 	return account->next_retry;
+}
+
+int64
+tc_share_next_connect(Account *account, int64 now)
+{
+	Role	   *role = account->role;
+	int			failing = 0;
+	int64		pace;
+	int64		next;
+	dlist_iter	iter;
+
+	/* those that have used up what they may do at once */
+	dlist_foreach(iter, &roles)
+		failing += dlist_container(Role, node, iter.cur)->next_connect > now;
+	pace = Max(CONNECT_PACE_MS, failing * CONNECT_PACE_EACH_MS);
+
+	next = Max(role->next_connect, now - CONNECT_BURST * pace) + pace;
+	role->next_connect = Min(next, now + RETRY_WAIT_MAX_MS);
+	return role->next_connect;
 }

@@ -19,10 +19,12 @@ typedef enum ShareKind
 	SHARE_CONFIRMING,			/* of these, such that are being confirmed */
 	SHARE_PROOFS,				/* calls of proof.c */
 	SHARE_CONNECTIONS,
-	SHARE_QUEUES				/* in memory */
+	SHARE_QUEUES,				/* in memory */
+	SHARE_MESSAGES				/* bytes of what requests in memory were told,
+								 * if it is long */
 } ShareKind;
 
-#define SHARE_KINDS (SHARE_QUEUES + 1)
+#define SHARE_KINDS (SHARE_MESSAGES + 1)
 
 /* The account of a role at a server */
 typedef struct Account Account;
@@ -62,5 +64,11 @@ extern bool tc_share_is_given(void);
  * many queues they are of: when (monotonic ms) the next one may be made.
  */
 extern int64 tc_share_next_retry(Account *account, int64 now);
+
+/*
+ * The same for attempts to connect, at a rate for each role that gets lower the
+ * more roles have many that fail.
+ */
+extern int64 tc_share_next_connect(Account *account, int64 now);
 
 #endif							/* TC_SHARE_H */
