@@ -48,12 +48,14 @@ static bool modified = false;	/* events of a socket changed */
 
 static pairingheap *timers = NULL;
 static int	ntimers = 0;
+static bool in_vain;			/* said by the callback that runs */
 
 static void free_unwatched(void);
 static void build_set(void);
 static void modify_set(void);
+static bool wait_once(long timeout_ms, uint32 wait_event_info, bool *nothing);
 static bool dispatch(const WaitEvent *events, int nevents);
-static void run_timers(void);
+static bool run_timers(void);
 
 /*
  * Prepare the loop of this process.  To be called once, before anything
@@ -168,11 +170,31 @@ tc_timer_cancel(LoopTimer *timer)
 	timer->armed = false;
 }
 
+void
+tc_timer_in_vain(void)
+{
+	in_vain = true;
+}
+
 /*
  * One turn of the loop, see event_loop.h.
  */
 bool
 tc_event_loop_wait(long timeout_ms, uint32 wait_event_info)
+{
+	bool		latch_set;
+	bool		nothing;
+
+	do
+	{
+		latch_set = wait_once(timeout_ms, wait_event_info, &nothing);
+	} while (nothing && timeout_ms < 0);
+	return latch_set;
+}
+
+/* *nothing: timers were due, all of them in vain, and that is all that happened. */
+static bool
+wait_once(long timeout_ms, uint32 wait_event_info, bool *nothing)
 {
 	WaitEvent	events[MAX_EVENTS];
 	int			nevents;
@@ -205,7 +227,7 @@ tc_event_loop_wait(long timeout_ms, uint32 wait_event_info)
 		latch_set = dispatch(events, nevents) || latch_set;
 	}
 
-	run_timers();
+	*nothing = run_timers() && nevents == 0;
 	return latch_set;
 }
 
@@ -314,15 +336,18 @@ dispatch(const WaitEvent *events, int nevents)
 
 /*
  * Run the callbacks of timers that are due.  The number of them is bounded,
- * lest a timer that is set to the past in its callback keeps us here.
+ * lest a timer that is set to the past in its callback keeps us here.  True if
+ * some were due, and all in vain.
  */
-static void
+static bool
 run_timers(void)
 {
 	int64		now;
+	bool		some = false;
+	bool		all_in_vain = true;
 
 	if (ntimers == 0)
-		return;
+		return false;
 
 	now = tc_monotonic_ms();
 	for (int n = ntimers; n > 0 && !pairingheap_is_empty(timers); n--)
@@ -332,7 +357,11 @@ run_timers(void)
 		if (timer->when.due > now)
 			break;
 		tc_timer_cancel(timer);
+		in_vain = false;
 		if (timer->callback != NULL)
 			timer->callback(timer->arg);
+		some = true;
+		all_in_vain &= in_vain;
 	}
+	return some && all_in_vain;
 }

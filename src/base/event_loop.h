@@ -52,6 +52,12 @@ extern void tc_timer_wake(LoopTimer *timer, int64 due);
 extern void tc_timer_cancel(LoopTimer *timer);
 
 /*
+ * For the callback of a timer that found nothing to do: if nothing else has
+ * happened, and the wait is not for a limited time, it goes on.
+ */
+extern void tc_timer_in_vain(void);
+
+/*
  * Wait until the latch is set, a socket is ready, or a timer or timeout_ms
  * (-1 = none) is due; run the callbacks of ready sockets and due timers.
  * Returns true if the latch was set (it has been reset).  Exits the process

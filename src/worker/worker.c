@@ -79,6 +79,8 @@ static void reload_settings(void);
 static void rotate(void *arg);
 static void set_flag(void *flag);
 static void take_wakes(void);
+static void set_poll_timer(void);
+static void poll(void *arg);
 static void poll_if_due(void);
 static void rotate_if_due(void);
 static void leave_if_idle(void);
@@ -208,25 +210,41 @@ set_flag(void *flag)
 	*(bool *) flag = true;
 }
 
+static void
+set_poll_timer(void)
+{
+	tc_timer_set(&poll_timer, tc_monotonic_ms() + tc_safety_poll_interval * INT64CONST(1000),
+				 poll, NULL);
+}
+
 /*
  * Every temporal_complete.safety_poll_interval, look at all queues if a
- * transaction has completed since; seeing that takes no transaction.
+ * transaction has completed since; seeing that takes no transaction, and if
+ * none has, no turn of the loop either.
  */
+static void
+poll(void *arg)
+{
+	if (tc_latest_completed_xid() != looked_at_xid)
+	{
+		poll_is_due = true;
+		return;
+	}
+	set_poll_timer();
+	tc_timer_in_vain();
+}
+
 static void
 poll_if_due(void)
 {
 	if (poll_is_due)
 	{
-		uint64		xid = tc_latest_completed_xid();
-
-		if (xid != looked_at_xid)
-			tc_look_at_all(false);
-		looked_at_xid = xid;
+		looked_at_xid = tc_latest_completed_xid();
+		tc_look_at_all(false);
 		poll_is_due = false;
 	}
 	if (!poll_timer.armed)
-		tc_timer_set(&poll_timer, tc_monotonic_ms() + tc_safety_poll_interval * INT64CONST(1000),
-					 set_flag, &poll_is_due);
+		set_poll_timer();
 }
 
 static void
