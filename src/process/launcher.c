@@ -63,6 +63,12 @@ typedef struct WorkerCount
 	int			starting;		/* not for longer than STARTING_MS */
 } WorkerCount;
 
+/*
+ * Monotonic ms: when this turn of the loop began.  What was to come then may
+ * not have been seen in this turn, even if its time is over at its end.
+ */
+static int64 turn_began = 0;
+
 /* Monotonic ms: before that, not even the launcher's own work begins: it crashed */
 static int64 begin_at = 0;
 
@@ -141,7 +147,8 @@ tc_launcher_main(Datum arg)
 			reload();
 
 		check_at = 0;
-		if (begin_at <= tc_monotonic_ms())
+		turn_began = tc_monotonic_ms();
+		if (begin_at <= turn_began)
 		{
 			look_at_wanted();
 			if (tc_launcher_place_has_come())
@@ -592,8 +599,8 @@ next_timeout(void)
 	int64		now = tc_monotonic_ms();
 	dlist_iter	iter;
 
-	if (begin_at > now)
-		return (long) (begin_at - now);
+	if (begin_at > turn_began)
+		return (long) Max(begin_at - now, 0);
 	if (tc_enabled)
 	{
 		if (tc_shortage_retry_at() != 0)
@@ -602,7 +609,7 @@ next_timeout(void)
 		{
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
-			if (entry->slot < 0 && entry->wanted && entry->not_before > now &&
+			if (entry->slot < 0 && entry->wanted && entry->not_before > turn_began &&
 				entry->not_before != NEVER)
 				check_again_at(entry->not_before);
 		}
