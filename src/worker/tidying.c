@@ -59,12 +59,11 @@ static int64 not_before;		/* monotonic ms */
 static LoopTimer timer;
 static MemoryContext context;	/* reset after each step */
 
-static void timer_due(void *arg);
 static void come_back(int64 delay_ms);
 static void wait_for_transactions(void);
 static void wait_longer(void);
-static bool step(void);
-static void work(void *arg);
+static bool try_step(void);
+static void do_step(void *arg);
 static void next_stage(void);
 
 void
@@ -91,7 +90,7 @@ tc_tidying_turn(void)
 		wait_longer();
 		return;
 	}
-	if (!step())
+	if (!try_step())
 	{
 		come_back(later_ms);
 		later_ms = Min(2 * later_ms, LATER_MAX_MS);
@@ -104,17 +103,11 @@ tc_tidying_turn(void)
 		come_back((tc_monotonic_ms() - begin) * (STEP_PART - 1));
 }
 
-/* The timer only wakes the loop. */
-static void
-timer_due(void *arg)
-{
-}
-
 static void
 come_back(int64 delay_ms)
 {
 	not_before = tc_monotonic_ms() + delay_ms;
-	tc_timer_set(&timer, not_before, timer_due, NULL);
+	tc_timer_wake(&timer, not_before);
 }
 
 /* Those that have an id now: what is committed is seen by all that get theirs later. */
@@ -133,9 +126,9 @@ wait_longer(void)
 	wait_ms = Min(2 * wait_ms, WAIT_MAX_MS);
 }
 
-/* False if nothing was done. */
+/* One transaction.  False if nothing was done: it failed, or a table was locked. */
 static bool
-step(void)
+try_step(void)
 {
 	MemoryContext old;
 	bool		ok;
@@ -146,14 +139,15 @@ step(void)
 	old = MemoryContextSwitchTo(context);
 	step_done = true;
 	next_position = position;
-	ok = tc_run_transaction(work, NULL);
+	ok = tc_run_transaction(do_step, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(context);
 	return ok && step_done;
 }
 
+/* Within the transaction: nothing that is only true when it is committed. */
 static void
-work(void *arg)
+do_step(void *arg)
 {
 	ReadSnapshot *snapshot;
 

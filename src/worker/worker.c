@@ -54,7 +54,6 @@ static LoopTimer rotate_timer;
 static LoopTimer idle_timer;
 static bool poll_is_due;
 static bool rotate_is_due = true;
-static bool idle_is_due;		/* only wakes the loop */
 static int64 busy_at;			/* when there was something to do last */
 
 static uint32 wait_event;
@@ -292,7 +291,7 @@ leave_if_idle(void)
 	if (leave_at <= now)
 		leave_in_order(WORKER_EXIT_IDLE);
 	if (!idle_timer.armed)
-		tc_timer_set(&idle_timer, leave_at, set_flag, &idle_is_due);
+		tc_timer_wake(&idle_timer, leave_at);
 }
 
 /* The extension is gone.  If another one is there, it gets a worker of its own, at once. */
