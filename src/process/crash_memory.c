@@ -76,7 +76,7 @@ typedef struct Mark
 {
 	Oid			database;		/* InvalidOid: the launcher */
 	pg_time_t	began;
-}			Mark;
+} Mark;
 
 static Crashes *all = NULL;
 static int	ncrashes = 0;
