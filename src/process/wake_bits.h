@@ -4,7 +4,7 @@
  *	  Bitmap of the queues that a wake is for.
  *
  * A queue's place follows from its number, which is random.  Several queues
- * may share one: a bit that is set means that one of them may have rows.
+ * may share one: which of them is meant is said as long as it is one only.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +34,16 @@ typedef struct Wake
 	bool		all;			/* the same, and what waits is to be tried now */
 	bool		touch;			/* only have the worker go through its loop */
 } Wake;
+
+/* What was woken, of which a queue's number leads to its place */
+typedef struct WokenQueues
+{
+	uint32		bits[TC_WAKE_WORDS];
+	int64		queues[TC_WAKE_BITS];	/* for each bit that is set, the one
+										 * that it is for, or TC_WAKE_SEVERAL */
+}			WokenQueues;
+
+#define TC_WAKE_SEVERAL INT64CONST(0)
 
 static inline int
 tc_wake_bit(int64 queue)

@@ -52,7 +52,7 @@ typedef struct WorkerSlot
 	bool		wake_look;
 	bool		wake_all;
 	bool		working;
-	uint32		wake[TC_WAKE_WORDS];
+	WokenQueues woken;
 	int64		muted[TC_WAKE_BITS];	/* for each bit, a queue that need not
 										 * wake it; 0 = none */
 	bool		some_muted;
@@ -81,6 +81,7 @@ static uint32 my_in_flight = 0;
 
 static WorkerSlot *lock_slot_of(Oid database);
 static bool mark(WorkerSlot *slot, const Wake *wake);
+static void mark_queue(WokenQueues * woken, int bit, int64 queue);
 
 bool
 tc_preloaded(void)
@@ -188,7 +189,7 @@ tc_worker_attach(void)
 }
 
 bool
-tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *look, bool *all)
+tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all)
 {
 	bool		pending;
 	bool		first;
@@ -199,13 +200,17 @@ tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *look, bool *all)
 	pending = my_slot->pending;
 	*look = my_slot->wake_look;
 	*all = my_slot->wake_all;
-	memcpy(bits, my_slot->wake, sizeof(my_slot->wake));
+	memcpy(woken->bits, my_slot->woken.bits, sizeof(woken->bits));
+	for (int word = 0; word < TC_WAKE_WORDS; word++)
+		if (woken->bits[word] != 0)
+			memcpy(&woken->queues[word * 32], &my_slot->woken.queues[word * 32],
+				   32 * sizeof(int64));
 	if (pending)
 	{
 		my_slot->pending = false;
 		my_slot->wake_look = false;
 		my_slot->wake_all = false;
-		memset(my_slot->wake, 0, sizeof(my_slot->wake));
+		memset(my_slot->woken.bits, 0, sizeof(my_slot->woken.bits));
 	}
 	SpinLockRelease(&my_slot->mutex);
 
@@ -363,6 +368,16 @@ tc_wake_worker(Oid database, const Wake *wake)
 		SetLatch(latch);
 }
 
+static void
+mark_queue(WokenQueues * woken, int bit, int64 queue)
+{
+	if (!tc_wake_bit_is_set(woken->bits, bit))
+		woken->queues[bit] = queue;
+	else if (woken->queues[bit] != queue)
+		woken->queues[bit] = TC_WAKE_SEVERAL;
+	tc_wake_bit_set(woken->bits, bit);
+}
+
 /* Note what a wake is about; false if the worker need not hear of it.  Under the spinlock. */
 static bool
 mark(WorkerSlot *slot, const Wake *wake)
@@ -371,17 +386,20 @@ mark(WorkerSlot *slot, const Wake *wake)
 
 	slot->wake_look |= wake->look;
 	slot->wake_all |= wake->all;
-	if (wake->more || (wake->nqueues > 0 && !slot->some_muted))
+	if (wake->more)
 	{
-		for (int i = 0; i < TC_WAKE_WORDS; i++)
-			slot->wake[i] |= wake->bits[i];
+		for (int bit = 0; bit < TC_WAKE_BITS; bit++)
+			if (tc_wake_bit_is_set(wake->bits, bit))
+				mark_queue(&slot->woken, bit, TC_WAKE_SEVERAL);
 		return true;
 	}
 	for (int i = 0; i < wake->nqueues; i++)
 	{
-		if (slot->muted[tc_wake_bit(wake->queues[i])] == wake->queues[i])
+		int64		queue = wake->queues[i];
+
+		if (slot->some_muted && slot->muted[tc_wake_bit(queue)] == queue)
 			continue;
-		tc_wake_bit_set(slot->wake, wake->queues[i]);
+		mark_queue(&slot->woken, tc_wake_bit(queue), queue);
 		heard = true;
 	}
 	return heard;
@@ -529,7 +547,7 @@ tc_slot_reserve(Oid database)
 			slot->wake_look = false;
 			slot->wake_all = false;
 			slot->working = false;
-			memset(slot->wake, 0, sizeof(slot->wake));
+			memset(slot->woken.bits, 0, sizeof(slot->woken.bits));
 			memset(slot->muted, 0, sizeof(slot->muted));
 			slot->some_muted = false;
 			slot->leave = LEAVE_NOT;

@@ -47,13 +47,13 @@ extern void tc_worker_attach(void);
 extern bool tc_worker_has_slot(void);
 
 /*
- * Fetch and clear what was woken: bits of queues' numbers, *look if every
+ * Fetch and clear what was woken: queues, *look if every
  * queue is to be looked at (the extension may also be gone), *all if what
  * waits there is to be tried now, too.  False if nothing was.  Call it after
  * ResetLatch() and before looking at tables.  The first call tells the
  * launcher that the worker is at work.
  */
-extern bool tc_worker_take_wakes(uint32 bits[TC_WAKE_WORDS], bool *look, bool *all);
+extern bool tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all);
 
 /*
  * Have no wakes for a queue: those who commit then save the system call.  Only

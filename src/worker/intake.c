@@ -102,7 +102,6 @@ take_in(void *arg, const OutboxRow *row)
 	bool		malformed;
 
 	undurable = true;
-	tc_wake_is_answered(queue);
 	request = tc_queue_add(queue, row, maybe_sent, &malformed);
 	if (malformed)
 		take_in_malformed(queue, row);

@@ -37,9 +37,29 @@
 /* So many at once are forgotten where one is to be */
 #define FORGET_MAX 1000
 
+typedef struct NumberEntry
+{
+	int64		number;
+	char		status;
+	Queue	   *queue;
+}			NumberEntry;
+
+/* Numbers are random */
+#define SH_PREFIX numbers
+#define SH_ELEMENT_TYPE NumberEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY number
+#define SH_HASH_KEY(tb, key) ((uint32) (key))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
 static Queue **queues;
 static int	nqueues;
 static int	max_queues;
+static numbers_hash * queues_by_number;
 
 /* The numbers of these and of queues whose requests are held, sorted */
 static int64 *known;
@@ -67,6 +87,7 @@ static bool take_in(const FoundQueue *found, int nfound);
 static bool has_place(const QueueKey *key);
 static bool forget_idle(Account *account);
 static bool is_idle(const Queue *queue);
+static int	place_of_number(int64 number);
 static void forget_number(int64 number);
 
 void
@@ -76,6 +97,7 @@ tc_known_queues_init(void)
 									ALLOCSET_DEFAULT_SIZES);
 	max_queues = 16;
 	queues = MemoryContextAlloc(context, max_queues * sizeof(Queue *));
+	queues_by_number = numbers_create(context, 64, NULL);
 	known = MemoryContextAlloc(context, sizeof(int64));
 	left_out = -1;
 	wanted = true;
@@ -86,6 +108,29 @@ tc_known_queues(int *count)
 {
 	*count = nqueues;
 	return queues;
+}
+
+Queue *
+tc_known_queue(int64 number)
+{
+	NumberEntry *entry = numbers_lookup(queues_by_number, number);
+
+	return entry != NULL ? entry->queue : NULL;
+}
+
+void
+tc_known_queues_find_number(int64 number)
+{
+	int			n = place_of_number(number);
+
+	/* its requests are held */
+	if (n < nknown && known[n] == number)
+		return;
+	/* there may be no place for it: that is not asked for each wake */
+	if (left_out >= 0 || from_left_out)
+		tc_known_queues_find_soon();
+	else
+		tc_known_queues_find();
 }
 
 void
@@ -193,6 +238,7 @@ take_in(const FoundQueue *found, int nfound)
 	for (int i = 0; i < nfound; i++)
 	{
 		Queue	   *queue;
+		bool		exists;
 
 		if (found[i].made_here && !has_place(&found[i].row.key))
 		{
@@ -210,6 +256,8 @@ take_in(const FoundQueue *found, int nfound)
 			queues = repalloc(queues, max_queues * sizeof(Queue *));
 		}
 		queues[nqueues++] = queue;
+		numbers_insert(queues_by_number, queue->number, &exists)->queue = queue;
+		Assert(!exists);
 		tc_flow_init(queue);
 		queue->unread = true;
 		tc_queue_activate(queue);
@@ -267,6 +315,7 @@ forget_idle(Account *account)
 		}
 		queues[hand] = queues[--nqueues];
 		forget_number(queue->number);
+		numbers_delete(queues_by_number, queue->number);
 		tc_queue_destroy(queue);
 		nforgotten++;
 	}
@@ -282,8 +331,9 @@ is_idle(const Queue *queue)
 		dlist_is_empty(unconstify(dlist_head *, &queue->requests));
 }
 
-static void
-forget_number(int64 number)
+/* Of the first known number that is not lower */
+static int
+place_of_number(int64 number)
 {
 	int			low = 0;
 	int			high = nknown;
@@ -297,7 +347,15 @@ forget_number(int64 number)
 		else
 			high = middle;
 	}
-	Assert(low < nknown && known[low] == number);
+	return low;
+}
+
+static void
+forget_number(int64 number)
+{
+	int			n = place_of_number(number);
+
+	Assert(n < nknown && known[n] == number);
 	nknown--;
-	memmove(&known[low], &known[low + 1], (nknown - low) * sizeof(int64));
+	memmove(&known[n], &known[n + 1], (nknown - n) * sizeof(int64));
 }

@@ -15,8 +15,14 @@ extern void tc_known_queues_init(void);
 /* Those that are in memory; valid until queues are looked for. */
 extern Queue **tc_known_queues(int *count);
 
+/* That of a number; NULL if it is not in memory. */
+extern Queue *tc_known_queue(int64 number);
+
 /* There may be others with rows. */
 extern void tc_known_queues_find(void);
+
+/* The one of that number, which is not in memory, has rows. */
+extern void tc_known_queues_find_number(int64 number);
 
 /* The same, but not at once if that was done just now: it may be said often. */
 extern void tc_known_queues_find_soon(void);

@@ -95,7 +95,6 @@ tc_reading_turn(void)
 	/* also after an error, for what was read before it */
 	if (!tc_intake_make_durable())
 		tc_timer_wake(&timer, tc_monotonic_ms() + READ_RETRY_MS);
-	tc_wakes_look_behind();
 }
 
 static void

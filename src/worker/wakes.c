@@ -15,9 +15,15 @@
  *
  * Where one of these was missed, the slow look at all (worker.c) finds it.
  *
- * A bit stands for several queues, and some of them are not known.  So there
- * are two things more to keep track of; both are about bits or queues that
- * were woken, and say nothing about what was not:
+ * A wake says for which queue it is, or that it is for several that share its
+ * place; then for all of them that are known, and maybe for others:
+ *
+ *	   the wake is for         the queue is               it becomes
+ *	   ------------------------------------------------------------------
+ *	   one queue               known                      unread
+ *	                           not known                  looked for
+ *	   several                 known                      unread
+ *	                           not known                  looked for, not often
  *
  * Muted (in shared memory, with `some_muted` here): who commits for that queue
  * need not wake the worker, which saves them a system call.  A queue is muted
@@ -25,23 +31,7 @@
  * of use: 2 holds without.  All are heard again before the snapshot of the
  * next transaction in which a batch can begin, so what was committed while
  * they were not is in that batch, or the queue is still unread.  A queue is
- * muted by number: who commits for another one of the same bit wakes.
- *
- * Unanswered (a bitmap here): bits that were woken, of queues that are known.
- * Such a bit is answered as soon as a row is read of any queue that has it.  If
- * a queue that has it is read to its end and had none, the wake may have been
- * for one that is not known, and 3 is made so.  With `some_unanswered` false no
- * bit is set.
- *
- *	   bit was woken          its known queues              becomes
- *	   ------------------------------------------------------------------
- *	   for no known queue     -                             look for queues
- *	   for known ones         one can use the wake          unread, unanswered
- *	                          all are unread, in vain       unread, muted; look
- *	                                                        for queues, not often
- *	   unanswered             a row was read                answered
- *	                          read to the end, no row       look for queues
- *	                          not read to the end yet       unanswered
+ * muted by number: who commits for another one of the same place wakes.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,50 +46,70 @@
 #include "worker/wants.h"
 
 static bool some_muted;
-static uint32 unanswered[TC_WAKE_WORDS];
-static bool some_unanswered;
+
+static void look_at_number(int64 number);
+static void look_at_several(const uint32 bits[TC_WAKE_WORDS]);
+static void look_at(Queue *queue);
 
 void
-tc_look_at_woken(const uint32 bits[TC_WAKE_WORDS])
+tc_look_at_woken(const WokenQueues * woken)
+{
+	uint32		several[TC_WAKE_WORDS] = {0};
+	bool		some_several = false;
+
+	for (int bit = 0; bit < TC_WAKE_BITS; bit++)
+	{
+		if (!tc_wake_bit_is_set(woken->bits, bit))
+			continue;
+		if (woken->queues[bit] == TC_WAKE_SEVERAL)
+		{
+			tc_wake_bit_set(several, bit);
+			some_several = true;
+		}
+		else
+			look_at_number(woken->queues[bit]);
+	}
+	if (some_several)
+		look_at_several(several);
+}
+
+static void
+look_at_number(int64 number)
+{
+	Queue	   *queue;
+
+	if (number == TC_WAKE_RECHECK)
+		tc_recheck_want();
+	else if ((queue = tc_known_queue(number)) != NULL)
+		look_at(queue);
+	else
+		tc_known_queues_find_number(number);
+}
+
+static void
+look_at_several(const uint32 bits[TC_WAKE_WORDS])
 {
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
-	uint32		unknown[TC_WAKE_WORDS]; /* of no known queue */
-	uint32		in_vain[TC_WAKE_WORDS] = {0};	/* of some that are muted */
-	uint32		useful[TC_WAKE_WORDS] = {0};	/* of some that are not */
 
-	memcpy(unknown, bits, sizeof(unknown));
 	for (int i = 0; i < nqueues; i++)
-	{
-		Queue	   *queue = queues[i];
-
-		if (!tc_wake_bit_is_set(bits, queue->number))
-			continue;
-		tc_wake_bit_clear(unknown, queue->number);
-		if (queue->unread && !tc_queue_wants_rows(queue))
-		{
-			tc_wake_bit_set(in_vain, queue->number);
-			tc_worker_mute_wakes(queue->number);
-			some_muted = true;
-		}
-		else
-		{
-			tc_wake_bit_set(useful, queue->number);
-			tc_wake_bit_set(unanswered, queue->number);
-			some_unanswered = true;
-		}
-		queue->unread = true;
-		tc_queue_activate(queue);
-	}
-	for (int i = 0; i < TC_WAKE_WORDS; i++)
-	{
-		if (unknown[i] != 0)
-			tc_known_queues_find();
-		if ((in_vain[i] & ~useful[i]) != 0)
-			tc_known_queues_find_soon();
-	}
+		if (tc_wake_bit_is_set(bits, queues[i]->number))
+			look_at(queues[i]);
+	tc_known_queues_find_soon();
 	if (tc_wake_bit_is_set(bits, TC_WAKE_RECHECK))
 		tc_recheck_want();
+}
+
+static void
+look_at(Queue *queue)
+{
+	if (queue->unread && !tc_queue_wants_rows(queue))
+	{
+		tc_worker_mute_wakes(queue->number);
+		some_muted = true;
+	}
+	queue->unread = true;
+	tc_queue_activate(queue);
 }
 
 void
@@ -129,33 +139,4 @@ tc_wakes_hear(void)
 		return;
 	tc_worker_hear_wakes();
 	some_muted = false;
-}
-
-void
-tc_wake_is_answered(const Queue *queue)
-{
-	tc_wake_bit_clear(unanswered, queue->number);
-}
-
-void
-tc_wakes_look_behind(void)
-{
-	int			nqueues;
-	Queue	  **queues = tc_known_queues(&nqueues);
-
-	if (!some_unanswered)
-		return;
-	some_unanswered = false;
-	for (int i = 0; i < nqueues; i++)
-	{
-		if (!tc_wake_bit_is_set(unanswered, queues[i]->number))
-			continue;
-		if (queues[i]->unread)
-			some_unanswered = true;
-		else
-		{
-			tc_wake_bit_clear(unanswered, queues[i]->number);
-			tc_known_queues_find();
-		}
-	}
 }

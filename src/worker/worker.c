@@ -190,17 +190,17 @@ begin_dispatch(void *arg)
 static void
 take_wakes(void)
 {
-	uint32		bits[TC_WAKE_WORDS];
+	WokenQueues woken;
 	bool		look;
 	bool		all;
 
-	if (!tc_worker_take_wakes(bits, &look, &all))
+	if (!tc_worker_take_wakes(&woken, &look, &all))
 		return;
 	busy_at = tc_monotonic_ms();
 	if (look || all)
 		tc_look_at_all(all);
 	else
-		tc_look_at_woken(bits);
+		tc_look_at_woken(&woken);
 }
 
 static void

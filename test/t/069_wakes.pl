@@ -55,6 +55,7 @@ SELECT format('CREATE SERVER down%s FOREIGN DATA WRAPPER temporal_complete OPTIO
 SELECT format('CREATE SERVER up%s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address ''127.0.0.1:$port'')', i)
   FROM generate_series(1, 60) i \\gexec
 EOC
+$node->safe_psql('postgres', "CREATE ROLE newcomer$_ SUPERUSER") for (1 .. 3);
 my $down = "SELECT count(temporal.complete_activity_by_id('w', 'a' || i, '{}', server => 'down' || i)) FROM generate_series(1, 100) i";
 $node->safe_psql('postgres', $down);
 $node->poll_query_until('postgres',
@@ -71,6 +72,31 @@ foreach my $i (1 .. 60)
 	$found++;
 }
 is($found, 60, 'new queues are found behind those that are down');
+
+# A new queue that shares its bit with busy ones, whose rows come in the same look.
+my $pid = worker_pid($node, 'postgres');
+my @shared;
+foreach my $round (1 .. 3)
+{
+	kill('STOP', $pid);
+	$node->safe_psql('postgres',
+		"SELECT count(temporal.complete_activity_by_id('w', 'd' || i, '{}', server => 'up' || i)) FROM generate_series(1, 60) i");
+	# numbers are random: until one has the bit of a queue that is in use
+	until ($node->psql('postgres', <<"EOC") == 0) { }
+DO \$\$
+BEGIN
+	PERFORM temporal.complete_activity_by_id('w', 'new$round', '{}', server => 'up1', namespace => NULL) FROM
+		(SELECT pg_catalog.set_config('role', 'newcomer$round', true)) r;
+	IF NOT EXISTS (SELECT FROM temporal.queue new JOIN temporal.queue old ON old.number & 1023 = new.number & 1023
+			WHERE new.requested_by_name = 'newcomer$round' AND old.requested_by_name <> new.requested_by_name AND old.server_name LIKE 'up%') THEN
+		RAISE EXCEPTION 'another number';
+	END IF;
+END \$\$;
+EOC
+	kill('CONT', $pid);
+	push @shared, delivered("(SELECT max(id) FROM temporal.request WHERE activity_id = 'new$round')");
+}
+is_deeply(\@shared, [ 1, 1, 1 ], 'new queues are found behind those that are busy');
 
 # Outcomes that cannot be recorded, because somebody has locked the rows, stop
 # the reading of more; it goes on when they can be.
