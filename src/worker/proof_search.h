@@ -54,6 +54,18 @@ typedef struct SeenEnd
 /* Runs of a workflow that are searched for one request */
 #define SEARCHED_RUNS_MAX 64
 
+/*
+ * Events are taken from the newest to the oldest, in the run whose activity is
+ * in question first, then in those that came before it.  So:
+ *
+ * - is_scheduled, scheduled_at, has_end and end are about that activity, and
+ *	 no longer change once it is known which one it is, or in former runs;
+ * - ends[] has those that were seen above where the activity was scheduled,
+ *	 each event that scheduled one having one end at most, and is not added to
+ *	 below that;
+ * - runs[next_run ..] are to be searched yet, and no run is in runs[] twice;
+ * - after ours or is_over no more events of this run are taken; ours is final.
+ */
 typedef struct HistorySearch
 {
 	MemoryContext context;		/* of everything here */
