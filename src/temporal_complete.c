@@ -23,6 +23,7 @@
 #include "base/settings.h"
 #include "compat.h"
 #include "functions/utility_hook.h"
+#include "process/in_flight.h"
 #include "process/launcher.h"
 #include "process/launcher_databases.h"
 #include "process/launcher_state.h"
@@ -146,6 +147,7 @@ request_shmem(void)
 #endif
 	RequestAddinShmemSpace(tc_launcher_state_size());
 	RequestAddinShmemSpace(tc_worker_slots_size());
+	RequestAddinShmemSpace(tc_in_flight_size());
 	RequestAddinShmemSpace(tc_ping_mailboxes_size());
 }
 
@@ -159,6 +161,7 @@ start_shmem(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	tc_launcher_state_startup();
 	tc_worker_slots_startup();
+	tc_in_flight_startup();
 	tc_ping_mailboxes_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

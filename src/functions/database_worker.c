@@ -12,7 +12,9 @@
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 
+#include "process/in_flight.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
 
@@ -44,7 +46,7 @@ tc_in_flight_requests(PG_FUNCTION_ARGS)
 
 		funcctx = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(funcctx->multi_call_memory_ctx);
-		funcctx->user_fctx = tc_in_flight_ids(&count);
+		funcctx->user_fctx = tc_in_flight_ids(tc_slot_of(MyDatabaseId), &count);
 		funcctx->max_calls = count;
 		MemoryContextSwitchTo(old);
 	}

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 
 #include "outbox/outbox.h"
+#include "process/in_flight.h"
 #include "process/wake_bits.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
@@ -197,7 +198,7 @@ tc_discard_request(PG_FUNCTION_ARGS)
 	prevent_read_only("discard_request()");
 	if (run_for_request(find_waiting, id, NULL, NULL) > 0)
 	{
-		in_flight = tc_in_flight_ids(&count);
+		in_flight = tc_in_flight_ids(tc_slot_of(MyDatabaseId), &count);
 		for (int i = 0; i < count; i++)
 			if (in_flight[i] == id)
 				ereport(ERROR,

@@ -27,8 +27,8 @@
 #include "base/extension.h"
 #include "compat.h"
 #include "outbox/outbox.h"
+#include "process/in_flight.h"
 #include "process/wakeup.h"
-#include "process/worker_slots.h"
 
 /* How often to look again although nobody signalled */
 #define RECHECK_MS 10000

@@ -1,19 +1,31 @@
 /*-------------------------------------------------------------------------
  *
  * worker_slots.c
- *	  Shared memory of the workers: who works for which database, what it is
- *	  to look at, and what it has in flight.
+ *	  Shared memory of the workers: who works for which database, is to look at
+ *	  what, and is to leave.
  *
- * Only spinlocks and atomics here, because tc_wake_worker() is called while a
- * transaction commits, where nothing may fail: no LWLock, no palloc, no
- * ereport in what it calls.
+ * Only spinlocks here, because tc_wake_worker() is called while a transaction
+ * commits, where nothing may fail: no LWLock, no palloc, no ereport in what it
+ * calls.
  *
- * A slot goes FREE -> STARTING -> RUNNING -> EXITED -> FREE.  The launcher
- * takes the first and the last step, the worker those between, so that a
- * database never has two workers.  No wake is lost on the way: a wake marks
- * the slot of a worker that starts or runs, and whoever finds no such slot
- * tells the launcher; a worker gives its slot up under the same spinlock, and
- * the launcher starts another one if a mark was left there.
+ * The life of a slot:
+ *
+ *	        tc_slot_reserve()        tc_worker_attach()
+ *	  FREE ------------------> STARTING -----------> RUNNING
+ *	   ^  ^                       |                     |
+ *	   |  +--- tc_slot_release() -+                     | tc_worker_detach()
+ *	   |                                                v
+ *	   +-------- tc_slot_release() ----------------- EXITED
+ *
+ * The launcher reserves and releases, the worker does what is between.  As
+ * there is one launcher, which reserves none for a database that has one, a
+ * database never has two workers.  A slot is released while it is STARTING if
+ * its worker never came, or the database turned out to be barred.
+ *
+ * No wake is lost on the way: a wake marks the slot of a worker that starts or
+ * runs, and whoever finds no such slot tells the launcher; a worker gives its
+ * slot up under the same spinlock, and the launcher starts another one if a
+ * mark was left there.
  *
  * A crash of any process that is attached to shared memory makes the
  * postmaster initialize it anew, so nothing here outlives a process that was
@@ -23,7 +35,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
@@ -33,42 +44,31 @@
 
 #include "base/event_loop.h"
 #include "compat.h"
+#include "process/in_flight.h"
 #include "process/launcher_state.h"
+#include "process/wake_marks.h"
 #include "process/worker_slots.h"
-
-#define OUTCOME_CVS 16
 
 /* A worker that others wait for may go on with what is in flight for so long */
 #define LEAVE_GRACE_MS 5000
 
 typedef struct WorkerSlot
 {
-	slock_t		mutex;			/* protects all up to exit_reason */
+	slock_t		mutex;			/* protects all of it */
 	SlotState	state;
 	Oid			database;
 	int			pid;			/* while RUNNING and EXITED */
 	Latch	   *latch;			/* while RUNNING */
-	bool		pending;		/* something was woken since it last looked */
-	bool		wake_look;
-	bool		wake_all;
-	bool		working;
-	WokenQueues woken;
-	int64		muted[TC_WAKE_BITS];	/* for each bit, a queue that need not
-										 * wake it; 0 = none */
-	bool		some_muted;
+	bool		working;		/* it has begun to look for requests */
+	WakeMarks	wakes;
 	LeaveRequest leave;
 	int64		leave_since;	/* monotonic ms */
 	WorkerExit	exit_reason;
-
-	pg_atomic_uint32 in_flight; /* how many */
-	pg_atomic_uint32 in_flight_end; /* no place from here on was ever used */
-	pg_atomic_uint64 in_flight_ids[TC_MAX_IN_FLIGHT];
 } WorkerSlot;
 
 typedef struct WorkerSlots
 {
 	ConditionVariable worker_gone;
-	ConditionVariableMinimallyPadded outcomes[OUTCOME_CVS];
 	int			nslots;
 	WorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 } WorkerSlots;
@@ -77,11 +77,8 @@ static WorkerSlots *shared = NULL;
 
 /* In a worker: its slot */
 static WorkerSlot *my_slot = NULL;
-static uint32 my_in_flight = 0;
 
 static WorkerSlot *lock_slot_of(Oid database);
-static bool mark(WorkerSlot *slot, const Wake *wake);
-static void mark_queue(WokenQueues * woken, int bit, int64 queue);
 
 bool
 tc_preloaded(void)
@@ -105,22 +102,11 @@ tc_worker_slots_startup(void)
 	if (found)
 		return;
 
-	memset(shared, 0, offsetof(WorkerSlots, slots));
+	memset(shared, 0, tc_worker_slots_size());
 	ConditionVariableInit(&shared->worker_gone);
-	for (int i = 0; i < OUTCOME_CVS; i++)
-		ConditionVariableInit(&shared->outcomes[i].cv);
 	shared->nslots = max_worker_processes;
 	for (int i = 0; i < shared->nslots; i++)
-	{
-		WorkerSlot *slot = &shared->slots[i];
-
-		memset(slot, 0, offsetof(WorkerSlot, in_flight));
-		SpinLockInit(&slot->mutex);
-		pg_atomic_init_u32(&slot->in_flight, 0);
-		pg_atomic_init_u32(&slot->in_flight_end, 0);
-		for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
-			pg_atomic_init_u64(&slot->in_flight_ids[j], 0);
-	}
+		SpinLockInit(&shared->slots[i].mutex);
 }
 
 /*
@@ -180,6 +166,7 @@ tc_worker_attach(void)
 	}
 	if (my_slot == NULL)
 		proc_exit(0);
+	tc_in_flight_attach(my_slot - shared->slots);
 
 	if (leave)
 	{
@@ -189,7 +176,7 @@ tc_worker_attach(void)
 }
 
 bool
-tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all)
+tc_worker_take_wakes(WokenQueues *woken, bool *look, bool *all)
 {
 	bool		pending;
 	bool		first;
@@ -197,21 +184,7 @@ tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all)
 	SpinLockAcquire(&my_slot->mutex);
 	first = !my_slot->working;
 	my_slot->working = true;
-	pending = my_slot->pending;
-	*look = my_slot->wake_look;
-	*all = my_slot->wake_all;
-	memcpy(woken->bits, my_slot->woken.bits, sizeof(woken->bits));
-	for (int word = 0; word < TC_WAKE_WORDS; word++)
-		if (woken->bits[word] != 0)
-			memcpy(&woken->queues[word * 32], &my_slot->woken.queues[word * 32],
-				   32 * sizeof(int64));
-	if (pending)
-	{
-		my_slot->pending = false;
-		my_slot->wake_look = false;
-		my_slot->wake_all = false;
-		memset(my_slot->woken.bits, 0, sizeof(my_slot->woken.bits));
-	}
+	pending = tc_wake_marks_take(&my_slot->wakes, woken, look, all);
 	SpinLockRelease(&my_slot->mutex);
 
 	/* The launcher may start another one now. */
@@ -220,13 +193,11 @@ tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all)
 	return pending;
 }
 
-/* If two queues have the same bit, one of them is muted. */
 void
 tc_worker_mute_wakes(int64 queue)
 {
 	SpinLockAcquire(&my_slot->mutex);
-	my_slot->muted[tc_wake_bit(queue)] = queue;
-	my_slot->some_muted = true;
+	tc_wake_marks_mute(&my_slot->wakes, queue);
 	SpinLockRelease(&my_slot->mutex);
 }
 
@@ -234,8 +205,7 @@ void
 tc_worker_hear_wakes(void)
 {
 	SpinLockAcquire(&my_slot->mutex);
-	memset(my_slot->muted, 0, sizeof(my_slot->muted));
-	my_slot->some_muted = false;
+	tc_wake_marks_unmute(&my_slot->wakes);
 	SpinLockRelease(&my_slot->mutex);
 }
 
@@ -249,21 +219,14 @@ bool
 tc_worker_detach(WorkerExit reason)
 {
 	WorkerSlot *slot = my_slot;
-	int			end;
 
 	if (slot == NULL)
 		return true;
 
-	end = pg_atomic_read_u32(&slot->in_flight_end);
-	for (int i = 0; i < end; i++)
-		pg_atomic_write_u64(&slot->in_flight_ids[i], 0);
-	pg_atomic_write_u32(&slot->in_flight_end, 0);
-	pg_atomic_write_u32(&slot->in_flight, 0);
-	my_in_flight = 0;
-
+	tc_in_flight_clear();
 	/* Once the slot is given up it is another's: touch it no more. */
 	SpinLockAcquire(&slot->mutex);
-	if (reason == WORKER_EXIT_IDLE && slot->pending && slot->leave != LEAVE_AT_ONCE)
+	if (reason == WORKER_EXIT_IDLE && slot->wakes.pending && slot->leave != LEAVE_AT_ONCE)
 	{
 		SpinLockRelease(&slot->mutex);
 		return false;
@@ -273,9 +236,8 @@ tc_worker_detach(WorkerExit reason)
 	slot->latch = NULL;
 	SpinLockRelease(&slot->mutex);
 	my_slot = NULL;
+	tc_in_flight_detach();
 
-	/* They may be waited for. */
-	ConditionVariableBroadcast(tc_outcomes_cv());
 	ConditionVariableBroadcast(&shared->worker_gone);
 	tc_want_worker(InvalidOid);
 	return true;
@@ -295,7 +257,7 @@ tc_worker_asked_to_leave(bool busy)
 	SpinLockRelease(&my_slot->mutex);
 
 	if (leave == LEAVE_FOR_OTHERS)
-		return (my_in_flight == 0 && !busy) || tc_monotonic_ms() - since > LEAVE_GRACE_MS;
+		return (tc_in_flight_is_empty() && !busy) || tc_monotonic_ms() - since > LEAVE_GRACE_MS;
 	return leave == LEAVE_AT_ONCE;
 }
 
@@ -304,34 +266,6 @@ tc_worker_leaving_soon(void)
 {
 	return my_slot == NULL ||
 		*(volatile LeaveRequest *) &my_slot->leave != LEAVE_NOT;
-}
-
-void
-tc_worker_set_in_flight(int place, int64 id)
-{
-	pg_atomic_uint64 *entry;
-	bool		was_used;
-
-	Assert(place >= 0 && place < TC_MAX_IN_FLIGHT);
-	if (my_slot == NULL)
-		return;					/* what ends after the slot was given up */
-	entry = &my_slot->in_flight_ids[place];
-	was_used = pg_atomic_read_u64(entry) != 0;
-	pg_atomic_write_u64(entry, (uint64) id);
-	if (was_used != (id != 0))
-		pg_atomic_write_u32(&my_slot->in_flight,
-							was_used ? --my_in_flight : ++my_in_flight);
-	if (place >= (int) pg_atomic_read_u32(&my_slot->in_flight_end))
-	{
-		pg_write_barrier();
-		pg_atomic_write_u32(&my_slot->in_flight_end, place + 1);
-	}
-}
-
-void
-tc_worker_outcomes_recorded(void)
-{
-	ConditionVariableBroadcast(tc_outcomes_cv());
 }
 
 /*---- for backends ----*/
@@ -352,15 +286,15 @@ tc_wake_worker(Oid database, const Wake *wake)
 		return;
 	}
 
-	if (wake != NULL && !mark(slot, wake))
+	if (wake != NULL && !tc_wake_marks_add(&slot->wakes, wake))
 	{
 		SpinLockRelease(&slot->mutex);
 		return;
 	}
 
 	/* Whoever marked it pending sets the latch. */
-	latch = slot->pending ? NULL : slot->latch;
-	slot->pending = true;
+	latch = slot->wakes.pending ? NULL : slot->latch;
+	slot->wakes.pending = true;
 	SpinLockRelease(&slot->mutex);
 
 	/* It belongs to a PGPROC: always there, even if the worker has left. */
@@ -368,51 +302,21 @@ tc_wake_worker(Oid database, const Wake *wake)
 		SetLatch(latch);
 }
 
-static void
-mark_queue(WokenQueues * woken, int bit, int64 queue)
+int
+tc_slot_of(Oid database)
 {
-	if (!tc_wake_bit_is_set(woken->bits, bit))
-		woken->queues[bit] = queue;
-	else if (woken->queues[bit] != queue)
-		woken->queues[bit] = TC_WAKE_SEVERAL;
-	tc_wake_bit_set(woken->bits, bit);
-}
+	WorkerSlot *slot = shared != NULL ? lock_slot_of(database) : NULL;
 
-/* Note what a wake is about; false if the worker need not hear of it.  Under the spinlock. */
-static bool
-mark(WorkerSlot *slot, const Wake *wake)
-{
-	bool		heard = wake->look || wake->all || wake->touch;
-
-	slot->wake_look |= wake->look;
-	slot->wake_all |= wake->all;
-	if (wake->more)
-	{
-		for (int bit = 0; bit < TC_WAKE_BITS; bit++)
-			if (tc_wake_bit_is_set(wake->bits, bit))
-				mark_queue(&slot->woken, bit, TC_WAKE_SEVERAL);
-		return true;
-	}
-	for (int i = 0; i < wake->nqueues; i++)
-	{
-		int64		queue = wake->queues[i];
-
-		if (slot->some_muted && slot->muted[tc_wake_bit(queue)] == queue)
-			continue;
-		mark_queue(&slot->woken, tc_wake_bit(queue), queue);
-		heard = true;
-	}
-	return heard;
+	if (slot == NULL)
+		return TC_SLOT_NONE;
+	SpinLockRelease(&slot->mutex);
+	return slot - shared->slots;
 }
 
 bool
 tc_has_worker(Oid database)
 {
-	WorkerSlot *slot = lock_slot_of(database);
-
-	if (slot != NULL)
-		SpinLockRelease(&slot->mutex);
-	return slot != NULL;
+	return tc_slot_of(database) != TC_SLOT_NONE;
 }
 
 void
@@ -457,40 +361,6 @@ tc_evict_worker(Oid database, int timeout_ms)
 	}
 }
 
-int64 *
-tc_in_flight_ids(int *count)
-{
-	int64	   *ids = NULL;
-	WorkerSlot *slot = shared ? lock_slot_of(MyDatabaseId) : NULL;
-
-	*count = 0;
-	if (slot != NULL)
-	{
-		int			end;
-
-		SpinLockRelease(&slot->mutex);
-		end = pg_atomic_read_u32(&slot->in_flight_end);
-		pg_read_barrier();
-		ids = palloc(sizeof(int64) * Max(end, 1));
-		for (int i = 0; i < end; i++)
-		{
-			int64		id = pg_atomic_read_u64(&slot->in_flight_ids[i]);
-
-			if (id != 0)
-				ids[(*count)++] = id;
-		}
-	}
-	return ids;
-}
-
-ConditionVariable *
-tc_outcomes_cv(void)
-{
-	if (shared == NULL)
-		return NULL;
-	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
-}
-
 /*---- for the launcher ----*/
 
 /*
@@ -523,9 +393,9 @@ tc_slot_view(int slot_number, SlotView *view)
 	view->leave_since = slot->leave_since;
 	view->pid = slot->pid;
 	view->exit_reason = slot->exit_reason;
-	view->woken = slot->pending;
+	view->woken = slot->wakes.pending;
 	SpinLockRelease(&slot->mutex);
-	view->in_flight = pg_atomic_read_u32(&slot->in_flight);
+	view->in_flight = tc_in_flight_count(slot_number);
 }
 
 int
@@ -543,13 +413,8 @@ tc_slot_reserve(Oid database)
 			slot->database = database;
 			slot->pid = 0;
 			slot->latch = NULL;
-			slot->pending = false;
-			slot->wake_look = false;
-			slot->wake_all = false;
 			slot->working = false;
-			memset(slot->woken.bits, 0, sizeof(slot->woken.bits));
-			memset(slot->muted, 0, sizeof(slot->muted));
-			slot->some_muted = false;
+			tc_wake_marks_clear(&slot->wakes);
 			slot->leave = LEAVE_NOT;
 			slot->exit_reason = WORKER_EXIT_CRASHED;
 			reserved = true;

@@ -1,20 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * worker_slots.h
- *	  Shared memory of the workers: who works for which database, what it is
- *	  to look at, and what it has in flight.
+ *	  Shared memory of the workers: who works for which database, is to look at
+ *	  what, and is to leave.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef TC_WORKER_SLOTS_H
 #define TC_WORKER_SLOTS_H
 
-#include "storage/condition_variable.h"
-
 #include "process/wake_bits.h"
-
-/* Requests that one worker can have in flight at once */
-#define TC_MAX_IN_FLIGHT 16384
 
 /* In shared memory?  False if the library was not preloaded. */
 extern bool tc_preloaded(void);
@@ -79,14 +74,8 @@ extern bool tc_worker_detach(WorkerExit reason);
  */
 extern bool tc_worker_asked_to_leave(bool busy);
 
-/* Is it going to be asked soon?  Then nothing new should be sent. */
+/* Was it asked to leave, maybe not at once?  Then nothing new should be sent. */
 extern bool tc_worker_leaving_soon(void);
-
-/* Publish which request is in flight at a place of the worker's own choice; 0 = none. */
-extern void tc_worker_set_in_flight(int place, int64 id);
-
-/* Wake those who wait for outcomes; call it after the commit that recorded them. */
-extern void tc_worker_outcomes_recorded(void);
 
 /*---- for backends ----*/
 
@@ -97,7 +86,9 @@ extern void tc_worker_outcomes_recorded(void);
  */
 extern void tc_wake_worker(Oid database, const Wake *wake);
 
-/* Does a worker run, or start, in this database? */
+/* The slot of the worker that runs, or starts, in a database; TC_SLOT_NONE if there is none. */
+#define TC_SLOT_NONE (-1)
+extern int	tc_slot_of(Oid database);
 extern bool tc_has_worker(Oid database);
 
 /*
@@ -105,12 +96,6 @@ extern bool tc_has_worker(Oid database);
  * has left the database, but not longer than timeout_ms.  Interruptible.
  */
 extern void tc_evict_worker(Oid database, int timeout_ms);
-
-/* Ids that the worker of this database has in flight, palloc'd. */
-extern int64 *tc_in_flight_ids(int *count);
-
-/* Broadcast after outcomes of this database were recorded; NULL if not preloaded. */
-extern ConditionVariable *tc_outcomes_cv(void);
 
 /*---- for the launcher ----*/
 
@@ -148,7 +133,6 @@ extern int	tc_slot_count(void);
 extern void tc_slot_view(int slot, SlotView *view);
 
 /* Reserve a slot.  TC_SLOT_NONE if none is free, TC_SLOT_BARRED if the database is barred. */
-#define TC_SLOT_NONE (-1)
 #define TC_SLOT_BARRED (-2)
 extern int	tc_slot_reserve(Oid database);
 

@@ -28,7 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "base/event_loop.h"
-#include "process/worker_slots.h"
+#include "process/in_flight.h"
 #include "wire/classify.h"
 #include "worker/answers.h"
 #include "worker/channel_pool.h"
@@ -47,7 +47,7 @@
 /* The replies of Temporal to what is sent here have a few bytes */
 #define MAX_REPLY (64 * 1024)
 
-/* Places of worker_slots.h that no request in flight has */
+/* Places of in_flight.h that no request in flight has */
 static int *free_places;
 static int	nfree_places;
 
@@ -181,7 +181,7 @@ take_answers(void)
 
 	while ((request = tc_next_answered()) != NULL)
 	{
-		tc_worker_set_in_flight(request->place, 0);
+		tc_in_flight_set(request->place, 0);
 		free_places[nfree_places++] = request->place;
 		tc_share_give(request->queue->account, SHARE_PLACES, 1);
 		tc_answer_settle(request);
@@ -329,7 +329,7 @@ send_request(Request *request)
 	tc_channels_begin_call(request->channel);
 	request->place = free_places[--nfree_places];
 	tc_share_take(queue->account, SHARE_PLACES, 1);
-	tc_worker_set_in_flight(request->place, request->id);
+	tc_in_flight_set(request->place, request->id);
 
 	call.path = tc_method_path(request->method);
 	call.namespace_name = queue->namespace_utf8;

@@ -104,7 +104,7 @@ typedef struct Request
 	dlist_node	node;			/* in the list of its state */
 	dlist_node	record_node;	/* in a list of recording.c */
 	DueNode		retry;			/* REQUEST_RETRYING */
-	int			place;			/* REQUEST_IN_FLIGHT: see worker_slots.h */
+	int			place;			/* REQUEST_IN_FLIGHT: see in_flight.h */
 	PooledChannel *channel;		/* REQUEST_IN_FLIGHT: where */
 	uint8	   *bytes;			/* encoded request with its identity, or NULL */
 	size_t		len;

@@ -19,7 +19,7 @@
 
 #include "base/event_loop.h"
 #include "base/foreign_text.h"
-#include "process/worker_slots.h"
+#include "process/in_flight.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/story.h"
@@ -256,7 +256,7 @@ settle_batch(const Batch *batch)
 						 batch->outcomes[i].error_code);
 		tc_request_forget(request);
 	}
-	tc_worker_outcomes_recorded();
+	tc_outcomes_recorded();
 }
 
 static void

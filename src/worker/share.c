@@ -26,7 +26,7 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
-#include "process/worker_slots.h"
+#include "process/in_flight.h"
 #include "wire/connection.h"
 #include "worker/share.h"
 

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * in_flight.c
+ *	  Shared memory that says what workers have in flight, and where sessions
+ *	  wait for outcomes.
+ *
+ * Each slot of worker_slots.h has its part.  It is written by the worker that
+ * has the slot, for each request twice, and read by anybody at any time, so it
+ * consists of atomics without a lock: who reads sees each request that was in
+ * flight all the time that he looked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/shmem.h"
+
+#include "process/in_flight.h"
+
+/* Databases share them; who waits in another one than where outcomes were recorded looks in vain */
+#define OUTCOME_CVS 16
+
+typedef struct SlotInFlight
+{
+	pg_atomic_uint32 count;
+	pg_atomic_uint32 end;		/* no place from here on was ever used */
+	pg_atomic_uint64 ids[TC_MAX_IN_FLIGHT]; /* 0 = none */
+} SlotInFlight;
+
+typedef struct InFlight
+{
+	ConditionVariableMinimallyPadded outcomes[OUTCOME_CVS];
+	SlotInFlight slots[FLEXIBLE_ARRAY_MEMBER];
+} InFlight;
+
+static InFlight *shared = NULL;
+
+/* In a worker that has a slot: its part, and how many it has there */
+static SlotInFlight *mine = NULL;
+static uint32 my_count = 0;
+
+Size
+tc_in_flight_size(void)
+{
+	return MAXALIGN(add_size(offsetof(InFlight, slots),
+							 mul_size(max_worker_processes, sizeof(SlotInFlight))));
+}
+
+void
+tc_in_flight_startup(void)
+{
+	bool		found;
+
+	shared = ShmemInitStruct("temporal_complete in flight", tc_in_flight_size(), &found);
+	if (found)
+		return;
+
+	for (int i = 0; i < OUTCOME_CVS; i++)
+		ConditionVariableInit(&shared->outcomes[i].cv);
+	for (int i = 0; i < max_worker_processes; i++)
+	{
+		SlotInFlight *slot = &shared->slots[i];
+
+		pg_atomic_init_u32(&slot->count, 0);
+		pg_atomic_init_u32(&slot->end, 0);
+		for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
+			pg_atomic_init_u64(&slot->ids[j], 0);
+	}
+}
+
+/*---- for the worker ----*/
+
+void
+tc_in_flight_attach(int slot)
+{
+	mine = &shared->slots[slot];
+	my_count = 0;
+}
+
+/* Before the slot is given up: then it is another's. */
+void
+tc_in_flight_clear(void)
+{
+	int			end = pg_atomic_read_u32(&mine->end);
+
+	for (int i = 0; i < end; i++)
+		pg_atomic_write_u64(&mine->ids[i], 0);
+	pg_atomic_write_u32(&mine->end, 0);
+	pg_atomic_write_u32(&mine->count, 0);
+	my_count = 0;
+}
+
+/* What was in flight may be waited for. */
+void
+tc_in_flight_detach(void)
+{
+	mine = NULL;
+	tc_outcomes_recorded();
+}
+
+void
+tc_in_flight_set(int place, int64 id)
+{
+	pg_atomic_uint64 *entry;
+	bool		was_used;
+
+	Assert(place >= 0 && place < TC_MAX_IN_FLIGHT);
+	if (mine == NULL)
+		return;					/* what ends after the slot was given up */
+	entry = &mine->ids[place];
+	was_used = pg_atomic_read_u64(entry) != 0;
+	pg_atomic_write_u64(entry, (uint64) id);
+	if (was_used != (id != 0))
+		pg_atomic_write_u32(&mine->count, was_used ? --my_count : ++my_count);
+	if (place >= (int) pg_atomic_read_u32(&mine->end))
+	{
+		pg_write_barrier();
+		pg_atomic_write_u32(&mine->end, place + 1);
+	}
+}
+
+bool
+tc_in_flight_is_empty(void)
+{
+	return my_count == 0;
+}
+
+void
+tc_outcomes_recorded(void)
+{
+	ConditionVariableBroadcast(tc_outcomes_cv());
+}
+
+/*---- for others ----*/
+
+int
+tc_in_flight_count(int slot)
+{
+	return pg_atomic_read_u32(&shared->slots[slot].count);
+}
+
+int64 *
+tc_in_flight_ids(int slot, int *count)
+{
+	SlotInFlight *in_flight;
+	int			end;
+	int64	   *ids;
+
+	*count = 0;
+	if (slot < 0)
+		return NULL;
+	in_flight = &shared->slots[slot];
+	end = pg_atomic_read_u32(&in_flight->end);
+	pg_read_barrier();
+	ids = palloc(sizeof(int64) * Max(end, 1));
+	for (int i = 0; i < end; i++)
+	{
+		int64		id = pg_atomic_read_u64(&in_flight->ids[i]);
+
+		if (id != 0)
+			ids[(*count)++] = id;
+	}
+	return ids;
+}
+
+ConditionVariable *
+tc_outcomes_cv(void)
+{
+	if (shared == NULL)
+		return NULL;
+	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
+}
