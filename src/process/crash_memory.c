@@ -7,7 +7,12 @@
  * shared memory anew, so a worker that crashes at its start would end
  * everybody's sessions again and again.  Hence who crashed is remembered in
  * files: the launcher starts that worker later each time, and after a few
- * times no more.
+ * times no more:
+ *
+ *	  crashes in a row     1      2      3       4
+ *	  started again after  1 s    4 s    16 s    the configuration is reloaded
+ *
+ * The launcher, which has no database, goes on from there, up to 5 minutes.
  *
  * A worker leaves a mark, an empty file, before it is connected, and removes
  * it when it ends.  One that crashes cannot; one that is ended because another
@@ -68,7 +73,7 @@ typedef struct Crashes
 	pg_time_t	last;			/* when the last one was noticed, or somebody
 								 * wanted another try */
 	int64		not_before;		/* monotonic ms */
-	bool		told;
+	bool		told;			/* in the log */
 } Crashes;
 
 /* What one has left */
@@ -78,20 +83,22 @@ typedef struct Mark
 	pg_time_t	began;
 } Mark;
 
-static Crashes *all = NULL;
-static int	ncrashes = 0;
+/* Who has crashed, in the launcher */
+static Crashes *known = NULL;
+static int	nknown = 0;
 
+/* Path of the own mark */
 static char mark[MAXPGPATH];
 
-static void quit(SIGNAL_ARGS);
-static void remove_mark(int code, Datum arg);
+static void remove_mark_and_quit(SIGNAL_ARGS);
+static void remove_mark_at_exit(int code, Datum arg);
 static void read_memory(void);
 static void write_memory(void);
 static void take_marks_of_crashed(void);
 static void note_crash(Oid database, pg_time_t began);
-static void decide(Crashes *crashes);
-static int	wait_s(const Crashes *crashes);
-static Crashes *find(Oid database, bool create);
+static void set_not_before(Crashes *crashes);
+static int	wait_seconds(const Crashes *crashes);
+static Crashes *crashes_of(Oid database, bool create);
 
 /*---- marks ----*/
 
@@ -101,8 +108,8 @@ tc_crash_mark(Oid database)
 	int			fd;
 
 	snprintf(mark, sizeof(mark), "%s/%s%u.%d", PG_STAT_TMP_DIR, MARK_PREFIX, database, MyProcPid);
-	pqsignal(SIGQUIT, quit);
-	on_proc_exit(remove_mark, (Datum) 0);
+	pqsignal(SIGQUIT, remove_mark_and_quit);
+	on_proc_exit(remove_mark_at_exit, (Datum) 0);
 
 	fd = open(mark, O_CREAT | O_TRUNC | O_WRONLY, pg_file_create_mode);
 	if (fd < 0)
@@ -113,16 +120,16 @@ tc_crash_mark(Oid database)
 		close(fd);
 }
 
-/* As SignalHandlerForCrashExit(); only what may be done at any point of any code. */
+/* Another process crashed.  As SignalHandlerForCrashExit(); only what may be done at any point of any code. */
 static void
-quit(SIGNAL_ARGS)
+remove_mark_and_quit(SIGNAL_ARGS)
 {
 	unlink(mark);
 	_exit(2);
 }
 
 static void
-remove_mark(int code, Datum arg)
+remove_mark_at_exit(int code, Datum arg)
 {
 	unlink(mark);
 }
@@ -135,8 +142,8 @@ tc_crashes_read(bool take_marks)
 	read_memory();
 	if (take_marks)
 		take_marks_of_crashed();
-	for (int i = 0; i < ncrashes; i++)
-		decide(&all[i]);
+	for (int i = 0; i < nknown; i++)
+		set_not_before(&known[i]);
 }
 
 /* Lines that cannot be read are passed over: they were written by another version. */
@@ -156,7 +163,7 @@ read_memory(void)
 
 		if (sscanf(line, "%u %d %lld", &database, &count, &last) == 3 && count > 0)
 		{
-			Crashes    *crashes = find(database, true);
+			Crashes    *crashes = crashes_of(database, true);
 
 			crashes->count = count;
 			crashes->last = (pg_time_t) last;
@@ -173,7 +180,7 @@ write_memory(void)
 	FILE	   *file;
 	bool		ok = true;
 
-	if (ncrashes == 0)
+	if (nknown == 0)
 	{
 		unlink(MEMORY_FILE);
 		return;
@@ -181,9 +188,9 @@ write_memory(void)
 	file = AllocateFile(MEMORY_FILE_TMP, "w");
 	if (file != NULL)
 	{
-		for (int i = 0; i < ncrashes; i++)
-			ok &= fprintf(file, "%u %d %lld\n", all[i].database, all[i].count,
-						  (long long) all[i].last) > 0;
+		for (int i = 0; i < nknown; i++)
+			ok &= fprintf(file, "%u %d %lld\n", known[i].database, known[i].count,
+						  (long long) known[i].last) > 0;
 		ok &= FreeFile(file) == 0;
 	}
 	if (file == NULL || !ok || rename(MEMORY_FILE_TMP, MEMORY_FILE) != 0)
@@ -248,7 +255,7 @@ take_marks_of_crashed(void)
 static void
 note_crash(Oid database, pg_time_t began)
 {
-	Crashes    *crashes = find(database, true);
+	Crashes    *crashes = crashes_of(database, true);
 	pg_time_t	now = (pg_time_t) time(NULL);
 
 	if (now - began > WORKED_WELL_S || began - crashes->last > IN_A_ROW_S)
@@ -260,13 +267,13 @@ note_crash(Oid database, pg_time_t began)
 
 /* What follows from what is remembered; a clock that was moved makes nobody wait longer. */
 static void
-decide(Crashes *crashes)
+set_not_before(Crashes *crashes)
 {
 	if (OidIsValid(crashes->database) && crashes->count >= MAX_CRASHES)
 		crashes->not_before = TC_CRASHES_NEVER;
 	else
 	{
-		int64		wait = wait_s(crashes);
+		int64		wait = wait_seconds(crashes);
 		int64		left = (int64) crashes->last + wait - (int64) time(NULL);
 
 		left = Max(Min(left, wait), 0);
@@ -275,7 +282,7 @@ decide(Crashes *crashes)
 }
 
 static int
-wait_s(const Crashes *crashes)
+wait_seconds(const Crashes *crashes)
 {
 	int			wait = WAIT_MIN_S;
 
@@ -287,7 +294,7 @@ wait_s(const Crashes *crashes)
 int64
 tc_crashes_not_before(Oid database, const char *name)
 {
-	Crashes    *crashes = find(database, false);
+	Crashes    *crashes = crashes_of(database, false);
 
 	if (crashes == NULL)
 		return 0;
@@ -304,11 +311,11 @@ tc_crashes_not_before(Oid database, const char *name)
 		else if (OidIsValid(database))
 			ereport(LOG,
 					(errmsg("temporal_complete worker for database \"%s\" crashed", name),
-					 errdetail("It is started again in %d s.", wait_s(crashes))));
+					 errdetail("It is started again in %d s.", wait_seconds(crashes))));
 		else
 			ereport(LOG,
 					(errmsg("temporal_complete launcher crashed"),
-					 errdetail("Workers are started again in %d s.", wait_s(crashes))));
+					 errdetail("Workers are started again in %d s.", wait_seconds(crashes))));
 	}
 	return crashes->not_before;
 }
@@ -321,9 +328,9 @@ tc_crashes_try_again(void)
 {
 	bool		changed = false;
 
-	for (int i = 0; i < ncrashes; i++)
+	for (int i = 0; i < nknown; i++)
 	{
-		Crashes    *crashes = &all[i];
+		Crashes    *crashes = &known[i];
 
 		if (crashes->not_before == 0)
 			continue;
@@ -343,34 +350,34 @@ tc_crashes_try_again(void)
 void
 tc_crashes_forget_all(void)
 {
-	ncrashes = 0;
+	nknown = 0;
 	write_memory();
 }
 
 void
 tc_crashes_forget(Oid database)
 {
-	Crashes    *crashes = find(database, false);
+	Crashes    *crashes = crashes_of(database, false);
 
 	if (crashes == NULL)
 		return;
-	*crashes = all[--ncrashes];
+	*crashes = known[--nknown];
 	write_memory();
 }
 
 static Crashes *
-find(Oid database, bool create)
+crashes_of(Oid database, bool create)
 {
-	for (int i = 0; i < ncrashes; i++)
-		if (all[i].database == database)
-			return &all[i];
+	for (int i = 0; i < nknown; i++)
+		if (known[i].database == database)
+			return &known[i];
 	if (!create)
 		return NULL;
-	if (all == NULL)
-		all = MemoryContextAlloc(TopMemoryContext, sizeof(Crashes));
+	if (known == NULL)
+		known = MemoryContextAlloc(TopMemoryContext, sizeof(Crashes));
 	else
-		all = repalloc(all, (ncrashes + 1) * sizeof(Crashes));
-	memset(&all[ncrashes], 0, sizeof(Crashes));
-	all[ncrashes].database = database;
-	return &all[ncrashes++];
+		known = repalloc(known, (nknown + 1) * sizeof(Crashes));
+	memset(&known[nknown], 0, sizeof(Crashes));
+	known[nknown].database = database;
+	return &known[nknown++];
 }
