@@ -33,6 +33,9 @@ extern void tc_event_loop_init(void);
 /* Monotonic clock, milliseconds. */
 extern int64 tc_monotonic_ms(void);
 
+/* In place of such a time: not before something has changed */
+#define TC_NEVER PG_INT64_MAX
+
 /*
  * Watching, modifying and unwatching take effect with the next wait and never
  * raise errors.  tc_event_loop_watch() returns NULL for lack of memory.

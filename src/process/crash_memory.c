@@ -270,7 +270,7 @@ static void
 set_not_before(Crashes *crashes)
 {
 	if (OidIsValid(crashes->database) && crashes->count >= MAX_CRASHES)
-		crashes->not_before = TC_CRASHES_NEVER;
+		crashes->not_before = TC_NEVER;
 	else
 	{
 		int64		wait = wait_seconds(crashes);
@@ -301,7 +301,7 @@ tc_crashes_not_before(Oid database, const char *name)
 	if (!crashes->told)
 	{
 		crashes->told = true;
-		if (crashes->not_before == TC_CRASHES_NEVER)
+		if (crashes->not_before == TC_NEVER)
 			ereport(LOG,
 					(errmsg("temporal_complete worker for database \"%s\" crashed %d times in a row, so the database gets no more",
 							name, crashes->count),
@@ -334,7 +334,7 @@ tc_crashes_try_again(void)
 
 		if (crashes->not_before == 0)
 			continue;
-		if (crashes->not_before == TC_CRASHES_NEVER)
+		if (crashes->not_before == TC_NEVER)
 		{
 			crashes->count = MAX_CRASHES - 1;
 			crashes->last = (pg_time_t) time(NULL);

@@ -25,12 +25,10 @@ extern void tc_crash_mark(Oid database);
  */
 extern void tc_crashes_read(bool take_marks);
 
-/* In place of a time: not before tc_crashes_try_again() */
-#define TC_CRASHES_NEVER PG_INT64_MAX
-
 /*
  * When may a worker be started in a database?  Monotonic ms: 0 = at any time,
- * or TC_CRASHES_NEVER.  What has not been said yet in the log is said now.
+ * TC_NEVER = not before tc_crashes_try_again().  What has not been said yet in
+ * the log is said now.
  */
 extern int64 tc_crashes_not_before(Oid database, const char *name);
 

@@ -201,7 +201,7 @@ reload(void)
 	{
 		DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
-		if (entry->not_before == NEVER)
+		if (entry->not_before == TC_NEVER)
 			entry->not_before = 0;
 	}
 	tc_shortage_retry_now();
@@ -244,7 +244,7 @@ look_at_wanted(void)
 		{
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
-			if (entry->unusable || entry->not_before == NEVER)
+			if (entry->unusable || entry->not_before == TC_NEVER)
 			{
 				entry->unusable = false;
 				entry->not_before = 0;
@@ -520,7 +520,7 @@ may_have_worker(DatabaseEntry *entry, const DatabaseInfo *info)
 	if (!info->usable)
 		entry->not_before = now + UNUSABLE_RETRY_MS;
 	else if (!info->listed)
-		entry->not_before = NEVER;
+		entry->not_before = TC_NEVER;
 	else
 		entry->not_before = tc_crashes_not_before(entry->database, info->name);
 	return entry->not_before <= now;
@@ -610,7 +610,7 @@ next_timeout(void)
 			DatabaseEntry *entry = dlist_container(DatabaseEntry, node, iter.cur);
 
 			if (entry->slot < 0 && entry->wanted && entry->not_before > turn_began &&
-				entry->not_before != NEVER)
+				entry->not_before != TC_NEVER)
 				check_again_at(entry->not_before);
 		}
 	}

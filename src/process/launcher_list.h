@@ -39,9 +39,6 @@
 #include "lib/ilist.h"
 #include "postmaster/bgworker.h"
 
-/* In place of a time: not before something has changed */
-#define NEVER PG_INT64_MAX
-
 typedef struct DatabaseEntry
 {
 	dlist_node	node;
@@ -54,7 +51,7 @@ typedef struct DatabaseEntry
 	int64		started_at;		/* monotonic ms: its last worker */
 	bool		unusable;		/* nobody may connect to it */
 	int64		not_before;		/* the next start, or look: monotonic ms, or
-								 * NEVER */
+								 * TC_NEVER */
 	int			backoff_ms;		/* 0 = its worker did not fail */
 } DatabaseEntry;
 
