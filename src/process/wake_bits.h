@@ -41,7 +41,7 @@ typedef struct WokenQueues
 	uint32		bits[TC_WAKE_WORDS];
 	int64		queues[TC_WAKE_BITS];	/* for each bit that is set, the one
 										 * that it is for, or TC_WAKE_SEVERAL */
-}			WokenQueues;
+} WokenQueues;
 
 #define TC_WAKE_SEVERAL INT64CONST(0)
 

@@ -48,7 +48,7 @@ extern bool tc_worker_has_slot(void);
  * ResetLatch() and before looking at tables.  The first call tells the
  * launcher that the worker is at work.
  */
-extern bool tc_worker_take_wakes(WokenQueues * woken, bool *look, bool *all);
+extern bool tc_worker_take_wakes(WokenQueues *woken, bool *look, bool *all);
 
 /*
  * Have no wakes for a queue: those who commit then save the system call.  Only

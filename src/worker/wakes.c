@@ -52,7 +52,7 @@ static void look_at_several(const uint32 bits[TC_WAKE_WORDS]);
 static void look_at(Queue *queue);
 
 void
-tc_look_at_woken(const WokenQueues * woken)
+tc_look_at_woken(const WokenQueues *woken)
 {
 	uint32		several[TC_WAKE_WORDS] = {0};
 	bool		some_several = false;

@@ -12,7 +12,7 @@
 #include "worker/in_memory.h"
 
 /* Rows were added to these queues, as was said in shared memory. */
-extern void tc_look_at_woken(const WokenQueues * woken);
+extern void tc_look_at_woken(const WokenQueues *woken);
 
 /*
  * Look at all queues.  With now also what waits for a retry or a connection is
