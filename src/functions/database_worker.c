@@ -10,15 +10,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_foreign_server.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
 
 #include "process/in_flight.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
 
 PG_FUNCTION_INFO_V1(tc_wake_worker_sql);
+PG_FUNCTION_INFO_V1(tc_wake_queue);
+PG_FUNCTION_INFO_V1(tc_look_at_servers);
 PG_FUNCTION_INFO_V1(tc_in_flight_requests);
 
 /*
@@ -30,6 +34,28 @@ tc_wake_worker_sql(PG_FUNCTION_ARGS)
 {
 	tc_warn_if_nothing_is_sent();
 	tc_wake_all_at_commit();
+	PG_RETURN_VOID();
+}
+
+/* SQL: wake_queue(number bigint) returns boolean */
+Datum
+tc_wake_queue(PG_FUNCTION_ARGS)
+{
+	tc_warn_if_nothing_is_sent();
+	tc_wake_at_commit(PG_GETARG_INT64(0));
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * SQL: look_at_servers() returns void
+ *
+ * A queue was given another server, of which no catalog tells the worker.
+ */
+Datum
+tc_look_at_servers(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateCatalog(ForeignServerRelationId);
+	tc_look_at_options_at_commit();
 	PG_RETURN_VOID();
 }
 

@@ -83,8 +83,6 @@ SELECT setval('temporal.request_id', m.id + 10000)
                 UNION ALL SELECT max(id) FROM temporal.delivery) ids) m, temporal.request_id s
  WHERE m.id > s.last_value;
 
-SELECT temporal.wake_worker();
-
 /* What has no server or role of its names here stays held, and stops nothing else. */
 SELECT temporal.warn_not_adopted(
            (SELECT count(*) FROM temporal.outbox o JOIN temporal.queue_here q ON q.number = o.queue
@@ -114,8 +112,8 @@ adopted AS (
            decisions = temporal.add_decision(o.decisions, 'adopted')
       FROM held h
      WHERE o.queue = h.number
-    RETURNING o.id)
-SELECT count(*) FROM adopted;
+    RETURNING o.queue)
+SELECT count(*) FROM adopted a WHERE temporal.wake_queue(a.queue);
 END;
 COMMENT ON FUNCTION temporal.adopt() IS
     'requests that are held, because they were made in another cluster or database, are sent from here, when the transaction commits; returns how many';
@@ -133,7 +131,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 SELECT temporal.prevent_read_only('rebind_server()');
 
-SELECT temporal.wake_worker();
+SELECT temporal.look_at_servers();
 
 /* an error also if nothing waits */
 SELECT temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped));
@@ -145,7 +143,8 @@ WITH bound AS (
       FROM temporal.queue_here h
      WHERE h.number = q.number AND h.made_here AND h.server_oid IS NULL AND q.server_name = rebind_server.dropped
     RETURNING q.number)
-SELECT count(*) FROM temporal.outbox o WHERE o.queue IN (SELECT b.number FROM bound b);
+SELECT count(*) FROM temporal.outbox o
+ WHERE o.queue IN (SELECT b.number FROM bound b WHERE temporal.wake_queue(b.number));
 END;
 COMMENT ON FUNCTION temporal.rebind_server(text, text) IS
     'requests of this database that wait for a server of the first name, which was dropped, go to the server of the second one (NULL: the one that has the first name now), when the transaction commits; returns how many';

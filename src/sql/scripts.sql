@@ -58,5 +58,21 @@ COMMENT ON FUNCTION temporal.wake_worker() IS
     'when the transaction commits, has the worker of this database look at everything anew, starting it if there is none';
 REVOKE ALL ON FUNCTION temporal.wake_worker() FROM PUBLIC;
 
+CREATE FUNCTION temporal.wake_queue(number bigint)
+RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_wake_queue';
+COMMENT ON FUNCTION temporal.wake_queue(bigint) IS
+    'internal: when the transaction commits, has the worker of this database look at that queue; true';
+REVOKE ALL ON FUNCTION temporal.wake_queue(bigint) FROM PUBLIC;
+
+CREATE FUNCTION temporal.look_at_servers()
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_look_at_servers';
+COMMENT ON FUNCTION temporal.look_at_servers() IS
+    'internal: when the transaction commits, has the worker of this database look at its servers, as if one had been altered';
+REVOKE ALL ON FUNCTION temporal.look_at_servers() FROM PUBLIC;
+
 /* The extension is new: a worker is wanted.  Says so if the library is not preloaded. */
 SELECT temporal.wake_worker();

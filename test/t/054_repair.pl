@@ -142,6 +142,27 @@ is(outcome($tail), 'rejected NOT_FOUND', 'what waits behind a discarded request 
 like($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $head"),
 	qr/may have been sent/, 'a request that was tried before it was discarded says so');
 
+# adopt() and rebind_server() are about other requests than one that waits, by
+# task token, so that it would be sent at once
+$temporal->fault(method => 'RespondActivityTaskCompleted', mode => 'fail-before', count => 1);
+my $kept = $node->safe_psql('postgres',
+	"SELECT temporal.complete_activity(task_token, server => 'temporal') FROM pending_activity WHERE activity_id = 'early'");
+$node->poll_query_until('postgres', "SELECT attempts = 1 FROM temporal.request WHERE id = $kept") or die;
+$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER dropped FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$closed_port');
+GRANT USAGE ON FOREIGN SERVER dropped TO one;
+EOS
+my $bound = request_for('one', 'repair-0', 'bound', 'dropped');
+$node->safe_psql('postgres', 'DROP SERVER dropped');
+$node->poll_query_until('postgres', "SELECT error_code = 'CONFIGURATION' FROM temporal.request WHERE id = $bound") or die;
+is($node->safe_psql('postgres', 'SELECT temporal.adopt()'), '0', 'adopt() of nothing');
+is($node->safe_psql('postgres', q(SELECT temporal.rebind_server('dropped', 'temporal'))), '1', 'rebind_server()');
+is(outcome($bound), 'rejected NOT_FOUND', 'what was bound to another server is sent');
+is($node->safe_psql('postgres', "SELECT attempts, next_attempt_at > now() + '10 min' FROM temporal.request WHERE id = $kept"),
+	'1|t', 'what waits for its next attempt still does');
+is($node->safe_psql('postgres', 'SELECT temporal.wake_worker()'), '', 'wake_worker()');
+is(outcome($kept), 'rejected NOT_FOUND', 'wakes it');
+
 my %results = $temporal->results('repair', 1);
 is_deeply(\%results,
 	{ 'repair-0/early' => '"one"', 'repair-0/other' => '"two"', 'repair-0/third' => '"one"' }, 'results are right');
