@@ -29,8 +29,11 @@ $node->safe_psql('postgres', 'CREATE TABLE own (id bigint); CHECKPOINT');
 
 # The server is lost as soon as a request has arrived.
 my $unknown = 0;
-foreach my $round (1 .. 5)
+my ($round, $lost) = (0, 0);
+while ($round < 5 || ($lost == 0 && $round < 20))
 {
+	$round++;
+
 	my $session = $node->background_psql('postgres');
 	my $id = $session->query_safe(
 		"SELECT temporal.complete_activity(task_token, '\"durable\"') FROM pending_activity WHERE activity_id = '$round'");
@@ -42,10 +45,11 @@ foreach my $round (1 .. 5)
 	eval { $session->quit };
 	$node->start;
 	$unknown++ if $node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $id") ne '1';
+	# somebody may have flushed the WAL since
+	$lost++ if $node->safe_psql('postgres', "SELECT count(*) FROM own WHERE id = $round") eq '0';
 }
 is($unknown, 0, 'what has arrived at Temporal is known after a crash');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM own'), '<', 5,
-	'although commits are lost by these crashes');
+cmp_ok($lost, '>', 0, 'although commits are lost by these crashes');
 await_finished($node);
 is(states($node), 'delivered|5', 'and is delivered');
 
