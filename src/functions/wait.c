@@ -34,6 +34,9 @@
 #define RECHECK_MS 10000
 #define RECHECK_UNSIGNALLED_MS 1000
 
+/* How often to see whether the client is still there, if there is anything to do at all */
+#define CHECK_CLIENT_MS 1000
+
 /* So many looks in vain are made whenever outcomes come; then they get rarer */
 #define EAGER_LOOKS 20
 #define MAX_PAUSE_MS 50
@@ -62,6 +65,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	int64		id;
 	int64		timeout = -1;
 	int64		start = tc_monotonic_ms();
+	int64		seen_at = start;
 	int			looks = 0;
 	Datum		row;
 
@@ -90,6 +94,19 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 		int64		left;
 
 		CHECK_FOR_INTERRUPTS();
+		if (tc_monotonic_ms() - seen_at >= CHECK_CLIENT_MS)
+		{
+			/*
+			 * a client that is gone must not keep the session, and what it
+			 * holds
+			 */
+			if (!tc_client_is_there())
+				ereport(FATAL,
+						(errcode(ERRCODE_CONNECTION_FAILURE),
+						 errmsg("connection to client lost")));
+			seen_at = tc_monotonic_ms();
+		}
+
 		if (looks++ == 0)
 		{
 			if (first_look(id, &row))

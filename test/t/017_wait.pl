@@ -128,6 +128,16 @@ EOC
 is($node->safe_psql('postgres', 'SELECT error_code FROM temporal.ping()'),
 	'CONNECTION_FAILED', 'ping still works');
 
+# A client that was killed keeps no session
+my $waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT temporal.wait_for_request(%' AND pid <> pg_backend_pid()";
+my $killed = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('killed', 'a')");
+my $client = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres'), '-c', "SELECT temporal.wait_for_request($killed)" ],
+	'<', \undef, '>', \my $none, '2>', \my $nothing);
+$node->poll_query_until('postgres', $waiting, '1') or die;
+$client->signal('KILL');
+eval { $client->finish };
+ok($node->poll_query_until('postgres', $waiting, '0'), 'who waits for a request, and is killed, keeps no session');
+
 # A worker that is not there is started for it; a worker that dies is replaced
 $node->append_conf('postgresql.conf', "temporal_complete.worker_idle_timeout = 0\n");
 $node->reload;
