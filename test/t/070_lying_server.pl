@@ -253,9 +253,11 @@ my %servers;
 # needs a server that knows of workflows.
 sub send_requests
 {
-	my ($server, $count, $size) = @_;
+	my ($server, $count, $size, $role) = @_;
 
+	my $as = defined $role ? "SET ROLE $role;" : '';
 	return split(/\n/, $node->safe_psql('postgres', <<"EOS"));
+$as
 SELECT temporal.complete_activity('\\x0a016e1201771a01722005280132'::bytea || set_byte('\\x00', 0, length(id)) || id::bytea,
            to_jsonb(repeat('x', $size)), server => '$server')
   FROM (SELECT 'activity ' || i AS id FROM generate_series(1, $count) i) a
@@ -268,9 +270,12 @@ foreach my $i (0 .. $#names)
 
 	$lie->{liar} = start_liar($lie->{lie});
 	$lie->{server} = "liar_$i";
+	$lie->{role} = "role_$i";
 	$node->safe_psql('postgres', "CREATE SERVER liar_$i FOREIGN DATA WRAPPER temporal_complete"
 		  . " OPTIONS (address '127.0.0.1:$lie->{liar}{port}', connect_timeout '1s', request_timeout '" . ($lie->{timeout} // '2s') . "',"
-		  . " retry_initial_interval '50ms', retry_max_interval '200ms')");
+		  . " retry_initial_interval '50ms', retry_max_interval '200ms');"
+		  # what has to be told over very many connections is not kept from them by the share that others have
+		  . " CREATE ROLE role_$i; GRANT USAGE ON FOREIGN SERVER liar_$i TO role_$i");
 }
 END { stop_liar($_->{liar}) foreach grep { $_->{liar} } values %lies; }
 
@@ -295,7 +300,8 @@ sub look_at_memory
 
 my $before = look_at_memory();
 
-send_requests($_->{server}, $_->{requests} // $requests, $_->{payload} // 1) foreach values %lies;
+send_requests($_->{server}, $_->{requests} // $requests, $_->{payload} // 1,
+	($_->{connections} // 0) > 50 ? $_->{role} : undef) foreach values %lies;
 foreach my $name (@names)
 {
 	my $lie = $lies{$name};
