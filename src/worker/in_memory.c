@@ -40,6 +40,8 @@ static requests_hash *requests_by_id;
 /* Those in state ANSWERED, of all queues, in the order in which their calls ended */
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 
+static int	nunread;			/* queues */
+
 /* Of requests themselves, and of what they refer to */
 static MemoryContext request_context;
 static MemoryContext bytes_context;
@@ -299,6 +301,19 @@ tc_requests_visit_in_flight(void (*visit) (Request *request))
 		if (entry->request->state == REQUEST_IN_FLIGHT ||
 			entry->request->state == REQUEST_ANSWERED)
 			visit(entry->request);
+}
+
+void
+tc_queue_set_unread(Queue *queue, bool unread)
+{
+	nunread += unread - queue->unread;
+	queue->unread = unread;
+}
+
+int
+tc_queues_unread(void)
+{
+	return nunread;
 }
 
 int64

@@ -153,7 +153,8 @@ struct Queue
 								 * is sent */
 	int64		look_after;		/* monotonic ms: not before, after an error */
 	ReadPosition position;
-	bool		unread;			/* there may be rows to read */
+	bool		unread;			/* there may be rows to read; changed by
+								 * tc_queue_set_unread() only */
 	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
 	bool		steps_aside;	/* cannot send: others for its activities go
 								 * first */
@@ -212,6 +213,10 @@ tc_queue_loaded(const Queue *queue)
 }
 
 extern void tc_requests_init(void);
+
+/* May there be rows of the queue to read?  And how many queues are such. */
+extern void tc_queue_set_unread(Queue *queue, bool unread);
+extern int	tc_queues_unread(void);
 
 /* A request of a queue by its row, in state NEW.  None of that id may be in memory. */
 extern Request *tc_request_create(Queue *queue, const OutboxRow *row);

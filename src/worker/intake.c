@@ -67,7 +67,7 @@ tc_intake_read(Queue *queue)
 	bool		begins = queue->position.goal == NULL;
 
 	if (tc_outbox_read(queue->number, &queue->position, take_in, &reader))
-		queue->unread = !begins;
+		tc_queue_set_unread(queue, !begins);
 }
 
 bool
@@ -78,7 +78,7 @@ tc_intake_has_rows(Queue *queue)
 
 	if (tc_outbox_read(queue->number, &queue->position, note_xid, &xid))
 	{
-		queue->unread = !begins;
+		tc_queue_set_unread(queue, !begins);
 		return false;
 	}
 	tc_read_position_rewind(&queue->position, xid);

@@ -259,7 +259,7 @@ take_in(const FoundQueue *found, int nfound)
 		numbers_insert(queues_by_number, queue->number, &exists)->queue = queue;
 		Assert(!exists);
 		tc_flow_init(queue);
-		queue->unread = true;
+		tc_queue_set_unread(queue, true);
 		tc_queue_activate(queue);
 	}
 

@@ -181,7 +181,7 @@ read_again(Queue *queue, uint64 xid)
 	if (xid == PG_UINT64_MAX)
 		return;
 	tc_read_position_rewind(&queue->position, xid);
-	queue->unread = true;
+	tc_queue_set_unread(queue, true);
 }
 
 Request *

@@ -132,15 +132,7 @@ tc_reading_wants_queues(void)
 bool
 tc_reading_is_idle(void)
 {
-	int			nqueues;
-	Queue	  **queues = tc_known_queues(&nqueues);
-
-	if (tc_known_queues_wanted() || tc_recheck_is_wanted())
-		return false;
-	for (int i = 0; i < nqueues; i++)
-		if (queues[i]->unread)
-			return false;
-	return true;
+	return tc_queues_unread() == 0 && !tc_known_queues_wanted() && !tc_recheck_is_wanted();
 }
 
 int

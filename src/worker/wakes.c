@@ -108,7 +108,7 @@ look_at(Queue *queue)
 		tc_worker_mute_wakes(queue->number);
 		some_muted = true;
 	}
-	queue->unread = true;
+	tc_queue_set_unread(queue, true);
 	tc_queue_activate(queue);
 }
 
@@ -122,7 +122,7 @@ tc_look_at_all(bool now)
 	tc_known_queues_find();
 	for (int i = 0; i < nqueues; i++)
 	{
-		queues[i]->unread = true;
+		tc_queue_set_unread(queues[i], true);
 		if (now)
 		{
 			tc_flow_pause_until(queues[i], 0);
