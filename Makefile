@@ -28,7 +28,7 @@ demo:
 	@demo/demo $(if $(KEEP),keep)
 
 test:
-	@scripts/run-tests sql tap temporal
+	@scripts/run-tests sources sql tap temporal
 
 test-sql test-tap test-temporal: test-%:
 	@scripts/run-tests $*
