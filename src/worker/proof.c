@@ -210,7 +210,7 @@ ask(Proof *proof)
 	MemoryContextSwitchTo(old);
 	proof->call.channel = channel;
 	tc_channels_begin_call(channel);
-	tc_proof_turn_begin(proof->queue);
+	tc_proof_turn_asked(proof->queue);
 	call.message = proof->call.message;
 	call.path = tc_proof_look_path(&proof->look);
 	call.namespace_name = proof->queue->namespace_utf8;
@@ -255,7 +255,7 @@ evaluate(Proof *proof, ProofFinding *finding)
 {
 	ProofCall  *call = &proof->call;
 
-	tc_proof_turn_end(proof->queue);
+	tc_proof_turn_answered(proof->queue);
 	tc_channels_end_call(call->channel);
 	call->channel = NULL;
 	pfree(call->message);

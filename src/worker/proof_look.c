@@ -239,7 +239,7 @@ take_workflow(ProofLook *look, const uint8 *reply, size_t len)
 		return cannot_tell(look, "the workflow's description cannot be decoded");
 	look->workflow.is_known = true;
 	look->workflow.last_failure_is_ours =
-		tc_sought_is(look->sought, description->last_failure_source);
+		tc_sought_has_identity(look->sought, description->last_failure_source);
 
 	begin_search(look);
 	if (target->run_id == NULL && description->run_id.len > 0)

@@ -55,7 +55,7 @@ tc_sought_init(SoughtRequest *sought)
 }
 
 bool
-tc_sought_is(const SoughtRequest *sought, ProtoSpan identity)
+tc_sought_has_identity(const SoughtRequest *sought, ProtoSpan identity)
 {
 	return identity.bytes != NULL &&
 		tc_identity_matches((const char *) identity.bytes, identity.len, &sought->identity,
@@ -88,8 +88,8 @@ tc_search_take(void *arg, const ActivityEvent *event)
 
 	if (!sought->event_is_known && is_too_old(search, event))
 		more = false;
-	else if (tc_sought_is(sought, event->identity) ||
-			 (sought->may_be_retried && tc_sought_is(sought, event->last_failure_source)))
+	else if (tc_sought_has_identity(sought, event->identity) ||
+			 (sought->may_be_retried && tc_sought_has_identity(sought, event->last_failure_source)))
 	{
 		search->ours = true;
 		more = false;

@@ -30,7 +30,7 @@ typedef struct SoughtRequest
 extern void tc_sought_init(SoughtRequest *sought);
 
 /* Is that its identity? */
-extern bool tc_sought_is(const SoughtRequest *sought, ProtoSpan identity);
+extern bool tc_sought_has_identity(const SoughtRequest *sought, ProtoSpan identity);
 
 /* The attempt that was meant; by ids the first one, though it may have been a later one, too. */
 extern int	tc_sought_attempt(const SoughtRequest *sought);

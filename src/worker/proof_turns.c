@@ -67,14 +67,14 @@ may_ask(Queue *queue)
 }
 
 void
-tc_proof_turn_begin(Queue *queue)
+tc_proof_turn_asked(Queue *queue)
 {
 	queue->proofs_in_flight++;
 	tc_share_take(queue->account, SHARE_PROOFS, 1);
 }
 
 void
-tc_proof_turn_end(Queue *queue)
+tc_proof_turn_answered(Queue *queue)
 {
 	queue->proofs_in_flight--;
 	tc_share_give(queue->account, SHARE_PROOFS, 1);

@@ -16,8 +16,8 @@ extern void tc_proof_turn_add(Queue *queue, dlist_node *proof, bool before_other
 /* The next one that can be asked now, no longer waiting then; NULL if there is none. */
 extern dlist_node *tc_proof_turn_next(void);
 
-/* It is asked, or answered. */
-extern void tc_proof_turn_begin(Queue *queue);
-extern void tc_proof_turn_end(Queue *queue);
+/* A call for a proof of that queue has begun, or is over. */
+extern void tc_proof_turn_asked(Queue *queue);
+extern void tc_proof_turn_answered(Queue *queue);
 
 #endif							/* TC_PROOF_TURNS_H */

@@ -8,6 +8,22 @@
  * be.  A failure that Temporal retries leaves its trace only until the next
  * attempt fails, so several attempts since then leave it undecided.
  *
+ * About an activity of a workflow, the first line that is so decides:
+ *
+ *	  our identity stands where it ended, or failed last   OURS
+ *	  another run may be the one that was meant            IMPOSSIBLE
+ *	  it has ended otherwise                               verdict_on_end()
+ *	  it is neither pending nor has it ended               NOT_YET, see below
+ *	  by ids: there is none of that id                     NOT_OURS
+ *	  the workflow has ended                               verdict_on_closed()
+ *	  it is not pending                                    IMPOSSIBLE
+ *	  by ids: it is not the one that was meant             NOT_OURS
+ *	  it is pending                                        verdict_on_pending()
+ *
+ * NOT_YET as long as a workflow task is in flight, until whose end events are
+ * buffered; else until the last look, because what was asked one after the
+ * other need not fit together.
+ *
  * Nothing here asks, and nothing has a state.
  *
  *-------------------------------------------------------------------------
@@ -43,18 +59,14 @@ tc_verdict_in_workflow(const SoughtRequest *sought, const HistorySearch *search,
 	if (search->has_end)
 		return verdict_on_end(sought, &search->end, words);
 	Assert(workflow->is_known);
-	if (!description->has_pending_activity)
+	if (!description->has_pending_activity && (search->is_scheduled || !sought->by_id))
 	{
 		if (description->is_running && description->has_pending_workflow_task)
 		{
-			/* its end is buffered until then */
-			if (search->is_scheduled || !sought->by_id)
-			{
-				say(words, "the activity has ended; how, is known when the workflow task in flight ends");
-				return PROOF_NOT_YET;
-			}
+			say(words, "the activity has ended; how, is known when the workflow task in flight ends");
+			return PROOF_NOT_YET;
 		}
-		else if (!last_look && (search->is_scheduled || !sought->by_id))
+		if (!last_look)
 		{
 			say(words, "the activity has ended; how, is not known yet");
 			return PROOF_NOT_YET;
@@ -210,10 +222,10 @@ tc_verdict_standalone(const SoughtRequest *sought, const ActivityDescription *ac
 
 	words[0] = '\0';
 	if (sought->is_failure)
-		ours = tc_sought_is(sought, activity->end_source) ||
-			tc_sought_is(sought, activity->last_failure_source);
+		ours = tc_sought_has_identity(sought, activity->end_source) ||
+			tc_sought_has_identity(sought, activity->last_failure_source);
 	else
-		ours = !activity->is_running && tc_sought_is(sought, activity->last_identity);
+		ours = !activity->is_running && tc_sought_has_identity(sought, activity->last_identity);
 	if (ours)
 		return PROOF_OURS;
 
