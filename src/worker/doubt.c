@@ -51,6 +51,14 @@ enum
 	LAST_WORKER_NATTS = LAST_WORKER_IN_DOUBT_SINCE
 };
 
+/*
+ * So long a worker that begins waits for the table.  Who has locked it keeps
+ * the worker from sending anyway, and is mostly done in a moment: VACUUM that
+ * truncates it, COMMIT PREPARED of what has created the extension.
+ */
+#define LOCKED_WAIT_MS 2000
+#define LOCKED_RETRY_MS 10
+
 /* What may have been sent by others; NULL = nothing */
 static ReadSnapshot *in_doubt;
 
@@ -61,6 +69,7 @@ static int64 began_at;
 /* Does no row say that a worker has left? */
 static bool noted;
 
+static Relation open_when_unlocked(void);
 static void set_since(TimestampTz since);
 static bool of_this_timeline(const Datum *values);
 static bool stored_by_its_writer(HeapTuple tuple, const Datum *values);
@@ -70,7 +79,8 @@ static void insert_row(void *arg);
 void
 tc_doubt_init(void)
 {
-	Relation	rel = tc_table_open_nowait(TABLE_LAST_WORKER, AccessShareLock);
+	Relation	rel = open_when_unlocked();
+	Snapshot	snapshot;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -92,7 +102,9 @@ tc_doubt_init(void)
 	}
 	noted = true;
 	in_doubt = NULL;
-	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	/* with what was committed while the lock was awaited */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[LAST_WORKER_NATTS];
@@ -129,7 +141,24 @@ tc_doubt_init(void)
 		in_doubt = tc_snapshot_take();
 	MemoryContextSwitchTo(old);
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, NoLock);
+}
+
+/* Without a place in the queue for the lock, where others might wait behind it.  NULL: still locked. */
+static Relation
+open_when_unlocked(void)
+{
+	int64		until = tc_monotonic_ms() + LOCKED_WAIT_MS;
+	Relation	rel;
+
+	while ((rel = tc_table_open_nowait(TABLE_LAST_WORKER, AccessShareLock)) == NULL &&
+		   tc_monotonic_ms() < until)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(LOCKED_RETRY_MS * 1000L);
+	}
+	return rel;
 }
 
 /* A time that lies ahead is of a clock that has been put back. */

@@ -1,5 +1,6 @@
 # What another attack found: bytes of a caller that kept a session busy beyond
-# any timeout, and a loss of power that passed for crashes of workers.
+# any timeout, a loss of power that passed for crashes of workers, and a lock
+# that made a worker take for sent what nobody had sent.
 
 use strict;
 use warnings FATAL => 'all';
@@ -73,6 +74,20 @@ like(answer('BEGIN; SELECT temporal.complete_activity(' . literal($token) . '); 
 like(answer('SELECT temporal.complete_activity(' . literal(field(1, 'n') . field(2, "\0\0\xff")) . ')'),
 	qr/task_token is not a task token/, 'behind which is looked, too');
 
+# A worker begins while the note of the one before it is locked, as VACUUM
+# does, or COMMIT PREPARED after DROP and CREATE EXTENSION
+my $lock = $node->background_psql('postgres');
+my $before = await_worker($node, 'postgres');
+
+$lock->query_safe('BEGIN; LOCK TABLE temporal.last_worker');
+my $unsent = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('w', 'a')");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($before)");
+await_worker($node, 'postgres', $before);
+$lock->query_safe('COMMIT');
+$lock->quit;
+await_finished($node);
+is(states($node, "id = $unsent"), 'delivered|1', 'what was not sent is not taken for sent because a table is locked');
+
 SKIP:
 {
 	skip 'a session cannot be ended', 3 if $timed_out;
@@ -98,7 +113,7 @@ SKIP:
 	unlike(substr(slurp_file($node->logfile), $offset), qr/temporal_complete (launcher|worker for database "postgres") crashed/,
 		'and not blamed for the power');
 	await_finished($node);
-	is(states($node), 'delivered|5', 'nothing is lost by it');
+	is(states($node), 'delivered|6', 'nothing is lost by it');
 }
 
 $node->stop($timed_out ? 'immediate' : 'fast');
