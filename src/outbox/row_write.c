@@ -10,7 +10,8 @@
  * the extension, in a security-restricted operation, whoever the caller is.
  *
  * What would make a write do nothing, or something else, is an error: a rule,
- * a policy, a trigger that suppresses it.  No row is lost without a word.
+ * a policy, a trigger that suppresses it; and so is a table that a crash would
+ * empty, for rows that must last.  No row is lost without a word.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,6 +26,7 @@
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -44,6 +46,7 @@ typedef struct Write
 	OwnerScope	scope;
 } Write;
 
+static void check_lasting(Relation rel, TableId id);
 static void begin_write(Write *write, Relation rel);
 static void end_write(Write *write);
 static void fill_defaults(Write *write, int natts, TupleTableSlot *slot);
@@ -69,6 +72,7 @@ tc_row_insert(Relation rel, TableId id, const Datum *values, const bool *nulls)
 		Write		write;
 		TupleTableSlot *slot;
 
+		check_lasting(rel, id);
 		begin_write(&write, rel);
 		slot = ExecInitExtraTupleSlot(write.estate, RelationGetDescr(rel), &TTSOpsVirtual);
 		memcpy(slot->tts_values, values, natts * sizeof(Datum));
@@ -170,6 +174,27 @@ tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 }
 
 /* As the owner of the extension until end_write(), or an error. */
+/*
+ * Requests, also those that were rejected and may be retried, and whose they
+ * are.
+ */
+static void
+check_lasting(Relation rel, TableId id)
+{
+	if ((id == TABLE_OUTBOX || id == TABLE_QUEUE || id == TABLE_REJECTED) &&
+		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+	{
+		char	   *schema = get_namespace_name(RelationGetNamespace(rel));
+		char	   *name = RelationGetRelationName(rel);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" of temporal_complete is unlogged, so a crash would lose its requests",
+						schema, name),
+				 errhint("Run ALTER TABLE %s SET LOGGED.", quote_qualified_identifier(schema, name))));
+	}
+}
+
 static void
 begin_write(Write *write, Relation rel)
 {

@@ -182,6 +182,17 @@ $node->safe_psql('postgres', 'DROP RULE nothing ON temporal.outbox; ALTER TABLE 
 make_fails(qr/violates check constraint "small"/, 'a constraint');
 $node->safe_psql('postgres', 'ALTER TABLE temporal.outbox DROP CONSTRAINT small');
 
+# Unlogged tables: what a crash would lose is not written
+$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox SET UNLOGGED');
+make_fails(qr/table "temporal.outbox" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'an unlogged table of requests');
+$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox SET LOGGED; ALTER TABLE temporal.rejected SET UNLOGGED');
+my $end_of_log = -s $node->logfile;
+my $unrecorded = make('refusing');
+ok($node->wait_for_log(qr/table "temporal.rejected" of temporal_complete is unlogged/, $end_of_log), 'one of requests that were refused');
+isnt(state_of($unrecorded), 'rejected', 'what was refused stays where it is not lost');
+$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected SET LOGGED');
+ok_finished($unrecorded, 'rejected', 'until that is put right');
+
 # Columns that are not what they were
 foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['RENAME former_identities TO f', 'RENAME f TO former_identities'])
 {
