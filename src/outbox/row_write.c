@@ -173,7 +173,6 @@ tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 	header->t_infomask &= ~HEAP_HASNULL;
 }
 
-/* As the owner of the extension until end_write(), or an error. */
 /*
  * Requests, also those that were rejected and may be retried, and whose they
  * are.
@@ -195,6 +194,7 @@ check_lasting(Relation rel, TableId id)
 	}
 }
 
+/* As the owner of the extension until end_write(), or an error. */
 static void
 begin_write(Write *write, Relation rel)
 {
