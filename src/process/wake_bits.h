@@ -11,6 +11,8 @@
 #ifndef TC_WAKE_BITS_H
 #define TC_WAKE_BITS_H
 
+#include "port/pg_bitutils.h"
+
 #define TC_WAKE_BITS 1024
 #define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
 
@@ -75,10 +77,19 @@ tc_wake_bit_set(uint32 *bits, int64 queue)
 	bits[tc_wake_word(queue)] |= tc_wake_mask(queue);
 }
 
-static inline void
-tc_wake_bit_clear(uint32 *bits, int64 queue)
+/* The first bit that is set, from there on; -1 if there is none. */
+static inline int
+tc_wake_next_bit(const uint32 *bits, int from)
 {
-	bits[tc_wake_word(queue)] &= ~tc_wake_mask(queue);
+	uint32		wanted = ~UINT32_C(0) << (from % 32);
+
+	for (int word = from / 32; word < TC_WAKE_WORDS; word++)
+	{
+		if ((bits[word] & wanted) != 0)
+			return word * 32 + pg_rightmost_one_pos32(bits[word] & wanted);
+		wanted = ~UINT32_C(0);
+	}
+	return -1;
 }
 
 #endif							/* TC_WAKE_BITS_H */

@@ -31,9 +31,9 @@ tc_wake_marks_add(WakeMarks *marks, const Wake *wake)
 	marks->all |= wake->all;
 	if (wake->more)
 	{
-		for (int bit = 0; bit < TC_WAKE_BITS; bit++)
-			if (tc_wake_bit_is_set(wake->bits, bit))
-				mark_queue(&marks->woken, bit, TC_WAKE_SEVERAL);
+		for (int bit = tc_wake_next_bit(wake->bits, 0); bit >= 0;
+			 bit = tc_wake_next_bit(wake->bits, bit + 1))
+			mark_queue(&marks->woken, bit, TC_WAKE_SEVERAL);
 		return true;
 	}
 	for (int i = 0; i < wake->nqueues; i++)

@@ -57,10 +57,9 @@ tc_look_at_woken(const WokenQueues *woken)
 	uint32		several[TC_WAKE_WORDS] = {0};
 	bool		some_several = false;
 
-	for (int bit = 0; bit < TC_WAKE_BITS; bit++)
+	for (int bit = tc_wake_next_bit(woken->bits, 0); bit >= 0;
+		 bit = tc_wake_next_bit(woken->bits, bit + 1))
 	{
-		if (!tc_wake_bit_is_set(woken->bits, bit))
-			continue;
 		if (woken->queues[bit] == TC_WAKE_SEVERAL)
 		{
 			tc_wake_bit_set(several, bit);
