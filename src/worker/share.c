@@ -98,6 +98,8 @@ static dlist_head roles = DLIST_STATIC_INIT(roles);
 static MemoryContext share_context;
 static bool given;
 
+static int64 next_at_pace(int64 *last, int64 pace_ms, int burst, int64 now);
+
 /* A process may have so many open files only, of which most are to be those of tables. */
 void
 tc_shares_init(void)
@@ -250,27 +252,28 @@ tc_share_is_given(void)
 int64
 tc_share_next_retry(Account *account, int64 now)
 {
-	int64		next = Max(account->next_retry, now - RETRY_BURST * RETRY_PACE_MS) + RETRY_PACE_MS;
-
-	account->next_retry = Min(next, now + RETRY_WAIT_MAX_MS);
-	return account->next_retry;
+	return next_at_pace(&account->next_retry, RETRY_PACE_MS, RETRY_BURST, now);
 }
 
 int64
 tc_share_next_connect(Account *account, int64 now)
 {
-	Role	   *role = account->role;
 	int			failing = 0;
-	int64		pace;
-	int64		next;
 	dlist_iter	iter;
 
 	/* those that have used up what they may do at once */
 	dlist_foreach(iter, &roles)
 		failing += dlist_container(Role, node, iter.cur)->next_connect > now;
-	pace = Max(CONNECT_PACE_MS, failing * CONNECT_PACE_EACH_MS);
+	return next_at_pace(&account->role->next_connect,
+						Max(CONNECT_PACE_MS, failing * CONNECT_PACE_EACH_MS), CONNECT_BURST, now);
+}
 
-	next = Max(role->next_connect, now - CONNECT_BURST * pace) + pace;
-	role->next_connect = Min(next, now + RETRY_WAIT_MAX_MS);
-	return role->next_connect;
+/* The time after the last one, so far apart from it; of those that are over, so many are made up for. */
+static int64
+next_at_pace(int64 *last, int64 pace_ms, int burst, int64 now)
+{
+	int64		next = Max(*last, now - burst * pace_ms) + pace_ms;
+
+	*last = Min(next, now + RETRY_WAIT_MAX_MS);
+	return *last;
 }
