@@ -364,15 +364,19 @@ tc_my_backend_number(void)
 }
 
 /*
- * Is the client of this session still there?  libpq/libpq.h cannot be included
- * where the headers of GSSAPI are missing that it needs.
+ * End the session if its client is gone: nobody needs what it waits for, and
+ * what it holds is in others' way.  libpq/libpq.h cannot be included where the
+ * headers of GSSAPI are missing that it needs.
  */
 extern bool pq_check_connection(void);
 
-static inline bool
-tc_client_is_there(void)
+static inline void
+tc_check_client(void)
 {
-	return MyProcPort == NULL || pq_check_connection();
+	if (MyProcPort != NULL && !pq_check_connection())
+		ereport(FATAL,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("connection to client lost")));
 }
 
 #endif							/* TC_COMPAT_H */

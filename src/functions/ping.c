@@ -165,11 +165,7 @@ wait_for_ping(const PingRequest *ping, PingReply *reply, int timeout)
 		if (state == PING_ANSWERED || left <= 0)
 			break;
 
-		/* a client that is gone must not keep the ping */
-		if (!tc_client_is_there())
-			ereport(FATAL,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("connection to client lost")));
+		tc_check_client();
 
 		/*
 		 * The worker may leave between two looks; its successor takes the

@@ -96,14 +96,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		if (tc_monotonic_ms() - seen_at >= CHECK_CLIENT_MS)
 		{
-			/*
-			 * a client that is gone must not keep the session, and what it
-			 * holds
-			 */
-			if (!tc_client_is_there())
-				ereport(FATAL,
-						(errcode(ERRCODE_CONNECTION_FAILURE),
-						 errmsg("connection to client lost")));
+			tc_check_client();
 			seen_at = tc_monotonic_ms();
 		}
 
