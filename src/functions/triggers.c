@@ -52,8 +52,10 @@ static bool names_activity(const TriggerPlan *plan, const RequestArgs *args);
 static void take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs *args);
 static Datum column_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row,
 					   TupleDesc columns, bool *isnull);
-static text *text_of(const TriggerPlan *plan, TriggerArgument column, TriggerArgument constant,
-					 HeapTuple row, TupleDesc columns);
+static text *text_of(const TriggerPlan *plan, TriggerArgument column, HeapTuple row,
+					 TupleDesc columns);
+static text *text_or_constant(const TriggerPlan *plan, TriggerArgument column,
+							  TriggerArgument constant, HeapTuple row, TupleDesc columns);
 static Payload *payload_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row,
 						   TupleDesc columns);
 static Payload *row_as_payload(const TriggerPlan *plan, HeapTuple row, TupleDesc columns);
@@ -234,17 +236,17 @@ take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs 
 	}
 	else
 	{
-		args->workflow_id = text_of(plan, ARG_WORKFLOW_ID_COLUMN, ARG_WORKFLOW_ID_COLUMN, row, columns);
-		args->activity_id = text_of(plan, ARG_ACTIVITY_ID_COLUMN, ARG_ACTIVITY_ID, row, columns);
-		args->run_id = text_of(plan, ARG_RUN_ID_COLUMN, ARG_RUN_ID_COLUMN, row, columns);
+		args->workflow_id = text_of(plan, ARG_WORKFLOW_ID_COLUMN, row, columns);
+		args->activity_id = text_or_constant(plan, ARG_ACTIVITY_ID_COLUMN, ARG_ACTIVITY_ID, row, columns);
+		args->run_id = text_of(plan, ARG_RUN_ID_COLUMN, row, columns);
 	}
 	if (plan->skip_null && !names_activity(plan, args))
 		return;
 
 	if (plan->verb == TRIGGER_FAIL)
 	{
-		args->message = text_of(plan, ARG_MESSAGE_COLUMN, ARG_MESSAGE, row, columns);
-		args->type = text_of(plan, ARG_TYPE_COLUMN, ARG_TYPE, row, columns);
+		args->message = text_or_constant(plan, ARG_MESSAGE_COLUMN, ARG_MESSAGE, row, columns);
+		args->type = text_or_constant(plan, ARG_TYPE_COLUMN, ARG_TYPE, row, columns);
 		args->non_retryable = plan->non_retryable;
 	}
 	if (plan->row != NULL)
@@ -265,19 +267,23 @@ column_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row, Tupl
 	return heap_getattr(row, plan->column[argument], columns, isnull);
 }
 
-/* Of a column, or else the same for all rows, or else null */
 static text *
-text_of(const TriggerPlan *plan, TriggerArgument column, TriggerArgument constant,
-		HeapTuple row, TupleDesc columns)
+text_of(const TriggerPlan *plan, TriggerArgument column, HeapTuple row, TupleDesc columns)
 {
 	bool		isnull;
 	Datum		value = column_of(plan, column, row, columns, &isnull);
 
-	if (!isnull)
-		return DatumGetTextPP(value);
-	if (plan->column[column] == InvalidAttrNumber && plan->value[constant] != NULL)
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* The same for all rows if that was given, else of a column: they are not given both. */
+static text *
+text_or_constant(const TriggerPlan *plan, TriggerArgument column, TriggerArgument constant,
+				 HeapTuple row, TupleDesc columns)
+{
+	if (plan->value[constant] != NULL)
 		return cstring_to_text(plan->value[constant]);
-	return NULL;
+	return text_of(plan, column, row, columns);
 }
 
 static Payload *
