@@ -32,6 +32,13 @@ typedef struct ProtoSpan
 	size_t		len;
 } ProtoSpan;
 
+/* Are these its bytes?  One that is not there is as an empty one. */
+static inline bool
+tc_span_is(ProtoSpan span, const void *bytes, size_t len)
+{
+	return span.len == len && (len == 0 || memcmp(span.bytes, bytes, len) == 0);
+}
+
 typedef struct ProtoField
 {
 	uint32		number;

@@ -367,8 +367,7 @@ metadata_as_jsonb(const Payload *payload)
 	{
 		JsonbValue	value = {.type = jbvString};
 
-		if (entry.key.len == strlen(TC_ENCODING_KEY) &&
-			memcmp(entry.key.bytes, TC_ENCODING_KEY, entry.key.len) == 0)
+		if (tc_span_is(entry.key, TC_ENCODING_KEY, strlen(TC_ENCODING_KEY)))
 			continue;
 		value.val.string.val = tc_utf8_to_server((const char *) entry.key.bytes, entry.key.len,
 												 entry.key.len);

@@ -26,7 +26,6 @@
 static bool read_entry(ProtoSpan message, PayloadEntry *entry);
 static bool key_stands_before(const uint8 *message, const uint8 *end, ProtoSpan key);
 static bool is_utf8(ProtoSpan span);
-static bool span_is(ProtoSpan span, const char *string);
 
 bool
 tc_payload_read(const uint8 *message, size_t len, PayloadParts *parts)
@@ -48,7 +47,7 @@ tc_payload_read(const uint8 *message, size_t len, PayloadParts *parts)
 				 read_entry(field.span, &entry) && is_utf8(entry.key) &&
 				 !key_stands_before(message, begin, entry.key))
 		{
-			if (span_is(entry.key, TC_ENCODING_KEY))
+			if (tc_span_is(entry.key, TC_ENCODING_KEY, strlen(TC_ENCODING_KEY)))
 				parts->encoding = entry.value;
 			parts->nentries++;
 		}
@@ -89,8 +88,7 @@ key_stands_before(const uint8 *message, const uint8 *end, ProtoSpan key)
 
 	while (tc_payload_next_entry(message, end - message, &position, &entry))
 	{
-		if (entry.key.len == key.len &&
-			(key.len == 0 || memcmp(entry.key.bytes, key.bytes, key.len) == 0))
+		if (tc_span_is(entry.key, key.bytes, key.len))
 			return true;
 	}
 	return false;
@@ -103,16 +101,10 @@ is_utf8(ProtoSpan span)
 	return pg_encoding_verifymbstr(PG_UTF8, (const char *) span.bytes, (int) span.len) == (int) span.len;
 }
 
-static bool
-span_is(ProtoSpan span, const char *string)
-{
-	return span.len == strlen(string) && memcmp(span.bytes, string, span.len) == 0;
-}
-
 bool
 tc_payload_is_json(const PayloadParts *parts)
 {
-	return parts->nentries == 1 && span_is(parts->encoding, TC_ENCODING_JSON);
+	return parts->nentries == 1 && tc_span_is(parts->encoding, TC_ENCODING_JSON, strlen(TC_ENCODING_JSON));
 }
 
 bool

@@ -250,7 +250,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 		{
 			ProtoSpan	id = span_field(field.span, PENDING_ACTIVITY_ID);
 
-			if (id.len != id_len || memcmp(id.bytes, activity_id, id_len) != 0)
+			if (!tc_span_is(id, activity_id, id_len))
 				continue;
 			description->has_pending_activity = true;
 			description->is_started =

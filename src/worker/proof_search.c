@@ -132,8 +132,7 @@ take_scheduled(HistorySearch *search, const ActivityEvent *event)
 	bool		this_one = search->sought->event_is_known ?
 		event->event_id == target->scheduled_event_id :
 		target->activity_id != NULL &&
-		event->activity_id.len == strlen(target->activity_id) &&
-		memcmp(event->activity_id.bytes, target->activity_id, event->activity_id.len) == 0;
+		tc_span_is(event->activity_id, target->activity_id, strlen(target->activity_id));
 
 	if (!this_one)
 		return true;

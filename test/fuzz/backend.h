@@ -10,6 +10,8 @@
 
 #include <setjmp.h>
 
+#include "base/proto_reader.h"
+
 /* What libFuzzer calls */
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,5 +34,15 @@ extern void fuzz_reset(void);
 			abort(); \
 		} \
 	} while (0)
+
+/* Does a span lie in the message that was read? */
+static inline void
+fuzz_check_span(const uint8 *message, size_t len, ProtoSpan span)
+{
+	if (span.bytes == NULL)
+		CHECK(span.len == 0);
+	else
+		CHECK(span.bytes >= message && span.len <= len && span.bytes + span.len <= message + len);
+}
 
 #endif							/* FUZZ_BACKEND_H */

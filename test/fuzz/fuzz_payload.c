@@ -12,15 +12,6 @@
 #include "request/payload.h"
 #include "temporal.pb-c.h"
 
-static void
-check_span(const uint8 *data, size_t size, ProtoSpan span)
-{
-	if (span.bytes == NULL)
-		CHECK(span.len == 0);
-	else
-		CHECK(span.bytes >= data && span.len <= size && span.bytes + span.len <= data + size);
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -32,8 +23,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!tc_payload_read(data, size, &parts))
 		return 0;
-	check_span(data, size, parts.encoding);
-	check_span(data, size, parts.data);
+	fuzz_check_span(data, size, parts.encoding);
+	fuzz_check_span(data, size, parts.data);
 	CHECK(parts.encoding.len > 0);
 
 	theirs = temporal__payload__unpack(NULL, size, data);
@@ -43,8 +34,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	while (tc_payload_next_entry(data, size, &position, &entry))
 	{
-		check_span(data, size, entry.key);
-		check_span(data, size, entry.value);
+		fuzz_check_span(data, size, entry.key);
+		fuzz_check_span(data, size, entry.value);
 		CHECK(nentries < (int) theirs->n_metadata);
 		CHECK(theirs->metadata[nentries]->value.len == entry.value.len);
 		nentries++;

@@ -11,15 +11,6 @@
 #include "request/task_token.h"
 #include "temporal.pb-c.h"
 
-static void
-check_span(const uint8 *data, size_t size, ProtoSpan span)
-{
-	if (span.bytes == NULL)
-		CHECK(span.len == 0);
-	else
-		CHECK(span.bytes >= data && span.len <= size && span.bytes + span.len <= data + size);
-}
-
 /* protobuf-c's strings end at the first zero byte. */
 static void
 check_same(const char *theirs, ProtoSpan ours)
@@ -37,10 +28,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool		decoded = tc_task_token_decode(data, size, &token);
 	Temporal__Task *theirs;
 
-	check_span(data, size, token.namespace_id);
-	check_span(data, size, token.workflow_id);
-	check_span(data, size, token.run_id);
-	check_span(data, size, token.activity_id);
+	fuzz_check_span(data, size, token.namespace_id);
+	fuzz_check_span(data, size, token.workflow_id);
+	fuzz_check_span(data, size, token.run_id);
+	fuzz_check_span(data, size, token.activity_id);
 	if (tc_task_token_is_valid(data, size))
 		CHECK(decoded);
 	if (!decoded)
