@@ -48,14 +48,15 @@
 	"  WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE') AND " condition \
 	/* who may no longer use a server may not retry there either */ \
 	"   AND has_server_privilege(q.role, q.server_oid, 'USAGE')" \
-	" RETURNING r.*, q.server_oid, q.given_namespace, q.role, q.made_here," \
+	" RETURNING r.*, r.xmin AS stored_by, q.server_oid, q.given_namespace, q.role, q.made_here," \
 	"     q.system_identifier, q.database)," \
 	" made AS (" \
-	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request," \
+	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
 	"     former_identities, decisions)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
-	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role), g.method," \
-	"     g.maybe_sent OR NOT g.made_here, g.request," \
+	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role)," \
+	"     temporal.writing_transaction(), g.method," \
+	"     g.maybe_sent OR NOT g.made_here OR g.written_by <> g.stored_by, g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)," \
 	"     temporal.add_decision(g.decisions, 'retried')" \
@@ -76,7 +77,9 @@ static const char find_waiting[] =
 static const char retry_waiting[] =
 "WITH waiting AS ("
 " UPDATE temporal.outbox o"
-"    SET next_attempt_at = NULL, decisions = temporal.add_decision(o.decisions, 'retried')"
+"    SET next_attempt_at = NULL, decisions = temporal.add_decision(o.decisions, 'retried'),"
+/* it is written anew, but may have been put back before */
+"        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin, written_by = temporal.writing_transaction()"
 "   FROM temporal.queue_here q"
 "  WHERE o.id = $2 AND q.number = o.queue AND pg_has_role($1, q.role, 'USAGE')"
 " RETURNING o.id)"

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -34,6 +35,7 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 		FullTransactionIdGetDatum(FullTransactionIdFromU64(identity->xid));
 	values[OUTBOX_REQUESTED_AT - 1] = TimestampTzGetDatum(identity->requested_at);
 	values[OUTBOX_QUEUE - 1] = Int64GetDatum(queue);
+	values[OUTBOX_WRITTEN_BY - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
 	values[OUTBOX_METHOD - 1] = Int16GetDatum(method);
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(false);
 	values[OUTBOX_REQUEST - 1] = PointerGetDatum(cstring_to_text_with_len((const char *) request, len));

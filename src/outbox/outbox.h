@@ -269,14 +269,15 @@ typedef enum QueueAttr
 extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 13
-#define REJECTED_NATTS 14
+#define OUTBOX_NATTS 14
+#define REJECTED_NATTS 15
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
 	OUTBOX_XID,
 	OUTBOX_REQUESTED_AT,
 	OUTBOX_QUEUE,
+	OUTBOX_WRITTEN_BY,
 	OUTBOX_METHOD,
 	OUTBOX_MAYBE_SENT,
 	OUTBOX_REQUEST,

@@ -459,6 +459,7 @@ insert_rejected(Recorder *recorder, const Outcome *outcome)
 	for (int i = 0; i < OUTBOX_NATTS; i++)
 		if (!nulls[i] && TupleDescAttr(RelationGetDescr(recorder->outbox), i)->attlen == -1)
 			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
+	values[OUTBOX_WRITTEN_BY - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(outcome->kind == OUTCOME_UNCONFIRMED);
 	values[OUTBOX_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	nulls[OUTBOX_ATTEMPTS - 1] = false;
@@ -479,6 +480,8 @@ update_retry(Recorder *recorder, const Outcome *outcome)
 	bool		replace[OUTBOX_NATTS] = {false};
 	ItemPointerData tid = recorder->row->tts_tid;
 
+	replace[OUTBOX_WRITTEN_BY - 1] = true;
+	values[OUTBOX_WRITTEN_BY - 1] = TransactionIdGetDatum(GetCurrentTransactionId());
 	replace[OUTBOX_MAYBE_SENT - 1] = true;
 	values[OUTBOX_MAYBE_SENT - 1] = BoolGetDatum(outcome->maybe_sent);
 	replace[OUTBOX_ATTEMPTS - 1] = true;

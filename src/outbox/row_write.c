@@ -23,6 +23,7 @@
 #include "catalog/indexing.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
@@ -53,6 +54,8 @@ static void fill_defaults(Write *write, int natts, TupleTableSlot *slot);
 static TupleTableSlot *fetch_row(Write *write, ItemPointer tid);
 static void check_written(Relation rel, bool written);
 static bool still_there(Relation rel, ItemPointer tid, TupleTableSlot *slot);
+
+PG_FUNCTION_INFO_V1(tc_writing_transaction);
 
 void
 tc_row_insert(Relation rel, TableId id, const Datum *values, const bool *nulls)
@@ -148,6 +151,20 @@ tc_row_delete(Relation rel, TableId id, ItemPointer tid)
 	ExecSimpleRelationDelete(write.result_rel, write.estate, &write.epq, row);
 	check_written(rel, !still_there(rel, tid, row));
 	end_write(&write);
+}
+
+/* SQL: writing_transaction() returns xid */
+Datum
+tc_writing_transaction(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TRANSACTIONID(GetCurrentTransactionId());
+}
+
+bool
+tc_row_is_of_its_writer(HeapTuple tuple, Datum written_by)
+{
+	return TransactionIdEquals(DatumGetTransactionId(written_by),
+							   HeapTupleHeaderGetRawXmin(tuple->t_data));
 }
 
 void

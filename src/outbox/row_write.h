@@ -25,6 +25,13 @@ extern void tc_row_update(Relation rel, TableId id, ItemPointer tid, const Datum
 extern void tc_row_delete(Relation rel, TableId id, ItemPointer tid);
 
 /*
+ * Is a row stored as the transaction stored it that it says it was written by?
+ * That stays so when files are copied, or the row is frozen or moved; whoever
+ * puts it back from elsewhere stores it anew.
+ */
+extern bool tc_row_is_of_its_writer(HeapTuple tuple, Datum written_by);
+
+/*
  * Let a tuple end with its last column that is not null, as if the others had
  * been added to the table later: then most rows need no bitmap of nulls.
  * nulls is that of all natts columns.

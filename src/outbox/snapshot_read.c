@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "outbox/outbox.h"
+#include "outbox/row_write.h"
 #include "outbox/tables.h"
 
 /* A scan of a part of the outbox, with its keys */
@@ -376,6 +377,15 @@ scan_run(OutboxScan *scan, ReadPosition *position,
 			DatumGetInt32(values[OUTBOX_ATTEMPTS - 1]);
 		row.next_attempt_at = nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] ? 0 :
 			DatumGetTimestampTz(values[OUTBOX_NEXT_ATTEMPT_AT - 1]);
+		if (!tc_row_is_of_its_writer(tuple, values[OUTBOX_WRITTEN_BY - 1]))
+		{
+			/*
+			 * put back from a dump, say: sent up to now, for all that is
+			 * known
+			 */
+			row.maybe_sent = true;
+			row.next_attempt_at = 0;
+		}
 		request = fetch_request(values[OUTBOX_REQUEST - 1], &problem);
 		row.request = request ? (const uint8 *) VARDATA_ANY(request) : NULL;
 		row.len = request ? VARSIZE_ANY_EXHDR(request) : 0;

@@ -84,6 +84,7 @@ static const Column outbox_columns[] = {
 	{"xid", XID8OID, true},
 	{"requested_at", TIMESTAMPTZOID, true},
 	{"queue", INT8OID, true},
+	{"written_by", XIDOID, true},
 	{"method", INT2OID, true},
 	{"maybe_sent", BOOLOID, true},
 	{"request", BYTEAOID, true},

@@ -107,6 +107,7 @@ adopted AS (
                    o.requested_at),
            queue = h.own_number,
            xid = pg_current_xact_id(),
+           written_by = temporal.writing_transaction(),
            maybe_sent = true,
            next_attempt_at = NULL,
            decisions = temporal.add_decision(o.decisions, 'adopted')

@@ -61,6 +61,7 @@ CREATE TABLE temporal.outbox (
     xid xid8 NOT NULL,
     requested_at timestamptz NOT NULL,
     queue bigint NOT NULL,
+    written_by xid NOT NULL,
     method smallint NOT NULL,
     maybe_sent boolean NOT NULL,
     request bytea NOT NULL,
@@ -80,6 +81,8 @@ COMMENT ON COLUMN temporal.outbox.id IS 'the request''s id, as the verbs return 
 COMMENT ON COLUMN temporal.outbox.xid IS 'top-level transaction that made the request';
 COMMENT ON COLUMN temporal.outbox.requested_at IS 'when the request was made';
 COMMENT ON COLUMN temporal.outbox.queue IS 'number of its queue';
+COMMENT ON COLUMN temporal.outbox.written_by IS
+    'transaction that wrote the row: one that was put back by others, who stored it in another one, may have been sent meanwhile';
 COMMENT ON COLUMN temporal.outbox.method IS 'which of Temporal''s methods is called';
 COMMENT ON COLUMN temporal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
 COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without namespace and identity';
@@ -198,12 +201,10 @@ CREATE TABLE temporal.last_worker (
 INSERT INTO temporal.last_worker (system_identifier, database, timeline, written_by)
 SELECT s.system_identifier, d.oid,
        ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer,
-       '0'
+       temporal.writing_transaction()
   FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 ALTER TABLE temporal.last_worker REPLICA IDENTITY FULL;
-/* by a subtransaction maybe, whose id no function tells */
-UPDATE temporal.last_worker SET written_by = xmin;
 COMMENT ON TABLE temporal.last_worker IS 'the worker that left in order, if none has sent anything since';
 COMMENT ON COLUMN temporal.last_worker.system_identifier IS 'cluster in which it was';
 COMMENT ON COLUMN temporal.last_worker.database IS 'its database';

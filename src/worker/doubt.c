@@ -72,7 +72,6 @@ static bool noted;
 static Relation open_when_unlocked(void);
 static void set_since(TimestampTz since);
 static bool of_this_timeline(const Datum *values);
-static bool stored_by_its_writer(HeapTuple tuple, const Datum *values);
 static void delete_rows(void *arg);
 static void insert_row(void *arg);
 
@@ -112,7 +111,8 @@ tc_doubt_init(void)
 
 		noted = false;
 		tc_row_deform(tuple, rel, TABLE_LAST_WORKER, values, nulls);
-		if (left || !of_this_timeline(values) || !stored_by_its_writer(tuple, values))
+		if (left || !of_this_timeline(values) ||
+			!tc_row_is_of_its_writer(tuple, values[LAST_WORKER_WRITTEN_BY - 1]))
 			continue;
 
 		/*
@@ -177,14 +177,6 @@ of_this_timeline(const Datum *values)
 {
 	return (uint64) DatumGetInt64(values[LAST_WORKER_SYSTEM_IDENTIFIER - 1]) == GetSystemIdentifier() &&
 		(TimeLineID) DatumGetInt32(values[LAST_WORKER_TIMELINE - 1]) == tc_timeline();
-}
-
-/* Files that are copied keep the transaction of a row, and so does whatever freezes it. */
-static bool
-stored_by_its_writer(HeapTuple tuple, const Datum *values)
-{
-	return TransactionIdEquals(DatumGetTransactionId(values[LAST_WORKER_WRITTEN_BY - 1]),
-							   HeapTupleHeaderGetRawXmin(tuple->t_data));
 }
 
 bool

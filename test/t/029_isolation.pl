@@ -187,9 +187,9 @@ ok($node->poll_query_until('latin1', 'SELECT error_code FROM temporal.request', 
 
 # Rows that are no requests
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request)
+INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
 SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(),
-       temporal.queue_number((SELECT oid FROM pg_foreign_server WHERE srvname = 'temporal'), 'default', 'good'::regrole), m.method, false, m.request
+       temporal.queue_number((SELECT oid FROM pg_foreign_server WHERE srvname = 'temporal'), 'default', 'good'::regrole), temporal.writing_transaction(), m.method, false, m.request
   FROM (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request);
 EOS
 ok_sent(make('good', 'temporal'), 'a request behind poisoned ones');

@@ -60,7 +60,7 @@ CREATE SEQUENCE temporal.request_id;
 CREATE TABLE temporal.queue (number bigint PRIMARY KEY, system_identifier bigint NOT NULL, database oid NOT NULL,
     requested_by regrole NOT NULL, server text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL);
 CREATE TABLE temporal.outbox (id bigint PRIMARY KEY, xid xid8 NOT NULL, requested_at timestamptz NOT NULL, queue bigint NOT NULL,
-    method smallint NOT NULL, maybe_sent boolean NOT NULL, request bytea NOT NULL, attempts integer,
+    written_by xid NOT NULL, method smallint NOT NULL, maybe_sent boolean NOT NULL, request bytea NOT NULL, attempts integer,
     next_attempt_at timestamptz, error_code text, error_message text, former_identities text);
 CREATE INDEX outbox_queue_idx ON temporal.outbox (queue, xid, id);
 CREATE TABLE temporal.delivery_segment (segment smallint NOT NULL, since timestamptz NOT NULL);
@@ -68,7 +68,7 @@ INSERT INTO temporal.delivery_segment VALUES (0, '2000-01-01');
 CREATE TABLE temporal.delivery_1 (id bigint);
 CREATE TABLE temporal.queue_error (queue bigint PRIMARY KEY, error_code text, error_message text, since timestamptz,
     next_attempt_at timestamptz);
-INSERT INTO temporal.outbox VALUES (1, '3', now(), 1, 1, false, '\x00');
+INSERT INTO temporal.outbox VALUES (1, '3', now(), 1, '3', 1, false, '\x00');
 EOS
 	sql('mallory', $database, <<"EOS") foreach qw(queue outbox delivery_segment queue_error delivery_1);
 CREATE TRIGGER lure BEFORE INSERT OR UPDATE OR DELETE ON temporal.$_ FOR EACH STATEMENT EXECUTE FUNCTION temporal.rise();
@@ -157,8 +157,8 @@ $node->safe_psql('early', <<"EOS");
 BEGIN;
 ALTER TABLE temporal.queue DISABLE TRIGGER ALL;
 WITH gone AS (DELETE FROM temporal.outbox WHERE id = $rejected RETURNING *)
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, method, maybe_sent, request, finished_at)
-SELECT id, xid, requested_at, queue, method, maybe_sent, request, now() FROM gone;
+INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, finished_at)
+SELECT id, xid, requested_at, queue, written_by, method, maybe_sent, request, now() FROM gone;
 COMMIT;
 EOS
 is($node->safe_psql('early', "SELECT temporal.retry_rejected('temporal')"), 1, 'retry_rejected()');

@@ -38,8 +38,8 @@ SELECT temporal.complete_activity_by_id('$word-delivered', 'act-$word', '"payloa
 RESET ROLE;
 WITH gone AS (DELETE FROM temporal.outbox o USING temporal.every_request r
                WHERE o.id = r.id AND r.workflow_id = '$word-rejected' RETURNING o.*)
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
-SELECT id, xid, requested_at, queue, method, maybe_sent, request, 1, 'NOT_FOUND', 'message-$word', now() FROM gone;
+INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
+SELECT id, xid, requested_at, queue, written_by, method, maybe_sent, request, 1, 'NOT_FOUND', 'message-$word', now() FROM gone;
 WITH gone AS (DELETE FROM temporal.outbox o USING temporal.every_request r
                WHERE o.id = r.id AND r.workflow_id = '$word-delivered' RETURNING o.*)
 INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
@@ -60,8 +60,8 @@ $node->safe_psql('postgres', 'VACUUM ANALYZE');
 $node->safe_psql('postgres', <<'EOS');
 REVOKE ALL ON FOREIGN SERVER temporal FROM gone;
 DROP ROLE gone;
-INSERT INTO temporal.outbox (id, xid, requested_at, queue, method, maybe_sent, request)
-SELECT 900001, xid, requested_at, 77, method, maybe_sent, request FROM temporal.outbox ORDER BY id LIMIT 1;
+INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
+SELECT 900001, xid, requested_at, 77, written_by, method, maybe_sent, request FROM temporal.outbox ORDER BY id LIMIT 1;
 INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
 VALUES (900002, now(), now(), 77, 1, 2, 0, true, 'act-hidden', 'hidden-homeless');
 EOS
