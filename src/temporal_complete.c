@@ -30,6 +30,7 @@
 #include "process/ping_mailbox.h"
 #include "process/worker_slots.h"
 #include "server/default_server.h"
+#include "server/delivery.h"
 
 TC_MODULE_MAGIC;
 
@@ -83,6 +84,7 @@ define_settings(void)
 							   tc_check_databases, NULL, NULL);
 
 	tc_default_server_define();
+	tc_delivery_define();
 
 	DefineCustomBoolVariable("temporal_complete.enabled",
 							 "Sends requests to Temporal.",

@@ -18,6 +18,7 @@
 #include "functions/record_request.h"
 #include "outbox/outbox.h"
 #include "process/wakeup.h"
+#include "server/delivery.h"
 #include "server/server.h"
 
 /* Bytes of an id that an error message tells */
@@ -59,15 +60,19 @@ tc_record_request(const RequestCaller *caller, RequestMethod method, const Reque
 		(void) tc_namespace_to_utf8(key.namespace_name);	/* can it be sent? */
 	key.server = tc_server_for_caller(server, key.namespace_name).serverid;
 
+	key.suppressed = !tc_delivery_is_on();
+
 	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	queue = tc_queue_number(&key);
 	identity.id = tc_outbox_next_id();
 	identity.requested_at = GetCurrentTimestamp();
 	request = tc_request_encode(method, args, &identity, &len);
 	tc_outbox_insert(&identity, queue, method, request, len);
-	tc_wake_at_commit(queue);
+	if (!key.suppressed)
+		tc_wake_at_commit(queue);
 	error_context_stack = context.previous;
-	tc_warn_if_nothing_is_sent();
+	if (!key.suppressed)
+		tc_warn_if_nothing_is_sent();
 
 	return identity.id;
 }

@@ -19,11 +19,13 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+#include "functions/owner_query.h"
 #include "outbox/outbox.h"
 #include "process/in_flight.h"
 #include "process/wake_bits.h"
 #include "process/wakeup.h"
 #include "process/worker_slots.h"
+#include "server/delivery.h"
 #include "server/server.h"
 #include "wire/classify.h"
 
@@ -70,6 +72,20 @@ static const char retry_one[] = RETRY_FINISHED("r.id = $2");
 static const char retry_many[] =
 RETRY_FINISHED("NOT r.maybe_sent AND ($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)");
 
+/* One that was suppressed was never sent, so it becomes one that is made now. */
+static const char release_suppressed[] =
+"WITH released AS ("
+" UPDATE temporal.outbox o"
+"    SET queue = temporal.queue_number(q.server_oid, q.given_namespace, q.role),"
+"        xid = pg_current_xact_id(), written_by = temporal.writing_transaction(),"
+"        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin,"
+"        decisions = temporal.add_decision(o.decisions, 'retried')"
+"   FROM temporal.queue_here q"
+"  WHERE o.id = $2 AND o.queue < 0 AND q.number = o.queue AND q.made_here"
+"    AND pg_has_role($1, q.role, 'USAGE') AND has_server_privilege(q.role, q.server_oid, 'USAGE')"
+" RETURNING o.queue)"
+" SELECT r.queue, 1::bigint FROM released r";
+
 static const char find_waiting[] =
 "SELECT FROM temporal.outbox o WHERE o.id = $2 AND " OF_CALLER("o");
 
@@ -81,7 +97,7 @@ static const char retry_waiting[] =
 /* it is written anew, but may have been put back before */
 "        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin, written_by = temporal.writing_transaction()"
 "   FROM temporal.queue_here q"
-"  WHERE o.id = $2 AND q.number = o.queue AND pg_has_role($1, q.role, 'USAGE')"
+"  WHERE o.id = $2 AND o.queue > 0 AND q.number = o.queue AND pg_has_role($1, q.role, 'USAGE')"
 " RETURNING o.id)"
 " INSERT INTO temporal.recheck SELECT w.id FROM waiting w";
 
@@ -128,14 +144,10 @@ static const char discard_finished[] =
 "     CASE WHEN NOT g.maybe_sent THEN true END, temporal.add_decision(g.decisions, 'discarded')"
 "   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t";
 
-/* Takes a row of a result */
-typedef void (*ResultRow) (HeapTuple tuple, TupleDesc desc, void *arg);
-
 static void prevent_read_only(const char *command);
-static uint64 run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
-						   ResultRow take, void *arg);
 static uint64 run_for_request(const char *query, int64 id, ResultRow take, void *arg);
 static void wake_queue(HeapTuple tuple, TupleDesc desc, void *arg);
+static void require_delivery(void);
 static void check_error_code(const text *code);
 static void no_such_request(int64 id);
 
@@ -156,7 +168,10 @@ tc_retry_request(PG_FUNCTION_ARGS)
 	uint64		count = 0;
 
 	prevent_read_only("retry_request()");
+	require_delivery();
 	(void) run_for_request(retry_one, id, wake_queue, &count);
+	if (count == 0)
+		(void) run_for_request(release_suppressed, id, wake_queue, &count);
 	if (count == 0)
 	{
 		if (run_for_request(retry_waiting, id, NULL, NULL) == 0)
@@ -177,7 +192,8 @@ tc_retry_rejected(PG_FUNCTION_ARGS)
 	uint64		count = 0;
 
 	prevent_read_only("retry_rejected()");
-	(void) run_as_owner(retry_many, 3, types, values, nulls, wake_queue, &count);
+	require_delivery();
+	(void) tc_run_as_owner(retry_many, 3, types, values, nulls, wake_queue, &count);
 	if (count > 0)
 		tc_warn_if_nothing_is_sent();
 	else if (!PG_ARGISNULL(1))
@@ -233,7 +249,7 @@ tc_discard_requests(PG_FUNCTION_ARGS)
 	uint64		count;
 
 	prevent_read_only("discard_requests()");
-	count = run_as_owner(discard_many, 4, types, values, nulls, NULL, NULL);
+	count = tc_run_as_owner(discard_many, 4, types, values, nulls, NULL, NULL);
 	if (count > 0)
 		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind them */
 	PG_RETURN_INT64((int64) count);
@@ -254,6 +270,17 @@ prevent_read_only(const char *command)
 	PreventCommandDuringRecovery(command);
 	PreventCommandIfReadOnly(command);
 	PreventCommandIfParallelMode(command);
+}
+
+/* Who has said that nothing is to be sent does not mean that. */
+static void
+require_delivery(void)
+{
+	if (!tc_delivery_is_on())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot send a request again while temporal_complete.delivery is off"),
+				 errhint("Run SET temporal_complete.delivery = on.")));
 }
 
 /* SQL: warn_not_adopted(requests bigint, missing text) returns void */
@@ -321,34 +348,7 @@ run_for_request(const char *query, int64 id, ResultRow take, void *arg)
 		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner()))
 	};
 
-	return run_as_owner(query, 3, types, values, NULL, take, arg);
-}
-
-/* Returns the number of rows, each of which is given to `take` if there is one. */
-static uint64
-run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
-			 ResultRow take, void *arg)
-{
-	/* the statements here name them */
-	static const char *const named[] = {
-		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck"
-	};
-	OwnerScope	scope;
-	uint64		count;
-
-	tc_require_names(named, lengthof(named));
-
-	tc_owner_enter(&scope);
-	SPI_connect();
-	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not run a statement on temporal.outbox");
-	count = SPI_processed;
-	if (take != NULL)
-		for (uint64 i = 0; i < count; i++)
-			take(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, arg);
-	SPI_finish();
-	tc_owner_leave(&scope);
-	return count;
+	return tc_run_as_owner(query, 3, types, values, NULL, take, arg);
 }
 
 /* A row of RETRY_FINISHED; arg counts the requests. */

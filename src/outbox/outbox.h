@@ -24,8 +24,10 @@
 
 /*
  * Number of the queue of this database for that key; it is made, as part of
- * the transaction, if there is none.  Always positive.
+ * the transaction, if there is none.  Positive, unless it is of requests that
+ * are never sent: the worker looks at positive numbers only.
  */
+#define TC_QUEUE_IS_SUPPRESSED(number) ((number) < 0)
 extern int64 tc_queue_number(const QueueKey *key);
 
 /*

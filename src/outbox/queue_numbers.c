@@ -77,7 +77,7 @@ PG_FUNCTION_INFO_V1(tc_made_here);
 Datum
 tc_queue_number_sql(PG_FUNCTION_ARGS)
 {
-	QueueKey	key;
+	QueueKey	key = {.suppressed = false};
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
@@ -107,7 +107,7 @@ tc_is_made_here(int64 system_identifier, Oid database)
 static bool
 is_same(const QueueKey *a, const QueueKey *b)
 {
-	return a->server == b->server && a->role == b->role &&
+	return a->server == b->server && a->role == b->role && a->suppressed == b->suppressed &&
 		(a->namespace_name == NULL || b->namespace_name == NULL ?
 		 a->namespace_name == b->namespace_name :
 		 strcmp(a->namespace_name, b->namespace_name) == 0);
@@ -192,6 +192,8 @@ find_number(const QueueKey *key, bool *committed)
 			!nulls[QUEUE_UNUSED_SINCE - 1])
 			continue;
 		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+		if (TC_QUEUE_IS_SUPPRESSED(number) != key->suppressed)
+			continue;
 		is_committed =
 			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 		if (result == 0 || (is_committed && !*committed) ||
@@ -241,7 +243,8 @@ tc_outbox_count_for_server(Oid server, int max, char **name)
 
 		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-							 DatumGetObjectId(values[QUEUE_DATABASE - 1])))
+							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			TC_QUEUE_IS_SUPPRESSED(DatumGetInt64(values[QUEUE_NUMBER - 1])))
 			continue;
 		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count);
 		if (waiting > 0 && count == 0)
@@ -285,6 +288,7 @@ tc_queue_find(int64 number, QueueRow *row, bool *is_from_here)
 		{
 			row->key.server = DatumGetObjectId(values[QUEUE_SERVER - 1]);
 			row->key.role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+			row->key.suppressed = TC_QUEUE_IS_SUPPRESSED(number);
 			row->key.namespace_name = nulls[QUEUE_NAMESPACE - 1] ? NULL :
 				TextDatumGetCString(values[QUEUE_NAMESPACE - 1]);
 			row->server_name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
@@ -313,6 +317,9 @@ make_number(const QueueKey *key)
 					 errmsg("could not generate a random number")));
 		number &= PG_INT64_MAX;
 	} while (number == 0 || number == PG_INT64_MAX);
+
+	if (key->suppressed)
+		number = -number;
 
 	values[QUEUE_NUMBER - 1] = Int64GetDatum((int64) number);
 	values[QUEUE_SYSTEM_IDENTIFIER - 1] = Int64GetDatum((int64) GetSystemIdentifier());

@@ -228,7 +228,9 @@ next_candidates(Tidying *tidying, int64 *position, int *count)
 	int			nseen = 0;
 	int			nfound = 0;
 
-	ScanKeyInit(&key, INDEX_COLUMN, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(*position));
+	/* no number is 0, which is the beginning */
+	ScanKeyInit(&key, INDEX_COLUMN, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(*position == 0 ? PG_INT64_MIN : *position));
 	scan = tc_index_beginscan(tidying->queue, index, GetActiveSnapshot(), 1);
 	scan->xs_want_itup = true;
 	index_rescan(scan, &key, 1, NULL, 0);

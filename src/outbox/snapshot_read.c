@@ -558,7 +558,8 @@ tc_outbox_report_held(void)
 			bool		made_here;
 
 			last_queue = queue;
-			last_is_held = !tc_queue_find(queue, &row, &made_here) || !made_here;
+			last_is_held = !TC_QUEUE_IS_SUPPRESSED(queue) &&
+				(!tc_queue_find(queue, &row, &made_here) || !made_here);
 		}
 		held += last_is_held;
 	}

@@ -18,6 +18,7 @@ typedef struct QueueKey
 	Oid			role;
 	const char *namespace_name; /* NULL: that of the server's option when it
 								 * is sent */
+	bool		suppressed;		/* its requests are never sent */
 } QueueKey;
 
 /* The same, with what server and role were called at first, in case they are gone */

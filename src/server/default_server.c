@@ -1,48 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * default_server.c
- *	  The setting temporal_complete.default_server, and whose word it is.
+ *	  The setting temporal_complete.default_server.
  *
  * Anybody may set it, for a session or for a role.  In a function with its
  * owner's rights (SECURITY DEFINER) it would then be the caller who says
- * where the owner's requests go.  So with each value it is kept who gave it,
- * and where the rights are not those of the session itself, the value counts
- * only if who gave it has the privileges of the current user (as the owner
- * does in a SET clause of the function, or in its body), or if it comes from
- * the configuration, the database or ALTER ROLE ALL.
- *
- * The check hook notes that beside the value, and PostgreSQL keeps the note
- * together with the value, through functions' SET clauses, savepoints and
- * RESET.
+ * where the owner's requests go: whose word counts is in setting_giver.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/guc.h"
 
-#include "compat.h"
 #include "server/default_server.h"
-
-/* Who gave the value */
-typedef struct Giver
-{
-	Oid			role;
-	bool		is_administrator;	/* of the cluster or database: for
-									 * everybody */
-} Giver;
+#include "server/setting_giver.h"
 
 static char *value = NULL;
-static const Giver *giver = NULL;
+static const SettingGiver *giver = NULL;
 
 /* Values that came before the library was loaded are looked at: nobody knows from whom. */
 static bool defining = false;
 
 static bool check_value(char **newval, void **extra, GucSource source);
 static void assign_value(const char *newval, void *extra);
-static bool is_for_current_user(void);
 
 void
 tc_default_server_define(void)
@@ -63,18 +45,7 @@ tc_default_server_define(void)
 static bool
 check_value(char **newval, void **extra, GucSource source)
 {
-	Giver	   *note = tc_guc_malloc(sizeof(Giver));
-	int			context;
-
-	if (note == NULL)
-		return false;
-	/* there is no user yet when the server starts */
-	GetUserIdAndSecContext(&note->role, &context);
-	if (defining)
-		note->role = InvalidOid;
-	note->is_administrator = source <= PGC_S_DATABASE;
-	*extra = note;
-	return true;
+	return tc_setting_note_giver(extra, source, defining);
 }
 
 static void
@@ -92,7 +63,7 @@ tc_default_server(void)
 				 errmsg("no server given"),
 				 errdetail("The setting \"temporal_complete.default_server\" is empty."),
 				 errhint("Name a foreign server with the argument \"server\" or with that setting.")));
-	if (!is_for_current_user())
+	if (!tc_setting_is_for_current_user(giver))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("no server given"),
@@ -100,20 +71,4 @@ tc_default_server(void)
 						   GetUserNameFromId(GetUserId(), false)),
 				 errhint("In a function with its owner's rights, name a foreign server with the argument \"server\", or give the function a clause SET temporal_complete.default_server.")));
 	return value;
-}
-
-static bool
-is_for_current_user(void)
-{
-	Oid			user;
-	int			context;
-
-	if (giver == NULL || giver->is_administrator)
-		return true;
-	GetUserIdAndSecContext(&user, &context);
-	/* a session decides for itself */
-	if (user == GetOuterUserId() &&
-		(context & (SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION)) == 0)
-		return true;
-	return OidIsValid(giver->role) && has_privs_of_role(giver->role, user);
 }

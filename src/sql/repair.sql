@@ -86,19 +86,19 @@ SELECT setval('temporal.request_id', m.id + 10000)
 /* What has no server or role of its names here stays held, and stops nothing else. */
 SELECT temporal.warn_not_adopted(
            (SELECT count(*) FROM temporal.outbox o JOIN temporal.queue_here q ON q.number = o.queue
-             WHERE NOT q.made_here AND (q.server_oid IS NULL OR q.role IS NULL)),
+             WHERE q.number > 0 AND NOT q.made_here AND (q.server_oid IS NULL OR q.role IS NULL)),
            (SELECT string_agg(DISTINCT m.missing, ', ')
               FROM temporal.queue_here q
                    CROSS JOIN LATERAL (VALUES (q.server_oid, format('server %I', q.server)),
                                               (q.role, format('role %I', q.requested_by))) m(found, missing)
-             WHERE NOT q.made_here AND m.found IS NULL
+             WHERE q.number > 0 AND NOT q.made_here AND m.found IS NULL
                AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)));
 
 WITH held AS MATERIALIZED (
     SELECT q.number, q.system_identifier, q.database,
            temporal.queue_number(q.server_oid, q.given_namespace, q.role) AS own_number
       FROM temporal.queue_here q
-     WHERE NOT q.made_here AND q.server_oid IS NOT NULL AND q.role IS NOT NULL
+     WHERE q.number > 0 AND NOT q.made_here AND q.server_oid IS NOT NULL AND q.role IS NOT NULL
        AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)),
 adopted AS (
     UPDATE temporal.outbox o
@@ -142,7 +142,7 @@ WITH bound AS (
        SET server = temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped)),
            server_name = COALESCE(rebind_server.server, rebind_server.dropped)
       FROM temporal.queue_here h
-     WHERE h.number = q.number AND h.made_here AND h.server_oid IS NULL AND q.server_name = rebind_server.dropped
+     WHERE h.number = q.number AND h.number > 0 AND h.made_here AND h.server_oid IS NULL AND q.server_name = rebind_server.dropped
     RETURNING q.number)
 SELECT count(*) FROM temporal.outbox o
  WHERE o.queue IN (SELECT b.number FROM bound b WHERE temporal.wake_queue(b.number));
@@ -157,7 +157,7 @@ RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_retry_request';
 COMMENT ON FUNCTION temporal.retry_request(bigint) IS
-    'a request that was rejected or is unconfirmed is sent again, when the transaction commits; one that waits for its next attempt is tried now';
+    'a request that was rejected or is unconfirmed is sent again, when the transaction commits; one that waits for its next attempt is tried now; one that was suppressed is sent';
 
 CREATE FUNCTION temporal.retry_rejected(server text DEFAULT NULL, error_code text DEFAULT NULL)
 RETURNS bigint

@@ -37,7 +37,7 @@ CREATE TABLE temporal.queue (
 CREATE INDEX queue_server_idx ON temporal.queue (server, requested_by, namespace);
 
 COMMENT ON TABLE temporal.queue IS 'whose requests, for which server and namespace, stand in the outbox under a number';
-COMMENT ON COLUMN temporal.queue.number IS 'as in the column "queue" of other tables';
+COMMENT ON COLUMN temporal.queue.number IS 'as in the column "queue" of other tables; negative: the requests are never sent';
 COMMENT ON COLUMN temporal.queue.system_identifier IS 'cluster in which the requests were made; elsewhere they are held';
 COMMENT ON COLUMN temporal.queue.database IS 'database in which the requests were made; elsewhere they are held';
 COMMENT ON COLUMN temporal.queue.requested_by IS 'role for which they are sent, in that database';

@@ -86,7 +86,8 @@ REVOKE ALL ON TABLE temporal.queue_here FROM PUBLIC;
 CREATE VIEW temporal.every_request AS
 SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, o.requested_at,
-       CASE WHEN q.made_here IS NOT TRUE THEN 'held'
+       CASE WHEN o.queue < 0 THEN 'suppressed'
+            WHEN q.made_here IS NOT TRUE THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.attempts > 0 OR e.queue IS NOT NULL THEN 'retrying'
@@ -195,7 +196,7 @@ COMMENT ON COLUMN temporal.request.activity_id IS 'the activity';
 COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent, as it is called now; of one that was dropped, as it was called';
 COMMENT ON COLUMN temporal.request.requested_at IS 'when it was made';
 COMMENT ON COLUMN temporal.request.state IS
-    'queued, in_flight, retrying, held, confirming; or finished: delivered, rejected, unconfirmed';
+    'queued, in_flight, retrying, held, confirming, suppressed; or finished: delivered, rejected, unconfirmed';
 COMMENT ON COLUMN temporal.request.attempts IS 'attempts so far; of waiting requests, those that went wrong';
 COMMENT ON COLUMN temporal.request.next_attempt_at IS 'when it is tried again';
 COMMENT ON COLUMN temporal.request.error_code IS 'gRPC status, or a word of the extension, for what last went wrong';
