@@ -28,6 +28,7 @@
 #include "process/launcher_databases.h"
 #include "process/launcher_state.h"
 #include "process/ping_mailbox.h"
+#include "process/statistics.h"
 #include "process/worker_slots.h"
 #include "server/default_server.h"
 #include "server/delivery.h"
@@ -96,6 +97,16 @@ define_settings(void)
 							 0,
 							 NULL, NULL, NULL);
 
+	DefineCustomIntVariable("temporal_complete.max_statistics",
+							"Sets for how many roles, servers and namespaces statistics are kept apart.",
+							"What finds no room is counted together, for each database. One takes "
+							"about 1.5 kB of shared memory.",
+							&tc_max_statistics,
+							1000, 16, 100000,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("temporal_complete.max_workers",
 							"Sets how many workers may run at once.",
 							"There is one for each database that has requests. They are taken from "
@@ -151,6 +162,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(tc_worker_slots_size());
 	RequestAddinShmemSpace(tc_in_flight_size());
 	RequestAddinShmemSpace(tc_ping_mailboxes_size());
+	tc_statistics_request();
 }
 
 /* Called by the postmaster at its start and after a crash of one of its processes. */
@@ -165,5 +177,6 @@ start_shmem(void)
 	tc_worker_slots_startup();
 	tc_in_flight_startup();
 	tc_ping_mailboxes_startup();
+	tc_statistics_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

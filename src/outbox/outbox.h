@@ -123,9 +123,11 @@ extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
 /*
  * About how many rows of a queue are behind the position, max at the most:
- * those of transactions that committed late are not counted.
+ * those of transactions that committed late are not counted.  *since, if not
+ * NULL, becomes when the first of these was requested, if there is one.
  */
-extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
+extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max,
+							TimestampTz *since);
 
 /*
  * How many requests of this database wait for a server, max at the most, and
@@ -189,6 +191,7 @@ typedef struct Outcome
 	bool		has_heartbeat_reply;
 	HeartbeatReply heartbeat_reply;
 	bool		recorded;		/* set by tc_outbox_record() */
+	bool		gone;			/* the same: its row was not there any more */
 } Outcome;
 
 /*

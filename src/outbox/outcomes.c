@@ -122,7 +122,8 @@ tc_outbox_record(Outcome *outcomes, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		outcomes[i].recorded = record_one(&recorder, &outcomes[i]);
+		outcomes[i].gone = !find_row(&recorder, &outcomes[i]);
+		outcomes[i].recorded = outcomes[i].gone || record_one(&recorder, &outcomes[i]);
 		ExecClearTuple(recorder.row);
 	}
 	flush_deliveries(&recorder);
@@ -146,12 +147,10 @@ tc_outbox_record(Outcome *outcomes, int count)
 	return grown;
 }
 
-/* False if it has to be done later. */
+/* The row was found.  False if it has to be done later. */
 static bool
 record_one(Recorder *recorder, const Outcome *outcome)
 {
-	if (!find_row(recorder, outcome))
-		return true;
 	switch (outcome->kind)
 	{
 		case OUTCOME_DELIVERED:

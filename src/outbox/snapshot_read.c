@@ -255,12 +255,13 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 }
 
 int
-tc_outbox_count(int64 queue, const ReadPosition *position, int max)
+tc_outbox_count(int64 queue, const ReadPosition *position, int max, TimestampTz *since)
 {
 	const ReadSnapshot *done = position->done;
 	uint64		from = done != NULL ? done->xmax : 0;
 	OutboxScan	scan;
 	SysScanDesc desc;
+	HeapTuple	tuple;
 	int			count = 0;
 
 	if (position->goal != NULL && (done == NULL || position->xip_index >= done->nxip))
@@ -271,10 +272,17 @@ tc_outbox_count(int64 queue, const ReadPosition *position, int max)
 			 FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
 	desc = systable_beginscan_ordered(scan.rel, scan.index, GetActiveSnapshot(),
 									  scan.nkeys, scan.keys);
-	while (count < max && systable_getnext_ordered(desc, ForwardScanDirection) != NULL)
+	while (count < max && (tuple = systable_getnext_ordered(desc, ForwardScanDirection)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		count++;
+		if (count++ == 0 && since != NULL)
+		{
+			Datum		values[OUTBOX_NATTS];
+			bool		nulls[OUTBOX_NATTS];
+
+			tc_row_deform(tuple, scan.rel, TABLE_OUTBOX, values, nulls);
+			*since = DatumGetTimestampTz(values[OUTBOX_REQUESTED_AT - 1]);
+		}
 	}
 	systable_endscan_ordered(desc);
 	scan_close(&scan);

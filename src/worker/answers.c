@@ -30,6 +30,7 @@
 #include "base/event_loop.h"
 #include "wire/classify.h"
 #include "worker/answers.h"
+#include "worker/counting.h"
 #include "worker/flow.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
@@ -107,6 +108,7 @@ try_later(Request *request, CallMeaning meaning)
 	delay = Max(delay, tc_flow_pace(queue, request));
 	tc_flow_failure(queue, request);
 	request->maybe_sent |= request->may_have_taken_effect;
+	tc_count_failure(request, !expired, request->may_have_taken_effect);
 	if (expired && !tc_request_expire(request))
 		return;
 	/* it is looked up, when what was sent can no longer be applied */

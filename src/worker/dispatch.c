@@ -32,10 +32,12 @@
 #include "wire/classify.h"
 #include "worker/answers.h"
 #include "worker/channel_pool.h"
+#include "worker/counting.h"
 #include "worker/dispatch.h"
 #include "worker/doubt.h"
 #include "worker/error_notes.h"
 #include "worker/flow.h"
+#include "worker/gauges.h"
 #include "worker/intake.h"
 #include "worker/proof.h"
 #include "worker/queue.h"
@@ -100,17 +102,21 @@ tc_dispatch_turn(void)
 
 	take_answers();
 	take_changes();
+	tc_report_activity(ACTIVITY_READING);
 	more = tc_queues_feed();
 	tc_reading_turn();
 	(void) tc_queues_activated();
+	tc_report_activity(ACTIVITY_SENDING);
 	if (tc_intake_is_durable())
 		more |= send_all();
 	take_answers();
 	tc_channels_cleanup();
 	settle_findings();
 	tc_proofs_ask();
+	tc_report_activity(ACTIVITY_RECORDING);
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
 	tc_story_turn(tc_reading_count_waiting);
+	tc_gauges_turn(false);
 	take_changes();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
@@ -155,6 +161,7 @@ tc_dispatch_record_rest(void)
 	tc_requests_visit_in_flight(note_in_flight);
 	while (tc_recording_turn(true))
 		CHECK_FOR_INTERRUPTS();
+	tc_gauges_leave(true);
 	if (tc_recording_count() == 0)
 		tc_doubt_note_leaving(tc_dispatch_is_idle());
 }
@@ -329,6 +336,7 @@ send_request(Request *request)
 	tc_channels_begin_call(request->channel);
 	request->place = free_places[--nfree_places];
 	tc_share_take(queue->account, SHARE_PLACES, 1);
+	tc_count_call(queue, request->len);
 	tc_in_flight_set(request->place, request->id);
 
 	call.path = tc_method_path(request->method);

@@ -19,6 +19,8 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "worker/flow.h"
 #include "worker/story.h"
 
@@ -185,6 +187,8 @@ tc_flow_set_error(Queue *queue, const char *code, const char *message, int64 unt
 		strncmp(queue->error_message, message, sizeof(queue->error_message) - 1) == 0 &&
 		queue->error_until == until)
 		return;
+	if (queue->error_code == NULL)
+		queue->error_since = GetCurrentTimestamp();
 	queue->error_code = code;
 	strlcpy(queue->error_message, message, sizeof(queue->error_message));
 	queue->error_until = until;

@@ -189,6 +189,13 @@ struct Queue
 	char		error_message[512];
 	int64		error_until;	/* monotonic ms: next attempt */
 	bool		error_changed;	/* ... and not recorded yet */
+	TimestampTz error_since;	/* the first one, while there is one */
+
+	/* see counting.c */
+	int			stat_entry;		/* its place in the statistics, plus 1; 0: not
+								 * known yet */
+	int			unread_rows;	/* when they were counted last */
+	TimestampTz unread_since;	/* when the first of these was requested */
 
 	bool		active;			/* among those to look at ... */
 	bool		starves;		/* ... or among those that wait ... */

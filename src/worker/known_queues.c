@@ -42,7 +42,7 @@ typedef struct NumberEntry
 	int64		number;
 	char		status;
 	Queue	   *queue;
-}			NumberEntry;
+} NumberEntry;
 
 /* Numbers are random */
 #define SH_PREFIX numbers
@@ -59,7 +59,7 @@ typedef struct NumberEntry
 static Queue **queues;
 static int	nqueues;
 static int	max_queues;
-static numbers_hash * queues_by_number;
+static numbers_hash *queues_by_number;
 
 /* The numbers of these and of queues whose requests are held, sorted */
 static int64 *known;

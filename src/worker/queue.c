@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "worker/chains.h"
+#include "worker/counting.h"
 #include "worker/queue.h"
 
 /* Where options are not known, a request that was tried before waits so long at the most */
@@ -115,6 +116,7 @@ void
 tc_queue_set_server(Queue *queue, Oid server, const char *name)
 {
 	queue->row.key.server = server;
+	tc_counting_forget(queue);
 	if (strcmp(queue->row.server_name, name) != 0)
 		queue->row.server_name = MemoryContextStrdup(queue_context, name);
 }
@@ -137,6 +139,7 @@ tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 		pfree(unconstify(char *, queue->namespace_name));
 		pfree(unconstify(char *, queue->namespace_utf8));
 	}
+	tc_counting_forget(queue);
 	queue->namespace_name = MemoryContextStrdup(queue_context, namespace_name);
 	queue->namespace_utf8 = MemoryContextStrdup(queue_context, namespace_utf8);
 	queue->activity_seed = seed;

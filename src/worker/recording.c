@@ -20,6 +20,7 @@
 #include "base/event_loop.h"
 #include "base/foreign_text.h"
 #include "process/in_flight.h"
+#include "worker/counting.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/story.h"
@@ -254,6 +255,9 @@ settle_batch(const Batch *batch)
 			continue;
 		tc_story_outcome(request->queue->row.server_name, batch->outcomes[i].kind, request->id,
 						 batch->outcomes[i].error_code);
+		if (!batch->outcomes[i].gone)
+			tc_count_outcome(request, request->error_code != NULL &&
+							 strcmp(request->error_code, TC_EXPIRED) == 0);
 		tc_request_forget(request);
 	}
 	tc_outcomes_recorded();

@@ -35,7 +35,9 @@
 #include "process/termination.h"
 #include "process/worker_settings.h"
 #include "process/worker_slots.h"
+#include "worker/counting.h"
 #include "worker/dispatch.h"
+#include "worker/gauges.h"
 #include "worker/ping.h"
 #include "worker/tidying.h"
 #include "worker/transaction.h"
@@ -101,6 +103,7 @@ tc_worker_main(Datum arg)
 	before_shmem_exit(detach_at_exit, (Datum) 0);
 	tc_worker_attach();
 
+	tc_report_activity(ACTIVITY_STARTING);
 	tc_event_loop_init();
 	wait_event = tc_wait_event_new("TemporalCompleteWorker");
 	if (!tc_run_transaction(begin_dispatch, NULL))
@@ -141,6 +144,9 @@ tc_worker_main(Datum arg)
 		/* nobody should wait for statistics while this process sleeps */
 		if (!more && tc_dispatch_in_flight() == 0)
 			pgstat_report_stat(true);
+		if (!more)
+			tc_report_activity(tc_dispatch_in_flight() > 0 ? ACTIVITY_WAITING :
+							   tc_dispatch_is_idle() ? ACTIVITY_IDLE : ACTIVITY_BACKING_OFF);
 		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
 	}
 }
@@ -185,6 +191,8 @@ static void
 begin_dispatch(void *arg)
 {
 	tc_dispatch_init();
+	tc_counting_init();
+	tc_gauges_init();
 }
 
 static void
@@ -311,6 +319,7 @@ leave_in_order(WorkerExit reason)
 {
 	int64		until = tc_monotonic_ms() + LEAVE_WAIT_MS;
 
+	tc_report_activity(ACTIVITY_LEAVING);
 	if (reason == WORKER_EXIT_ASKED)
 	{
 		tc_dispatch_stop();
@@ -333,6 +342,7 @@ leave_in_order(WorkerExit reason)
 	tc_worker_return_pings();
 	if (tc_worker_detach(reason))
 		proc_exit(0);
+	tc_gauges_leave(false);
 }
 
 /* The process ends without having left: pings go first, see ping_mailbox.h. */
@@ -341,6 +351,7 @@ detach_at_exit(int code, Datum arg)
 {
 	if (!tc_worker_has_slot())
 		return;
+	tc_counting_flush();
 	tc_worker_return_pings();
 	(void) tc_worker_detach(WORKER_EXIT_CRASHED);
 }
