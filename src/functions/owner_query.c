@@ -34,7 +34,8 @@ tc_run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const c
 {
 	/* the statements name them */
 	static const char *const named[] = {
-		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck"
+		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck",
+		"recorded_activity", "every_activity"
 	};
 	OwnerScope	scope;
 	uint64		count;

@@ -10,10 +10,7 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "utils/builtins.h"
-#include "utils/timestamp.h"
-
+#include "functions/arguments.h"
 #include "functions/record_request.h"
 
 PG_FUNCTION_INFO_V1(tc_complete_activity);
@@ -24,18 +21,6 @@ PG_FUNCTION_INFO_V1(tc_report_cancellation);
 PG_FUNCTION_INFO_V1(tc_report_cancellation_by_id);
 PG_FUNCTION_INFO_V1(tc_heartbeat_activity);
 PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_id);
-
-/* Arguments that may be null */
-#define ARG_BYTEA(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_BYTEA_PP(n))
-#define ARG_TEXT(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
-#define ARG_CSTRING(n) (PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n)))
-#define ARG_PAYLOAD(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_PAYLOAD_PP(n))
-#define ARG_INTERVAL(n) (PG_ARGISNULL(n) ? NULL : PG_GETARG_INTERVAL_P(n))
-#define ARG_BOOL(n) (!PG_ARGISNULL(n) && PG_GETARG_BOOL(n))
-
-/* The last two arguments of every verb */
-#define ARG_SERVER (PG_NARGS() - 2)
-#define ARG_NAMESPACE (PG_NARGS() - 1)
 
 /* How the caller knows the verb, for messages */
 static const char *const function_names[] = {

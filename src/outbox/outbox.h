@@ -30,6 +30,20 @@
 #define TC_QUEUE_IS_SUPPRESSED(number) ((number) < 0)
 extern int64 tc_queue_number(const QueueKey *key);
 
+/* A queue of a role, for some server and namespace */
+typedef struct OwnQueue
+{
+	Oid			role;
+	int64		number;
+}			OwnQueue;
+
+/*
+ * The queues of this database for that key, whichever number they have been
+ * given: of its role, or else of all others whose privileges the role has.
+ * palloc'd, sorted by role, their number in *count.
+ */
+extern OwnQueue * tc_own_queues(const QueueKey *key, bool of_itself, int *count);
+
 /*
  * Take the id that the next request gets, then record the encoded request
  * under it.  The xid of its identity is that of the top-level transaction; the

@@ -34,6 +34,7 @@
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -65,6 +66,8 @@ static MemoryContext found_context = NULL;
 
 static bool is_same(const QueueKey *a, const QueueKey *b);
 static int64 find_number(const QueueKey *key, bool *committed);
+static SysScanDesc begin_scan(Relation rel, const QueueKey *key, bool of_role);
+static int	own_queue_cmp(const void *a, const void *b);
 static int64 make_number(const QueueKey *key);
 static void forget_numbers(void);
 static void remember_number(const QueueKey *key, int64 number);
@@ -154,29 +157,10 @@ static int64
 find_number(const QueueKey *key, bool *committed)
 {
 	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
-	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
-	ScanKeyData keys[3];
-	SysScanDesc scan;
+	SysScanDesc scan = begin_scan(rel, key, true);
 	HeapTuple	tuple;
 	int64		result = 0;
 
-	ScanKeyInit(&keys[0], QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(key->server));
-	ScanKeyInit(&keys[1], QUEUE_REQUESTED_BY, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(key->role));
-	if (key->namespace_name != NULL)
-		ScanKeyEntryInitialize(&keys[2], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
-							   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(key->namespace_name));
-	else
-		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
-							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-
-	/*
-	 * also what the current command has made, and whatever others have
-	 * committed
-	 */
-	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf,
-							  key->namespace_name == NULL && !OidIsValid(index) ? 2 : 3, keys);
 	*committed = false;
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
@@ -206,6 +190,89 @@ find_number(const QueueKey *key, bool *committed)
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return result;
+}
+
+OwnQueue *
+tc_own_queues(const QueueKey *key, bool of_itself, int *count)
+{
+	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
+	SysScanDesc scan = begin_scan(rel, key, of_itself);
+	HeapTuple	tuple;
+	int			size = 4;
+	OwnQueue   *result = palloc(size * sizeof(OwnQueue));
+
+	*count = 0;
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		Oid			role;
+
+		CHECK_FOR_INTERRUPTS();
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
+		role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
+		/* what was retired has none any more, or will not be tidied up */
+		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			TC_QUEUE_IS_SUPPRESSED(DatumGetInt64(values[QUEUE_NUMBER - 1])) != key->suppressed ||
+			(key->namespace_name == NULL) != nulls[QUEUE_NAMESPACE - 1] ||
+			(key->namespace_name != NULL &&
+			 strcmp(TextDatumGetCString(values[QUEUE_NAMESPACE - 1]), key->namespace_name) != 0) ||
+			(role == key->role) != of_itself ||
+			(!of_itself && !has_privs_of_role(key->role, role)))
+			continue;
+		if (*count == size)
+		{
+			size *= 2;
+			result = repalloc(result, size * sizeof(OwnQueue));
+		}
+		result[*count].role = role;
+		result[(*count)++].number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	qsort(result, *count, sizeof(OwnQueue), own_queue_cmp);
+	return result;
+}
+
+static int
+own_queue_cmp(const void *a, const void *b)
+{
+	const		OwnQueue *x = a;
+	const		OwnQueue *y = b;
+
+	if (x->role != y->role)
+		return x->role < y->role ? -1 : 1;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+/*
+ * Queues that may be meant: of that role, or of any.  Also what the current
+ * command has made, and whatever others have committed.  Without the index
+ * there are more of them.
+ */
+static SysScanDesc
+begin_scan(Relation rel, const QueueKey *key, bool of_role)
+{
+	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
+	ScanKeyData keys[3];
+	int			nkeys = 3;
+
+	ScanKeyInit(&keys[0], QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->server));
+	ScanKeyInit(&keys[1], QUEUE_REQUESTED_BY, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(key->role));
+	if (key->namespace_name != NULL)
+		ScanKeyEntryInitialize(&keys[2], 0, QUEUE_NAMESPACE, BTEqualStrategyNumber, InvalidOid,
+							   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(key->namespace_name));
+	else
+		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
+							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	if (!of_role)
+		nkeys = 1;
+	else if (key->namespace_name == NULL && !OidIsValid(index))
+		nkeys = 2;
+	return systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf, nkeys, keys);
 }
 
 int

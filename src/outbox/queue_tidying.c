@@ -72,6 +72,8 @@ typedef struct Tidying
 	Relation	outbox_index;
 	Relation	rejected;
 	Relation	rejected_index;
+	Relation	activity;		/* recorded ones */
+	Relation	activity_index;
 	TupleTableSlot *row;		/* of temporal.queue */
 } Tidying;
 
@@ -171,13 +173,18 @@ tidying_open(Tidying *tidying)
 		tidying->outbox = tc_table_open_nowait(TABLE_OUTBOX, AccessShareLock);
 	if (tidying->outbox != NULL)
 		tidying->rejected = tc_table_open_nowait(TABLE_REJECTED, AccessShareLock);
-	if (tidying->rejected != NULL &&
+	if (tidying->rejected != NULL)
+		tidying->activity = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, AccessShareLock);
+	if (tidying->activity != NULL &&
 		OidIsValid(tc_table_index(tidying->queue, TABLE_QUEUE, QUEUE_PKEY)))
 	{
 		tidying->outbox_index = open_index(tidying->outbox, TABLE_OUTBOX, OUTBOX_QUEUE_IDX);
 		tidying->rejected_index = open_index(tidying->rejected, TABLE_REJECTED, REJECTED_QUEUE_IDX);
+		tidying->activity_index = open_index(tidying->activity, TABLE_RECORDED_ACTIVITY,
+											 RECORDED_ACTIVITY_KEY_IDX);
 	}
-	if (tidying->outbox_index == NULL || tidying->rejected_index == NULL)
+	if (tidying->outbox_index == NULL || tidying->rejected_index == NULL ||
+		tidying->activity_index == NULL)
 	{
 		tidying_close(tidying);
 		return false;
@@ -199,10 +206,14 @@ tidying_close(Tidying *tidying)
 {
 	if (tidying->row != NULL)
 		ExecDropSingleTupleTableSlot(tidying->row);
+	if (tidying->activity_index != NULL)
+		index_close(tidying->activity_index, NoLock);
 	if (tidying->rejected_index != NULL)
 		index_close(tidying->rejected_index, NoLock);
 	if (tidying->outbox_index != NULL)
 		index_close(tidying->outbox_index, NoLock);
+	if (tidying->activity != NULL)
+		table_close(tidying->activity, NoLock);
 	if (tidying->rejected != NULL)
 		table_close(tidying->rejected, NoLock);
 	if (tidying->outbox != NULL)
@@ -280,7 +291,8 @@ static bool
 has_requests(const Tidying *tidying, int64 number)
 {
 	return has_row(tidying->outbox, tidying->outbox_index, number) ||
-		has_row(tidying->rejected, tidying->rejected_index, number);
+		has_row(tidying->rejected, tidying->rejected_index, number) ||
+		has_row(tidying->activity, tidying->activity_index, number);
 }
 
 static bool

@@ -145,6 +145,21 @@ static const Column recheck_columns[] = {
 	{"id", INT8OID, true},
 };
 
+static const Column recorded_activity_columns[] = {
+	{"id", INT8OID, true},
+	{"xid", XID8OID, true},
+	{"recorded_at", TIMESTAMPTZOID, true},
+	{"queue", INT8OID, true},
+	{"method", INT2OID, true},
+	{"key", TEXTOID, true},
+	{"heartbeat", BYTEAOID, true},
+	{"expires_at", TIMESTAMPTZOID, false},
+	{"heartbeat_queue", INT8OID, false},
+	{"heartbeat_interval", INTERVALOID, false},
+	{"session_pid", INT4OID, false},
+	{"session_start", TIMESTAMPTZOID, false},
+};
+
 #define PKEY(column) {BTREE_AM_OID, 1, {1}, true, "UNIQUE INDEX ON %s (" column ")"}
 #define SEGMENT(name) \
 	{name, delivery_columns, lengthof(delivery_columns), true, 1, \
@@ -166,6 +181,9 @@ static const Table tables[TABLE_COUNT] = {
 	{"last_worker", last_worker_columns, lengthof(last_worker_columns)},
 	{"queue_error", queue_error_columns, lengthof(queue_error_columns), false, 1, {PKEY("queue")}},
 	{"recheck", recheck_columns, lengthof(recheck_columns)},
+	{"recorded_activity", recorded_activity_columns, lengthof(recorded_activity_columns), false, 2,
+		{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"},
+	{BTREE_AM_OID, 3, {9, 2, 1}, false, "INDEX ON %s (heartbeat_queue, xid, id)"}}},
 };
 
 /* What was found */

@@ -26,6 +26,7 @@ typedef enum TableId
 	TABLE_LAST_WORKER,
 	TABLE_QUEUE_ERROR,
 	TABLE_RECHECK,
+	TABLE_RECORDED_ACTIVITY,
 	TABLE_COUNT
 } TableId;
 
@@ -44,6 +45,8 @@ typedef enum TableId
 #define REJECTED_QUEUE_IDX 1
 #define DELIVERY_ID_IDX 0
 #define QUEUE_ERROR_PKEY 0
+#define RECORDED_ACTIVITY_KEY_IDX 0
+#define RECORDED_ACTIVITY_HEARTBEAT_IDX 1
 
 /*
  * Open a table with that lock.  Its first columns are those that this library

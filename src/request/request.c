@@ -139,6 +139,31 @@ check_next_retry_delay(const Interval *delay)
 }
 
 void
+tc_interval_check(const char *name, const Interval *interval, bool short_is_error,
+				  const char *detail, const char *hint)
+{
+	int64		seconds;
+	int32		microseconds;
+
+	interval_to_duration(interval, &seconds, &microseconds);
+	if (seconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", name),
+				 errdetail("%s", detail), errhint("%s", hint)));
+	if (seconds < 1 && short_is_error)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be less than a second", name),
+				 errdetail("%s", detail), errhint("%s", hint)));
+	if (seconds >= MAX_DURATION_SECONDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW),
+				 errmsg("%s is out of range", name),
+				 errdetail("%s", detail), errhint("%s", hint)));
+}
+
+void
 tc_request_check(RequestMethod method, const RequestArgs *args)
 {
 	if (tc_method_by_id(method))

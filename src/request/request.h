@@ -43,6 +43,13 @@ typedef struct RequestArgs
 extern void tc_request_check(RequestMethod method, const RequestArgs *args);
 
 /*
+ * Raise an error if an interval is negative, or more than Temporal knows; less
+ * than a second is an error, too, if that is too short.
+ */
+extern void tc_interval_check(const char *name, const Interval *interval, bool short_is_error,
+							  const char *detail, const char *hint);
+
+/*
  * A zero-terminated string of this database in UTF-8: the string itself if it
  * is that already, or palloc'd.  Raises an error where it cannot be UTF-8;
  * name says there what it is.  In SQL_ASCII, where any bytes may be, they are

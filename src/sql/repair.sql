@@ -80,7 +80,8 @@ SELECT setval('temporal.request_id', m.id + 10000)
   FROM (SELECT max(id) AS id
           FROM (SELECT max(id) AS id FROM temporal.outbox
                 UNION ALL SELECT max(id) FROM temporal.rejected
-                UNION ALL SELECT max(id) FROM temporal.delivery) ids) m, temporal.request_id s
+                UNION ALL SELECT max(id) FROM temporal.delivery
+                UNION ALL SELECT max(id) FROM temporal.recorded_activity) ids) m, temporal.request_id s
  WHERE m.id > s.last_value;
 
 /* What has no server or role of its names here stays held, and stops nothing else. */
@@ -93,6 +94,28 @@ SELECT temporal.warn_not_adopted(
                                               (q.role, format('role %I', q.requested_by))) m(found, missing)
              WHERE q.number > 0 AND NOT q.made_here AND m.found IS NULL
                AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)));
+
+/* Recorded activities go along, but for those in whose place another was recorded here. */
+WITH held AS MATERIALIZED (
+    SELECT q.number, temporal.queue_number(q.server_oid, q.given_namespace, q.role) AS own_number
+      FROM temporal.queue_here q
+     WHERE NOT q.made_here AND q.server_oid IS NOT NULL AND q.role IS NOT NULL
+       AND EXISTS (SELECT FROM temporal.recorded_activity a WHERE a.queue = q.number)),
+replaced AS (
+    DELETE FROM temporal.recorded_activity a
+     USING held h
+     WHERE a.queue = h.number
+       AND EXISTS (SELECT FROM temporal.recorded_activity o WHERE o.queue = h.own_number AND o.key = a.key)),
+adopted AS (
+    UPDATE temporal.recorded_activity a
+       SET queue = h.own_number,
+           heartbeat_queue = CASE WHEN a.heartbeat_queue IS NOT NULL THEN h.own_number END,
+           xid = pg_current_xact_id()
+      FROM held h
+     WHERE a.queue = h.number
+       AND NOT EXISTS (SELECT FROM temporal.recorded_activity o WHERE o.queue = h.own_number AND o.key = a.key)
+    RETURNING a.queue)
+SELECT count(*) FROM adopted a WHERE temporal.wake_queue(a.queue);
 
 WITH held AS MATERIALIZED (
     SELECT q.number, q.system_identifier, q.database,

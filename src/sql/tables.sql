@@ -232,6 +232,52 @@ CREATE TABLE temporal.recheck (
 ALTER TABLE temporal.recheck REPLICA IDENTITY FULL;
 COMMENT ON TABLE temporal.recheck IS 'requests that wait, which the worker is to look at now';
 
+/*
+ * Activities that roles have recorded under keys of their own.  Rows are added,
+ * and removed when they are replaced, forgotten, or finished by their key; none
+ * is changed.  Of several for one key the one with the largest id counts: so
+ * nobody who records waits for somebody else, see the internals document.
+ *
+ * The key stands in the queue of its requests, which says whose it is.  Two
+ * numbers can be of the same queue, so it is looked for under both.  The second
+ * index is for those that have heartbeats sent: others have no heartbeat_queue.
+ */
+CREATE TABLE temporal.recorded_activity (
+    id bigint NOT NULL,
+    xid xid8 NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    queue bigint NOT NULL,
+    method smallint NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    heartbeat bytea NOT NULL,
+    expires_at timestamptz,
+    heartbeat_queue bigint,
+    heartbeat_interval interval,
+    session_pid integer,
+    session_start timestamptz
+);
+CREATE INDEX recorded_activity_key_idx ON temporal.recorded_activity (queue, key);
+CREATE INDEX recorded_activity_heartbeat_idx ON temporal.recorded_activity (heartbeat_queue, xid, id);
+ALTER TABLE temporal.recorded_activity REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE temporal.recorded_activity IS 'activities that were recorded under a key';
+COMMENT ON COLUMN temporal.recorded_activity.id IS 'of the recording, from the ids of requests; of several for one key the largest counts';
+COMMENT ON COLUMN temporal.recorded_activity.xid IS 'top-level transaction that recorded it';
+COMMENT ON COLUMN temporal.recorded_activity.recorded_at IS 'when it was recorded';
+COMMENT ON COLUMN temporal.recorded_activity.queue IS 'number of the queue of its requests';
+COMMENT ON COLUMN temporal.recorded_activity.method IS 'by which of Temporal''s methods it is heartbeaten: by task token or by ids';
+COMMENT ON COLUMN temporal.recorded_activity.key IS 'what it is called by the role that recorded it';
+COMMENT ON COLUMN temporal.recorded_activity.heartbeat IS 'a heartbeat for it, encoded as requests are: says which activity it is, and has the details';
+COMMENT ON COLUMN temporal.recorded_activity.expires_at IS 'from then on it counts as forgotten';
+COMMENT ON COLUMN temporal.recorded_activity.heartbeat_queue IS 'the queue, if heartbeats are to be sent';
+COMMENT ON COLUMN temporal.recorded_activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
+COMMENT ON COLUMN temporal.recorded_activity.session_pid IS 'process of the session without which there are none; NULL: whatever sessions there are';
+COMMENT ON COLUMN temporal.recorded_activity.session_start IS 'when that process was started';
+
+/* Dumped: what activities are called must not be lost.  Copies are held, as requests are. */
+SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
+
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
-    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.recheck FROM PUBLIC;
+    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.recheck,
+    temporal.recorded_activity FROM PUBLIC;

@@ -1,0 +1,96 @@
+--
+-- Recorded activities: an activity gets a key of the user's own
+--
+\set VERBOSITY terse
+CREATE ROLE regress_keys_app LOGIN;
+CREATE ROLE regress_keys_other LOGIN;
+CREATE ROLE regress_keys_boss LOGIN;
+GRANT regress_keys_app, regress_keys_other TO regress_keys_boss;
+CREATE SERVER keys_temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address 'localhost:7233');
+GRANT USAGE ON FOREIGN SERVER keys_temporal TO regress_keys_app, regress_keys_other, regress_keys_boss;
+SET temporal_complete.default_server = 'keys_temporal';
+-- what an activity would hand over
+CREATE FUNCTION keys_token(workflow_id text, attempt integer DEFAULT 1) RETURNS bytea LANGUAGE sql AS $$
+SELECT decode('0a24', 'hex') || '6f2a3ba0-3a4b-4b53-8a38-5f3a8d0f9a11'::bytea
+    || '\x12'::bytea || decode(lpad(to_hex(length($1)), 2, '0'), 'hex') || $1::bytea
+    || '\x2005'::bytea || '\x28'::bytea || decode(lpad(to_hex($2), 2, '0'), 'hex')
+    || '\x3206'::bytea || 'charge'::bytea
+$$;
+
+SET ROLE regress_keys_app;
+
+-- the activity hands its token over, and its row's key is all that is needed from then on
+SELECT temporal.record_activity('order 42', keys_token('wf-42'));
+SELECT temporal.record_activity_by_id('order 43', 'wf-43', 'charge', heartbeat => true,
+    heartbeat_interval => '10 s', while_session => true, heartbeat_details => '{"at": 1}', expires_at => 'infinity');
+SELECT key, server, namespace, workflow_id, activity_id, run_id, attempt, recorded_by, state, heartbeat,
+       heartbeat_interval, while_session, expires_at
+  FROM temporal.activity ORDER BY key;
+
+-- another attempt has another token: recording again replaces
+SELECT temporal.record_activity('order 42', keys_token('wf-42', 2));
+SELECT key, attempt FROM temporal.activity ORDER BY key;
+
+-- transactional, down to savepoints
+BEGIN;
+SELECT temporal.record_activity('order 44', keys_token('wf-44'));
+SAVEPOINT s;
+SELECT temporal.forget_activity('order 42'), temporal.forget_activity('order 44');
+SELECT key FROM temporal.activity ORDER BY key;
+ROLLBACK TO s;
+SELECT key FROM temporal.activity ORDER BY key;
+ROLLBACK;
+SELECT key, attempt FROM temporal.activity ORDER BY key;
+
+-- keys are the role's own
+SET ROLE regress_keys_other;
+SELECT key FROM temporal.activity ORDER BY key;
+SELECT temporal.forget_activity('order 42');
+SELECT temporal.record_activity('order 42', keys_token('wf-of-other'));
+SELECT key, workflow_id FROM temporal.activity ORDER BY key;
+-- who has the privileges of both has to say whose is meant
+SET ROLE regress_keys_boss;
+SELECT key, workflow_id, recorded_by FROM temporal.activity ORDER BY key, recorded_by;
+\set VERBOSITY default
+SELECT temporal.forget_activity('order 42');
+\set VERBOSITY terse
+SELECT temporal.forget_activity('order 43'), temporal.forget_activity('order 43'), temporal.forget_activity('nothing');
+
+SET ROLE regress_keys_app;
+SELECT key, workflow_id FROM temporal.activity ORDER BY key;
+SELECT temporal.forget_activity('order 42');
+SELECT key, workflow_id FROM temporal.activity ORDER BY key;
+
+-- what cannot be meant
+\set VERBOSITY default
+SELECT temporal.record_activity(NULL, keys_token('wf'));
+SELECT temporal.record_activity('', keys_token('wf'));
+SELECT temporal.record_activity(repeat('x', 1001), keys_token('wf'));
+SELECT temporal.record_activity('k', NULL);
+SELECT temporal.record_activity('k', '\x00');
+SELECT temporal.record_activity_by_id('k', 'wf', NULL);
+SELECT temporal.record_activity('k', keys_token('wf'), expires_at => 'yesterday');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '-1 s');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '999 ms');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '20000 years');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_interval => '10 s');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_details => '1');
+SELECT temporal.record_activity('k', keys_token('wf'), while_session => true);
+SELECT temporal.forget_activity(NULL);
+BEGIN READ ONLY;
+SELECT temporal.record_activity('k', keys_token('wf'));
+ROLLBACK;
+RESET ROLE;
+REVOKE USAGE ON FOREIGN SERVER keys_temporal FROM regress_keys_other;
+SET ROLE regress_keys_other;
+SELECT temporal.record_activity('k', keys_token('wf'));
+SELECT temporal.forget_activity('order 42');
+SELECT FROM temporal.recorded_activity;
+SELECT FROM temporal.every_activity;
+\set VERBOSITY terse
+RESET ROLE;
+
+SELECT key, temporal.forget_activity(key) FROM temporal.activity ORDER BY key;
+DROP FUNCTION keys_token;
+DROP SERVER keys_temporal;
+DROP ROLE regress_keys_app, regress_keys_other, regress_keys_boss;

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * keys.h
+ *	  Keys under which activities are recorded, as arguments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_KEYS_H
+#define TC_KEYS_H
+
+#include "request/queue_key.h"
+
+/* Raise an error if it cannot be a key. */
+extern void tc_key_check(const text *key);
+
+/*
+ * Raise errors as the verbs do: where nothing can be written, and if the
+ * caller may not use that server or name that namespace.  function is what was
+ * called.  Returns where the caller's own keys are.
+ */
+extern QueueKey tc_key_queue(const char *function, const char *server, char *namespace_name);
+
+#endif							/* TC_KEYS_H */

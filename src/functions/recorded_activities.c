@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * recorded_activities.c
+ *	  SQL functions that record activities under keys, and show them.
+ *
+ * A key belongs to the role that recorded it.  To record needs what asking for
+ * something needs: USAGE on the foreign server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+
+#include "functions/arguments.h"
+#include "functions/keys.h"
+#include "functions/owner_query.h"
+#include "outbox/outbox.h"
+#include "outbox/recorded_activity.h"
+#include "process/wakeup.h"
+#include "request/request.h"
+#include "request/request_fields.h"
+#include "server/server.h"
+
+/* What is said of how it is recorded, from which argument on */
+typedef struct RecordOptions
+{
+	bool		heartbeat;
+	Interval   *interval;
+	bool		while_session;
+	TimestampTz expires_at;
+}			RecordOptions;
+
+static Datum record(FunctionCallInfo fcinfo, const char *name, RequestMethod method,
+					RequestArgs *args, int first_option);
+static void check_options(const RecordOptions * options, bool has_details);
+
+PG_FUNCTION_INFO_V1(tc_record_activity);
+PG_FUNCTION_INFO_V1(tc_record_activity_by_id);
+PG_FUNCTION_INFO_V1(tc_forget_activity);
+PG_FUNCTION_INFO_V1(tc_visible_activities);
+PG_FUNCTION_INFO_V1(tc_request_attempt);
+
+/*
+ * record_activity(key, task_token, heartbeat, heartbeat_interval, heartbeat_details,
+ *		while_session, expires_at, server, namespace)
+ */
+Datum
+tc_record_activity(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.task_token = ARG_BYTEA(1),
+	};
+
+	return record(fcinfo, "record_activity()", METHOD_HEARTBEAT, &args, 2);
+}
+
+/*
+ * record_activity_by_id(key, workflow_id, activity_id, run_id, heartbeat,
+ *		heartbeat_interval, heartbeat_details, while_session, expires_at, server, namespace)
+ */
+Datum
+tc_record_activity_by_id(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.workflow_id = ARG_TEXT(1),
+		.activity_id = ARG_TEXT(2),
+		.run_id = ARG_TEXT(3),
+	};
+
+	return record(fcinfo, "record_activity_by_id()", METHOD_HEARTBEAT_BY_ID, &args, 4);
+}
+
+static Datum
+record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestArgs *args,
+	   int first_option)
+{
+	RecordedActivity activity = {.method = method};
+	RequestIdentity identity;
+	RecordOptions options = {
+		.heartbeat = ARG_BOOL(first_option),
+		.interval = ARG_INTERVAL(first_option + 1),
+		.while_session = ARG_BOOL(first_option + 3),
+		.expires_at = PG_ARGISNULL(first_option + 4) ? DT_NOEND :
+		PG_GETARG_TIMESTAMPTZ(first_option + 4),
+	};
+	QueueKey	queue_key;
+	bool		replaced_heartbeats;
+
+	tc_key_check(ARG_TEXT(0));
+	args->value = ARG_PAYLOAD(first_option + 2);
+	tc_request_check(method, args);
+	check_options(&options, args->value != NULL);
+	activity.key = ARG_CSTRING(0);
+	queue_key = tc_key_queue(name, ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE));
+
+	activity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	activity.queue = tc_queue_number(&queue_key);
+	activity.id = tc_outbox_next_id();
+	activity.recorded_at = GetCurrentTimestamp();
+	identity.id = activity.id;
+	identity.xid = activity.xid;
+	identity.requested_at = activity.recorded_at;
+	activity.heartbeat = tc_request_encode(method, args, &identity, &activity.len);
+	activity.expires_at = options.expires_at;
+	activity.heartbeats = options.heartbeat;
+	activity.heartbeat_interval = options.interval;
+	if (options.while_session)
+	{
+		activity.session_pid = MyProcPid;
+		activity.session_start = MyStartTimestamp;
+	}
+	replaced_heartbeats = tc_activity_record(&activity, &queue_key);
+	if (!queue_key.suppressed)
+	{
+		if (activity.heartbeats || replaced_heartbeats)
+			tc_wake_at_commit(activity.queue);
+		tc_warn_if_nothing_is_sent();
+	}
+	PG_RETURN_VOID();
+}
+
+static void
+check_options(const RecordOptions * options, bool has_details)
+{
+	const char *needs_heartbeat = options->interval != NULL ? "heartbeat_interval" :
+		has_details ? "heartbeat_details" :
+		options->while_session ? "while_session" : NULL;
+
+	if (!options->heartbeat && needs_heartbeat != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has no meaning without heartbeats", needs_heartbeat),
+				 errhint("Pass heartbeat => true as well.")));
+	if (options->interval != NULL)
+		tc_interval_check("heartbeat_interval", options->interval, true,
+						  "It is the time from one heartbeat to the next.",
+						  "Pass NULL to have it follow the heartbeat timeout of the activity.");
+	if (options->expires_at <= GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expires_at must be in the future"),
+				 errdetail("From then on the activity counts as forgotten."),
+				 errhint("Pass NULL if it is not to expire.")));
+}
+
+/* forget_activity(key, server, namespace) */
+Datum
+tc_forget_activity(PG_FUNCTION_ARGS)
+{
+	RecordedActivity activity;
+	QueueKey	queue_key;
+	Oid			owner;
+	char	   *key;
+	bool		forgotten = false;
+
+	tc_key_check(ARG_TEXT(0));
+	key = ARG_CSTRING(0);
+	queue_key = tc_key_queue("forget_activity()", ARG_CSTRING(ARG_SERVER),
+							 ARG_CSTRING(ARG_NAMESPACE));
+	if (tc_activity_find(&queue_key, key, &activity, &owner))
+	{
+		queue_key.role = owner;
+		forgotten = tc_activity_forget(&queue_key, key);
+		if (activity.heartbeats && !queue_key.suppressed)
+			tc_wake_at_commit(activity.queue);
+	}
+	PG_RETURN_BOOL(forgotten);
+}
+
+/*
+ * SQL: visible_activities() returns setof record
+ *
+ * What recorded activities the caller may see.  A function, so that nothing of
+ * a reader's query is evaluated on rows that he may not see, or counts them.
+ */
+Datum
+tc_visible_activities(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(GetUserId())};
+
+	tc_return_as_owner(fcinfo,
+					   "SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id,"
+					   "     a.attempt, a.recorded_at, a.recorded_by, a.state, a.heartbeat,"
+					   "     a.heartbeat_interval, a.while_session, a.expires_at"
+					   "  FROM temporal.every_activity a"
+					   " WHERE pg_has_role($1, a.role, 'USAGE')",
+					   1, types, values, NULL);
+	return (Datum) 0;
+}
+
+/* SQL: attempt of the activity that an encoded request names; NULL if it is not known */
+Datum
+tc_request_attempt(PG_FUNCTION_ARGS)
+{
+	int16		method = PG_GETARG_INT16(0);
+	bytea	   *request = PG_GETARG_BYTEA_PP(1);
+	RequestTarget target = {0};
+
+	if (!tc_method_is_valid(method) ||
+		!tc_request_decode(method, (const uint8 *) VARDATA_ANY(request),
+						   VARSIZE_ANY_EXHDR(request), &target) ||
+		target.attempt == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(target.attempt);
+}

@@ -1,0 +1,247 @@
+/*-------------------------------------------------------------------------
+ *
+ * recorded_activity.c
+ *	  Activities that were recorded under a key: the table of them.
+ *
+ * Rows are only added and removed.  Of those that a snapshot sees for one key
+ * the one with the largest id counts.  So to record again is to add a row; the
+ * ones before it are removed by the way, as far as nobody else is about to,
+ * and whoever records waits for nobody.
+ *
+ * Whose keys these are is decided by the queue in which they stand.  Whether
+ * a server may be used was checked before; nothing here is sent.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "outbox/outbox.h"
+#include "outbox/recorded_activity.h"
+#include "outbox/row_write.h"
+
+/* Rows of a key that were found */
+typedef struct Found
+{
+	List	   *tids;			/* of all of them */
+	bool		heartbeats;		/* one of them has them sent */
+	RecordedActivity newest;	/* id 0: there is none */
+}			Found;
+
+static void find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key,
+						   Found * found);
+static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
+static bool is_there(const Found * found);
+
+bool
+tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key)
+{
+	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
+	Datum		values[RECORDED_ACTIVITY_NATTS] = {0};
+	bool		nulls[RECORDED_ACTIVITY_NATTS] = {false};
+	int			nqueues;
+	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	Found		found = {0};
+	ListCell   *lc;
+
+	find_in_queues(rel, queues, nqueues, activity->key, &found);
+	foreach(lc, found.tids)
+		(void) remove_row(rel, lfirst(lc), LockWaitSkip);
+
+#define SET(attr, value) (values[RECORDED_ACTIVITY_##attr - 1] = (value))
+#define SET_NULL(attr, is_null) (nulls[RECORDED_ACTIVITY_##attr - 1] = (is_null))
+	SET(ID, Int64GetDatum(activity->id));
+	SET(XID, FullTransactionIdGetDatum(FullTransactionIdFromU64(activity->xid)));
+	SET(RECORDED_AT, TimestampTzGetDatum(activity->recorded_at));
+	SET(QUEUE, Int64GetDatum(activity->queue));
+	SET(METHOD, Int16GetDatum(activity->method));
+	SET(KEY, CStringGetTextDatum(activity->key));
+	SET(HEARTBEAT, PointerGetDatum(cstring_to_text_with_len((const char *) activity->heartbeat,
+															activity->len)));
+	SET(EXPIRES_AT, TimestampTzGetDatum(activity->expires_at));
+	SET_NULL(EXPIRES_AT, activity->expires_at == DT_NOEND);
+	SET(HEARTBEAT_QUEUE, Int64GetDatum(activity->queue));
+	SET_NULL(HEARTBEAT_QUEUE, !activity->heartbeats);
+	SET(HEARTBEAT_INTERVAL, IntervalPGetDatum(activity->heartbeat_interval));
+	SET_NULL(HEARTBEAT_INTERVAL, activity->heartbeat_interval == NULL);
+	SET(SESSION_PID, Int32GetDatum(activity->session_pid));
+	SET_NULL(SESSION_PID, activity->session_pid == 0);
+	SET(SESSION_START, TimestampTzGetDatum(activity->session_start));
+	SET_NULL(SESSION_START, activity->session_pid == 0);
+#undef SET
+#undef SET_NULL
+	tc_row_insert(rel, TABLE_RECORDED_ACTIVITY, values, nulls);
+
+	/* the lock is kept, as that of temporal.outbox is */
+	table_close(rel, NoLock);
+	return found.heartbeats;
+}
+
+bool
+tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity * activity, Oid *owner)
+{
+	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, AccessShareLock);
+	int			nqueues;
+	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	Found		found = {0};
+	Oid			second = InvalidOid;
+
+	find_in_queues(rel, queues, nqueues, key, &found);
+	*owner = is_there(&found) ? queue_key->role : InvalidOid;
+	if (!OidIsValid(*owner))
+	{
+		/* sorted by role */
+		queues = tc_own_queues(queue_key, false, &nqueues);
+		for (int i = 0, next; i < nqueues; i = next)
+		{
+			Found		of_role = {0};
+
+			for (next = i + 1; next < nqueues && queues[next].role == queues[i].role; next++)
+				;
+			find_in_queues(rel, queues + i, next - i, key, &of_role);
+			if (!is_there(&of_role))
+				continue;
+			if (OidIsValid(*owner))
+			{
+				second = queues[i].role;
+				break;
+			}
+			*owner = queues[i].role;
+			found = of_role;
+		}
+	}
+	table_close(rel, NoLock);
+	if (OidIsValid(second))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+				 errmsg("key \"%s\" has been recorded by several roles", key),
+				 errdetail("Roles \"%s\" and \"%s\" have recorded an activity under it, and you have the privileges of both.",
+						   GetUserNameFromId(*owner, false), GetUserNameFromId(second, false)),
+				 errhint("Use SET ROLE to become the role whose activity is meant.")));
+	*activity = found.newest;
+	return OidIsValid(*owner);
+}
+
+bool
+tc_activity_forget(const QueueKey *queue_key, const char *key)
+{
+	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
+	int			nqueues;
+	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	Found		found = {0};
+	bool		removed = false;
+	ListCell   *lc;
+
+	find_in_queues(rel, queues, nqueues, key, &found);
+	foreach(lc, found.tids)
+		removed |= remove_row(rel, lfirst(lc), LockWaitBlock);
+	table_close(rel, NoLock);
+	return removed && is_there(&found);
+}
+
+/* Queues of one role. */
+static void
+find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key, Found * found)
+{
+	Oid			index = tc_table_index(rel, TABLE_RECORDED_ACTIVITY, RECORDED_ACTIVITY_KEY_IDX);
+
+	for (int i = 0; i < count; i++)
+	{
+		ScanKeyData keys[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&keys[0], RECORDED_ACTIVITY_QUEUE, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(queues[i].number));
+		ScanKeyEntryInitialize(&keys[1], 0, RECORDED_ACTIVITY_KEY, BTEqualStrategyNumber,
+							   InvalidOid, C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(key));
+		scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 2, keys);
+		while ((tuple = systable_getnext(scan)) != NULL)
+		{
+			RecordedActivity activity;
+			ItemPointer tid = palloc(sizeof(ItemPointerData));
+
+			tuple = heap_copytuple(tuple);
+			tc_activity_deform(tuple, rel, &activity);
+			*tid = tuple->t_self;
+			found->tids = lappend(found->tids, tid);
+			found->heartbeats |= activity.heartbeats;
+			if (activity.id > found->newest.id)
+				found->newest = activity;
+		}
+		systable_endscan(scan);
+	}
+}
+
+static bool
+is_there(const Found * found)
+{
+	return found->newest.id > 0 && found->newest.expires_at > GetCurrentTimestamp();
+}
+
+/* False if others have removed it, or with LockWaitSkip are about to. */
+static bool
+remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TM_FailureData failure;
+	TM_Result	result = table_tuple_lock(rel, tid, GetActiveSnapshot(), slot,
+										  GetCurrentCommandId(true), LockTupleExclusive,
+										  policy, 0, &failure);
+
+	ExecDropSingleTupleTableSlot(slot);
+	if (result == TM_Ok)
+		tc_row_delete(rel, TABLE_RECORDED_ACTIVITY, tid);
+	else if ((result == TM_Updated || result == TM_Deleted) &&
+			 policy == LockWaitBlock && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent delete")));
+	return result == TM_Ok;
+}
+
+void
+tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity * activity)
+{
+	Datum		values[RECORDED_ACTIVITY_NATTS];
+	bool		nulls[RECORDED_ACTIVITY_NATTS];
+	bytea	   *heartbeat;
+
+	tc_row_deform(tuple, rel, TABLE_RECORDED_ACTIVITY, values, nulls);
+#define GET(attr) (values[RECORDED_ACTIVITY_##attr - 1])
+#define IS_NULL(attr) (nulls[RECORDED_ACTIVITY_##attr - 1])
+	activity->id = DatumGetInt64(GET(ID));
+	activity->xid = U64FromFullTransactionId(DatumGetFullTransactionId(GET(XID)));
+	activity->recorded_at = DatumGetTimestampTz(GET(RECORDED_AT));
+	activity->queue = DatumGetInt64(GET(QUEUE));
+	activity->method = DatumGetInt16(GET(METHOD));
+	activity->key = TextDatumGetCString(GET(KEY));
+	heartbeat = DatumGetByteaPP(GET(HEARTBEAT));
+	activity->heartbeat = (const uint8 *) VARDATA_ANY(heartbeat);
+	activity->len = VARSIZE_ANY_EXHDR(heartbeat);
+	activity->expires_at = IS_NULL(EXPIRES_AT) ? DT_NOEND : DatumGetTimestampTz(GET(EXPIRES_AT));
+	activity->heartbeats = !IS_NULL(HEARTBEAT_QUEUE);
+	activity->heartbeat_interval = IS_NULL(HEARTBEAT_INTERVAL) ? NULL :
+		DatumGetIntervalP(GET(HEARTBEAT_INTERVAL));
+	activity->session_pid = IS_NULL(SESSION_PID) ? 0 : DatumGetInt32(GET(SESSION_PID));
+	activity->session_start = IS_NULL(SESSION_START) ? 0 : DatumGetTimestampTz(GET(SESSION_START));
+#undef GET
+#undef IS_NULL
+}

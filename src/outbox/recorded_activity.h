@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * recorded_activity.h
+ *	  Activities that were recorded under a key.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_RECORDED_ACTIVITY_H
+#define TC_RECORDED_ACTIVITY_H
+
+#include "access/htup.h"
+#include "datatype/timestamp.h"
+#include "utils/relcache.h"
+
+#include "request/method.h"
+#include "request/queue_key.h"
+
+/* A row of temporal.recorded_activity */
+typedef struct RecordedActivity
+{
+	int64		id;
+	uint64		xid;
+	TimestampTz recorded_at;
+	int64		queue;
+	RequestMethod method;		/* METHOD_HEARTBEAT or METHOD_HEARTBEAT_BY_ID */
+	const char *key;			/* in the database's encoding */
+	const uint8 *heartbeat;		/* encoded, without namespace and identity */
+	size_t		len;
+	TimestampTz expires_at;		/* DT_NOEND = never */
+	bool		heartbeats;		/* are to be sent */
+	const Interval *heartbeat_interval; /* NULL: as Temporal's timeout says */
+	int			session_pid;	/* 0: they do not depend on a session */
+	TimestampTz session_start;
+}			RecordedActivity;
+
+/* Columns of temporal.recorded_activity */
+#define RECORDED_ACTIVITY_NATTS 12
+typedef enum RecordedActivityAttr
+{
+	RECORDED_ACTIVITY_ID = 1,
+	RECORDED_ACTIVITY_XID,
+	RECORDED_ACTIVITY_RECORDED_AT,
+	RECORDED_ACTIVITY_QUEUE,
+	RECORDED_ACTIVITY_METHOD,
+	RECORDED_ACTIVITY_KEY,
+	RECORDED_ACTIVITY_HEARTBEAT,
+	RECORDED_ACTIVITY_EXPIRES_AT,
+	RECORDED_ACTIVITY_HEARTBEAT_QUEUE,
+	RECORDED_ACTIVITY_HEARTBEAT_INTERVAL,
+	RECORDED_ACTIVITY_SESSION_PID,
+	RECORDED_ACTIVITY_SESSION_START
+}			RecordedActivityAttr;
+
+/*
+ * Record an activity in the current transaction, in place of what the active
+ * snapshot sees under the key, without waiting for anybody.  queue_key is what
+ * its queue is.  Says whether heartbeats were to be sent for what it replaces.
+ */
+extern bool tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key);
+
+/*
+ * What the active snapshot sees under a key, and has not expired: that of the
+ * role of queue_key, else one of another role whose privileges that role has;
+ * owner is the role.  False if there is none; an error if it may be several.
+ * What it points to is palloc'd.
+ */
+extern bool tc_activity_find(const QueueKey *queue_key, const char *key,
+							 RecordedActivity * activity, Oid *owner);
+
+/*
+ * Remove what the active snapshot sees under a key; waits for others that are
+ * removing it.  False if nothing is left to be removed.
+ */
+extern bool tc_activity_forget(const QueueKey *queue_key, const char *key);
+
+/* A row as it is; what it points to is in the tuple, or palloc'd. */
+extern void tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity * activity);
+
+#endif							/* TC_RECORDED_ACTIVITY_H */

@@ -1,0 +1,118 @@
+/*
+ * Activities that are recorded under a key of the user's own.
+ */
+
+CREATE FUNCTION temporal.record_activity(
+    key text,
+    task_token bytea,
+    heartbeat boolean DEFAULT false,
+    heartbeat_interval interval DEFAULT NULL,
+    heartbeat_details temporal.payload DEFAULT NULL,
+    while_session boolean DEFAULT false,
+    expires_at timestamptz DEFAULT NULL,
+    server text DEFAULT NULL,
+    namespace text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_record_activity';
+COMMENT ON FUNCTION temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text) IS
+    'record the activity that a task token names under a key of the caller''s, in place of what was recorded under it';
+
+CREATE FUNCTION temporal.record_activity_by_id(
+    key text,
+    workflow_id text,
+    activity_id text,
+    run_id text DEFAULT NULL,
+    heartbeat boolean DEFAULT false,
+    heartbeat_interval interval DEFAULT NULL,
+    heartbeat_details temporal.payload DEFAULT NULL,
+    while_session boolean DEFAULT false,
+    expires_at timestamptz DEFAULT NULL,
+    server text DEFAULT NULL,
+    namespace text DEFAULT NULL)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_record_activity_by_id';
+COMMENT ON FUNCTION temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text) IS
+    'record the activity of that id of that workflow (an empty string: a standalone activity) under a key of the caller''s, in place of what was recorded under it';
+
+CREATE FUNCTION temporal.forget_activity(key text, server text DEFAULT NULL, namespace text DEFAULT NULL)
+RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_forget_activity';
+COMMENT ON FUNCTION temporal.forget_activity(text, text, text) IS
+    'forget the activity that was recorded under a key; returns whether there was one';
+
+CREATE FUNCTION temporal.request_attempt(method smallint, request bytea)
+RETURNS integer
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_request_attempt';
+COMMENT ON FUNCTION temporal.request_attempt(smallint, bytea) IS
+    'internal: attempt of the activity that an encoded request names by its task token';
+REVOKE ALL ON FUNCTION temporal.request_attempt(smallint, bytea) FROM PUBLIC;
+
+/* Everybody's, for the function below only: granted to nobody. */
+CREATE VIEW temporal.every_activity AS
+SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy) a.*
+  FROM (SELECT r.id, r.key, q.server, q.namespace, t.workflow_id, t.activity_id, t.run_id,
+               temporal.request_attempt(r.method, r.heartbeat) AS attempt,
+               r.recorded_at, q.requested_by AS recorded_by,
+               CASE WHEN q.made_here IS NOT TRUE THEN 'held'
+                    WHEN r.queue < 0 THEN 'suppressed'
+                    WHEN r.expires_at <= clock_timestamp() THEN 'expired'
+                    ELSE 'recorded'
+               END AS state,
+               r.heartbeat_queue IS NOT NULL AS heartbeat, r.heartbeat_interval,
+               r.session_pid IS NOT NULL AS while_session, r.expires_at,
+               q.role, q.server_oid, q.given_namespace,
+               CASE WHEN q.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END AS queue_of_copy
+          FROM temporal.recorded_activity r
+               LEFT JOIN temporal.queue_here q ON q.number = r.queue
+               CROSS JOIN LATERAL temporal.request_target(r.method, r.heartbeat) t) a
+ ORDER BY a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy, a.id DESC;
+COMMENT ON VIEW temporal.every_activity IS 'internal: recorded activities of all roles';
+REVOKE ALL ON TABLE temporal.every_activity FROM PUBLIC;
+
+CREATE FUNCTION temporal.visible_activities(
+    OUT key text, OUT server text, OUT namespace text, OUT workflow_id text, OUT activity_id text, OUT run_id text,
+    OUT attempt integer, OUT recorded_at timestamptz, OUT recorded_by text, OUT state text, OUT heartbeat boolean,
+    OUT heartbeat_interval interval, OUT while_session boolean, OUT expires_at timestamptz)
+RETURNS SETOF record
+LANGUAGE C STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'tc_visible_activities';
+COMMENT ON FUNCTION temporal.visible_activities() IS 'internal: recorded activities that the reader may see';
+
+CREATE VIEW temporal.activity AS
+SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id, a.attempt, a.recorded_at, a.recorded_by,
+       a.state, a.heartbeat, a.heartbeat_interval, a.while_session, a.expires_at
+  FROM temporal.visible_activities() a;
+COMMENT ON VIEW temporal.activity IS 'activities that were recorded under a key';
+COMMENT ON COLUMN temporal.activity.key IS 'under which it was recorded';
+COMMENT ON COLUMN temporal.activity.server IS 'foreign server of its Temporal, as it is called now; of one that was dropped, as it was called';
+COMMENT ON COLUMN temporal.activity.namespace IS 'Temporal namespace that was named, or else the one of the server''s option now';
+COMMENT ON COLUMN temporal.activity.workflow_id IS 'workflow of the activity; NULL for a standalone activity';
+COMMENT ON COLUMN temporal.activity.activity_id IS 'the activity';
+COMMENT ON COLUMN temporal.activity.run_id IS 'run of the workflow (of a standalone activity: its own); NULL = the current one';
+COMMENT ON COLUMN temporal.activity.attempt IS 'attempt of the activity that was recorded; NULL if it was recorded by its ids';
+COMMENT ON COLUMN temporal.activity.recorded_at IS 'when it was recorded';
+COMMENT ON COLUMN temporal.activity.recorded_by IS 'role whose key it is, as it is called now; of one that was dropped, as it was called';
+COMMENT ON COLUMN temporal.activity.state IS 'recorded; suppressed: while nothing is to be sent; held: in a copy, until adopt(); expired';
+COMMENT ON COLUMN temporal.activity.heartbeat IS 'heartbeats are asked for';
+COMMENT ON COLUMN temporal.activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
+COMMENT ON COLUMN temporal.activity.while_session IS 'only as long as the session that recorded it lives';
+COMMENT ON COLUMN temporal.activity.expires_at IS 'from then on it counts as forgotten';
+
+REVOKE ALL ON TABLE temporal.activity FROM PUBLIC;
+GRANT SELECT ON TABLE temporal.activity TO PUBLIC;
+
+REVOKE ALL ON FUNCTION
+    temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
+    temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
+    temporal.forget_activity(text, text, text), temporal.visible_activities()
+    FROM PUBLIC;
+/* each looks at the rights of who calls it */
+GRANT EXECUTE ON FUNCTION
+    temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
+    temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
+    temporal.forget_activity(text, text, text), temporal.visible_activities()
+    TO PUBLIC;
