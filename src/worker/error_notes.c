@@ -25,7 +25,7 @@ static bool clear_former = false;
 static int64 not_before;		/* monotonic ms */
 static LoopTimer timer;
 
-/* For the transaction: all queues, and how many of them it got done; -1 = not even clearing */
+/* For the transaction: all queues, and how many of them it got done */
 typedef struct Notes
 {
 	Queue	   *const *queues;
@@ -33,6 +33,7 @@ typedef struct Notes
 	int			done;
 } Notes;
 
+static void clear(void *arg);
 static void note_all(void *arg);
 static bool note(Queue *queue);
 
@@ -53,17 +54,21 @@ tc_error_notes_turn(Queue *const *queues, int count)
 {
 	Notes		notes = {
 		.queues = queues,
-		.count = count,
-		.done = -1
+		.count = count
 	};
+	bool		cleared = false;
 
-	if (!tc_run_transaction(note_all, &notes))
-		notes.done = -1;
-	if (notes.done >= 0)
+	/*
+	 * in its own transaction: the snapshot of this one still sees what it
+	 * deletes
+	 */
+	if (clear_former && tc_run_transaction(clear, &cleared) && cleared)
 		clear_former = false;
+	if (clear_former || !tc_run_transaction(note_all, &notes))
+		notes.done = 0;
 	for (int i = 0; i < notes.done; i++)
 		queues[i]->error_changed = false;
-	if (notes.done == count)
+	if (notes.done == count && !clear_former)
 		tc_flow_errors_noted();
 	else
 	{
@@ -73,13 +78,16 @@ tc_error_notes_turn(Queue *const *queues, int count)
 }
 
 static void
+clear(void *arg)
+{
+	*(bool *) arg = tc_outbox_clear_queue_errors();
+}
+
+static void
 note_all(void *arg)
 {
 	Notes	   *notes = arg;
 
-	if (clear_former && !tc_outbox_clear_queue_errors())
-		return;
-	notes->done = 0;
 	while (notes->done < notes->count && note(notes->queues[notes->done]))
 		notes->done++;
 }
