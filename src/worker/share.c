@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "storage/fd.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "process/in_flight.h"
@@ -53,17 +54,22 @@ typedef struct Role
 {
 	dlist_node	node;			/* among all roles */
 	Oid			role;
-	dlist_head	accounts;
+	int			naccounts;
 	size_t		used[SHARE_KINDS];
 	bool		lacks[SHARE_KINDS];
 	int64		next_connect;	/* monotonic ms */
 } Role;
 
+typedef struct AccountKey
+{
+	Oid			role;
+	Oid			server;
+} AccountKey;
+
 struct Account
 {
-	dlist_node	node;			/* among those of the role */
+	AccountKey	key;
 	Role	   *role;
-	Oid			server;
 	int			users;
 	size_t		used[SHARE_KINDS];
 	int64		next_retry;		/* monotonic ms */
@@ -95,6 +101,7 @@ static Kind kinds[SHARE_KINDS] =
 #define PING_CONNECTIONS 4
 
 static dlist_head roles = DLIST_STATIC_INIT(roles);
+static HTAB *accounts;
 static MemoryContext share_context;
 static bool given;
 
@@ -105,9 +112,16 @@ void
 tc_shares_init(void)
 {
 	int			connections = max_safe_fds / 3 / TC_CONNECTION_FILES - PING_CONNECTIONS;
+	HASHCTL		info = {
+		.keysize = sizeof(AccountKey),
+		.entrysize = sizeof(Account)
+	};
 
 	share_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete shares",
 										  ALLOCSET_SMALL_SIZES);
+	info.hcxt = share_context;
+	accounts = hash_create("temporal_complete accounts", 64, &info,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	connections = Max(connections, 4);
 	kinds[SHARE_CONNECTIONS].reserve = connections / 4;
 	kinds[SHARE_CONNECTIONS].common = connections - connections / 4;
@@ -128,7 +142,6 @@ find_role(Oid oid)
 	}
 	role = MemoryContextAllocZero(share_context, sizeof(Role));
 	role->role = oid;
-	dlist_init(&role->accounts);
 	dlist_push_head(&roles, &role->node);
 	return role;
 }
@@ -136,24 +149,21 @@ find_role(Oid oid)
 Account *
 tc_account_get(Oid role_oid, Oid server)
 {
-	Role	   *role = find_role(role_oid);
-	Account    *account;
-	dlist_iter	iter;
+	AccountKey	key = {role_oid, server};
+	Role	   *role;
+	Account    *account = hash_search(accounts, &key, HASH_FIND, NULL);
 
-	dlist_foreach(iter, &role->accounts)
+	if (account != NULL)
 	{
-		account = dlist_container(Account, node, iter.cur);
-		if (account->server == server)
-		{
-			account->users++;
-			return account;
-		}
+		account->users++;
+		return account;
 	}
-	account = MemoryContextAllocZero(share_context, sizeof(Account));
-	account->server = server;
+	role = find_role(role_oid);
+	account = hash_search(accounts, &key, HASH_ENTER, NULL);
+	memset((char *) account + sizeof(key), 0, sizeof(Account) - sizeof(key));
 	account->role = role;
 	account->users = 1;
-	dlist_push_head(&role->accounts, &account->node);
+	role->naccounts++;
 	return account;
 }
 
@@ -173,9 +183,8 @@ tc_account_release(Account *account)
 		return;
 	for (int kind = 0; kind < SHARE_KINDS; kind++)
 		Assert(account->used[kind] == 0);
-	dlist_delete(&account->node);
-	pfree(account);
-	if (!dlist_is_empty(&role->accounts))
+	(void) hash_search(accounts, &account->key, HASH_REMOVE, NULL);
+	if (--role->naccounts > 0)
 		return;
 	dlist_delete(&role->node);
 	pfree(role);
