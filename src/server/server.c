@@ -42,7 +42,7 @@
 #define NOT_PERMITTED "NOT_PERMITTED"
 
 const int	tc_server_catalogs[] = {
-	FOREIGNSERVEROID, FOREIGNDATAWRAPPEROID, USERMAPPINGOID, AUTHOID, AUTHMEMROLEMEM,
+	FOREIGNSERVEROID, FOREIGNDATAWRAPPEROID, USERMAPPINGUSERSERVER, AUTHOID, AUTHMEMROLEMEM,
 	DATABASEOID, -1
 };
 
@@ -95,6 +95,18 @@ user_mapping_options(Oid serverid, Oid role, Oid *umid, Oid *umuser)
 	return options;
 }
 
+/* The wrapper that was found to be ours, and of which extension that was */
+static Oid	our_wrapper = InvalidOid;
+static Oid	our_extension;
+static bool wrappers_unchanged;
+
+static void
+wrapper_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	our_wrapper = InvalidOid;
+	wrappers_unchanged = false;
+}
+
 /*
  * The wrapper is known by what the install script made, not by its name: a
  * member of the extension, with a validator that is one, too.
@@ -102,12 +114,28 @@ user_mapping_options(Oid serverid, Oid role, Oid *umid, Oid *umuser)
 static bool
 is_our_wrapper(Oid fdwid)
 {
+	static bool registered = false;
 	Oid			extension = tc_extension_oid();
-	Oid			validator = GetForeignDataWrapper(fdwid)->fdwvalidator;
+	Oid			validator;
 
-	return OidIsValid(extension) && OidIsValid(validator) &&
-		getExtensionOfObject(ForeignDataWrapperRelationId, fdwid) == extension &&
-		getExtensionOfObject(ProcedureRelationId, validator) == extension;
+	if (OidIsValid(our_wrapper) && fdwid == our_wrapper && extension == our_extension)
+		return true;
+	if (!registered)
+		CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, wrapper_changed, (Datum) 0);
+	registered = true;
+	wrappers_unchanged = true;
+
+	validator = GetForeignDataWrapper(fdwid)->fdwvalidator;
+	if (!OidIsValid(extension) || !OidIsValid(validator) ||
+		getExtensionOfObject(ForeignDataWrapperRelationId, fdwid) != extension ||
+		getExtensionOfObject(ProcedureRelationId, validator) != extension)
+		return false;
+	if (wrappers_unchanged)
+	{
+		our_wrapper = fdwid;
+		our_extension = extension;
+	}
+	return true;
 }
 
 static char *

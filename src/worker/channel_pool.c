@@ -16,9 +16,7 @@
 
 #include <math.h>
 
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #include "compat.h"
 #include "wire/connection.h"
@@ -40,10 +38,8 @@
 static dlist_head pool = DLIST_STATIC_INIT(pool);
 static bool untidy;				/* there may be something to clean up */
 static dlist_head changed = DLIST_STATIC_INIT(changed);
-static bool options_changed;
 
 static void note_changed(PooledChannel *channel);
-static void note_options_changed(Datum arg, int cacheid, uint32 hashvalue);
 static SipHash fingerprint(const ServerConfig *config);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
@@ -57,19 +53,6 @@ static void charge(PooledChannel *channel, Account *account);
 static int	count_connections(const PooledChannel *channel);
 static void settle(PooledChannel *channel);
 static void look_at_files(PooledChannel *channel);
-
-void
-tc_channels_init(void)
-{
-	for (const int *cache = tc_server_catalogs; *cache >= 0; cache++)
-		CacheRegisterSyscacheCallback(*cache, note_options_changed, (Datum) 0);
-}
-
-static void
-note_options_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	options_changed = true;
-}
 
 /* Must not raise errors: it is called beneath the wire. */
 static void
@@ -91,19 +74,6 @@ tc_channels_next_changed(void)
 	channel = dlist_container(PooledChannel, changed_node, dlist_pop_head_node(&changed));
 	channel->changed = false;
 	return channel;
-}
-
-bool
-tc_channels_options_changed(void)
-{
-	AcceptInvalidationMessages();
-	return options_changed;
-}
-
-void
-tc_channels_options_seen(void)
-{
-	options_changed = false;
 }
 
 PooledChannel *

@@ -47,8 +47,6 @@ typedef struct PooledChannel
 	bool		idle_is_due;	/* it may be idle for too long */
 } PooledChannel;
 
-extern void tc_channels_init(void);
-
 /*
  * A channel that has become ready, or has failed and backs off, or may be tried
  * again, since this was asked last; NULL if there is none.
@@ -70,15 +68,6 @@ extern void tc_channels_release(PooledChannel *channel);
 /* A call is a user as long as it lasts. */
 extern void tc_channels_begin_call(PooledChannel *channel);
 extern void tc_channels_end_call(PooledChannel *channel);
-
-/*
- * May options, or rights to use them, have changed?  Looks also at what other
- * sessions have committed since the last transaction; needs none.
- */
-extern bool tc_channels_options_changed(void);
-
-/* What has changed is going to be looked at. */
-extern void tc_channels_options_seen(void);
 
 /*
  * Can calls be made?  If not, connect, unless it is too early to try again or

@@ -232,7 +232,7 @@ send_all(void)
 	 * sent.  Where it can be looked at, not twice in a row: who changes
 	 * catalogs all the time must not keep others from sending.
 	 */
-	put_off = tc_channels_options_changed() && !(put_off && tc_reading_is_possible());
+	put_off = tc_options_changed() && !(put_off && tc_reading_is_possible());
 	if (put_off)
 		return tc_reading_is_possible();
 	dlist_foreach_modify(iter, tc_active_queues())

@@ -58,6 +58,7 @@
 #include "request/request_fields.h"
 #include "wire/classify.h"
 #include "worker/channel_pool.h"
+#include "worker/option_changes.h"
 #include "worker/share.h"
 
 typedef struct Queue Queue;
@@ -152,6 +153,10 @@ struct Queue
 	bool		look_again;		/* at its options and rights, before anything
 								 * is sent */
 	int64		look_after;		/* monotonic ms: not before, after an error */
+	bool		awaits_look;	/* its turn to look: see option_looks.c */
+	dlist_node	look_node;		/* ... among those of its role */
+	bool		may_look;		/* it has its turn */
+	OptionHashes option_hashes; /* see option_changes.h */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read; changed by
 								 * tc_queue_set_unread() only */

@@ -23,6 +23,7 @@
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/option_looks.h"
 #include "worker/queue.h"
 
 /* Numbers looked at in one turn */
@@ -260,7 +261,7 @@ take_in(const FoundQueue *found, int nfound)
 		Assert(!exists);
 		tc_flow_init(queue);
 		tc_queue_set_unread(queue, true);
-		tc_queue_activate(queue);
+		tc_option_look_want(queue);
 	}
 
 	/* has_place() may have forgotten some */
@@ -325,7 +326,7 @@ forget_idle(Account *account)
 static bool
 is_idle(const Queue *queue)
 {
-	return !queue->active && !queue->starves && !queue->unread && !queue->look_again &&
+	return !queue->active && !queue->starves && !queue->unread && !queue->look_again && !queue->awaits_look &&
 		tc_queue_in_flight(queue) == 0 && queue->proofs_in_flight == 0 && queue->pauses == 0 &&
 		queue->error_code == NULL && !queue->error_changed &&
 		dlist_is_empty(unconstify(dlist_head *, &queue->requests));

@@ -32,7 +32,7 @@ extern bool tc_known_queues_wanted(void);
 extern bool tc_known_queues_due(void);
 
 /*
- * Look for some; they are active then, and unread.  Returns whether there are
+ * Look for some; they are unread then, and await their turn to look at options.  Returns whether there are
  * new ones, also such whose requests are held.  Needs a transaction.
  */
 extern bool tc_known_queues_look(void);

@@ -81,6 +81,7 @@ tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 		queue->row.key.namespace_name = pstrdup(row->key.namespace_name);
 	queue->row.server_name = pstrdup(row->server_name);
 	queue->row.role_name = pstrdup(row->role_name);
+	queue->option_hashes = tc_option_hashes(&queue->row.key);
 	MemoryContextSwitchTo(old);
 	return queue;
 }
@@ -88,7 +89,7 @@ tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 void
 tc_queue_destroy(Queue *queue)
 {
-	Assert(!queue->active && !queue->starves && dlist_is_empty(&queue->requests));
+	Assert(!queue->active && !queue->starves && !queue->awaits_look && dlist_is_empty(&queue->requests));
 	tc_timer_cancel(&queue->timer);
 	if (queue->channel != NULL)
 	{
@@ -115,8 +116,12 @@ tc_queue_destroy(Queue *queue)
 void
 tc_queue_set_server(Queue *queue, Oid server, const char *name)
 {
-	queue->row.key.server = server;
 	tc_counting_forget(queue);
+	if (queue->row.key.server != server)
+	{
+		queue->row.key.server = server;
+		queue->option_hashes = tc_option_hashes(&queue->row.key);
+	}
 	if (strcmp(queue->row.server_name, name) != 0)
 		queue->row.server_name = MemoryContextStrdup(queue_context, name);
 }

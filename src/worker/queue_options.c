@@ -3,8 +3,10 @@
  * queue_options.c
  *	  Through which channel a queue sends by today's options, if it may.
  *
- * A queue without a channel sends nothing.  When options or rights change, the
- * others send nothing either before their own were looked at (look_again).
+ * A queue without a channel sends nothing.  When options or rights change, those
+ * of the others that this may concern (option_changes.c) send nothing either
+ * before their own were looked at (look_again), when it is their turn to
+ * (option_looks.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +19,7 @@
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/option_looks.h"
 #include "worker/queue.h"
 #include "worker/queue_options.h"
 
@@ -32,20 +35,22 @@ tc_queues_options_changed(void)
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
-	tc_channels_options_seen();
 	for (int i = 0; i < nqueues; i++)
 	{
-		if (queues[i]->channel != NULL)
-		{
-			queues[i]->look_again = true;
-			queues[i]->look_after = 0;
-		}
-		else if (queues[i]->error_code != NULL)
-			tc_flow_pause_until(queues[i], 0);
-		else
+		Queue	   *queue = queues[i];
+
+		if (!tc_option_changes_concern(&queue->option_hashes))
 			continue;
-		tc_queue_activate(queues[i]);
+		if (queue->channel != NULL)
+		{
+			queue->look_again = true;
+			queue->look_after = 0;
+		}
+		if (queue->channel != NULL || queue->error_code != NULL)
+			tc_option_look_want(queue);
 	}
+	/* last: after an error it is done again */
+	tc_option_changes_seen();
 }
 
 void

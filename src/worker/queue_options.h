@@ -11,8 +11,8 @@
 #include "worker/in_memory.h"
 
 /*
- * Options or rights have changed: no queue sends before its own have been
- * looked at.  One that they kept from sending looks again, too.
+ * Options or rights have changed: no queue that this may concern sends before
+ * its own have been looked at.  One that they kept from sending looks again, too.
  */
 extern void tc_queues_options_changed(void);
 

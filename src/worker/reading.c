@@ -17,7 +17,8 @@
  *      known_queues.c    queue_options.c      intake.c
  *      which there are   which channel one    what is due again,
  *                        has, and if it may   what is new
- *                        send at all
+ *                        send at all, some
+ *                        in a turn
  *
  * - There is no transaction if nothing is wanted, and never more than this one
  *	 for what is wanted; errors of queues are noted in one of their own
@@ -42,6 +43,7 @@
 #include "worker/flow.h"
 #include "worker/intake.h"
 #include "worker/known_queues.h"
+#include "worker/option_looks.h"
 #include "worker/queue.h"
 #include "worker/queue_options.h"
 #include "worker/reading.h"
@@ -70,6 +72,7 @@ static void read_if_wanted(void);
 static bool queues_want(void);
 static void look_for_queues(void *arg);
 static void read_queues(void *arg);
+static void look_at_options(void);
 static void read_queue(Queue *queue);
 static void report_held_if_new(void);
 static void reading_failed(void);
@@ -80,7 +83,8 @@ tc_reading_init(void)
 {
 	tc_known_queues_init();
 	tc_doubt_init();
-	tc_channels_init();
+	tc_option_changes_init();
+	tc_option_looks_init();
 	tc_error_notes_init();
 	tc_recheck_want();
 }
@@ -126,13 +130,14 @@ tc_reading_is_possible(void)
 bool
 tc_reading_wants_queues(void)
 {
-	return tc_known_queues_due() || tc_recheck_is_wanted();
+	return tc_known_queues_due() || tc_recheck_is_wanted() || tc_option_looks_due();
 }
 
 bool
 tc_reading_is_idle(void)
 {
-	return tc_queues_unread() == 0 && !tc_known_queues_wanted() && !tc_recheck_is_wanted();
+	return tc_queues_unread() == 0 && !tc_known_queues_wanted() && !tc_recheck_is_wanted() &&
+		!tc_option_looks_wanted();
 }
 
 int
@@ -163,7 +168,7 @@ queues_want(void)
 {
 	dlist_iter	iter;
 
-	if (tc_channels_options_changed())
+	if (tc_options_changed() || tc_option_looks_due())
 		return true;
 	dlist_foreach(iter, tc_active_queues())
 	{
@@ -194,8 +199,9 @@ read_queues(void *arg)
 		report_held = true;
 	if (tc_recheck_is_wanted())
 		tc_recheck_work();
-	if (tc_channels_options_changed())
+	if (tc_options_changed())
 		tc_queues_options_changed();
+	look_at_options();
 
 	dlist_foreach(iter, tc_active_queues())
 	{
@@ -207,15 +213,42 @@ read_queues(void *arg)
 }
 
 static void
+look_at_options(void)
+{
+	int64		begin;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, tc_active_queues())
+	{
+		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
+
+		if (!queue->may_look && tc_queue_wants_options(queue))
+			tc_option_look_want(queue);
+	}
+	if (!tc_option_looks_due())
+		return;
+	begin = tc_monotonic_ms();
+	tc_option_looks_turn();
+	dlist_foreach(iter, tc_active_queues())
+	{
+		current = dlist_container(Queue, active_node, iter.cur);
+
+		/*
+		 * without rows there is no reason to look at options, or to say what
+		 * is wrong with them
+		 */
+		if (current->may_look && tc_queue_wants_options(current) &&
+			(tc_queue_has_use_for_options(current) || tc_intake_has_rows(current)))
+			tc_queue_use_options(current);
+		current->may_look = false;
+		current = NULL;
+	}
+	tc_option_looks_took(tc_monotonic_ms() - begin);
+}
+
+static void
 read_queue(Queue *queue)
 {
-	/*
-	 * without rows there is no reason to look at options, or to say what is
-	 * wrong with them
-	 */
-	if (tc_queue_wants_options(queue) &&
-		(tc_queue_has_use_for_options(queue) || tc_intake_has_rows(queue)))
-		tc_queue_use_options(queue);
 	if (tc_queue_wants_retries(queue))
 		tc_intake_reload(queue);
 	if (tc_queue_wants_rows(queue))

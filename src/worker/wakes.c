@@ -40,6 +40,7 @@
 #include "process/worker_slots.h"
 #include "worker/flow.h"
 #include "worker/known_queues.h"
+#include "worker/option_looks.h"
 #include "worker/queue.h"
 #include "worker/recheck.h"
 #include "worker/wakes.h"
@@ -108,6 +109,7 @@ look_at(Queue *queue)
 		some_muted = true;
 	}
 	tc_queue_set_unread(queue, true);
+	tc_option_look_hasten(queue);
 	tc_queue_activate(queue);
 }
 

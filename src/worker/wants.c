@@ -43,7 +43,7 @@ tc_queue_wants_rows(Queue *queue)
 {
 	PooledChannel *channel = queue->channel;
 
-	if (!queue->unread || ended || tc_flow_is_paused(queue) ||
+	if (!queue->unread || queue->awaits_look || ended || tc_flow_is_paused(queue) ||
 		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
 		return false;
 	if (tc_queue_is_connected(queue))
@@ -58,7 +58,7 @@ tc_queue_wants_rows(Queue *queue)
 bool
 tc_queue_wants_retries(Queue *queue)
 {
-	return !ended && !tc_flow_is_paused(queue) && tc_queue_is_connected(queue) &&
+	return !ended && !queue->awaits_look && !tc_flow_is_paused(queue) && tc_queue_is_connected(queue) &&
 		tc_retry_is_due(queue) && queue->count[REQUEST_READY] < queue->window &&
 		tc_queue_has_room_for_rows(queue);
 }
@@ -66,6 +66,8 @@ tc_queue_wants_retries(Queue *queue)
 bool
 tc_queue_wants_options(Queue *queue)
 {
+	if (queue->awaits_look)
+		return false;
 	if (queue->look_again)
 		return queue->look_after <= tc_monotonic_ms();
 	return queue->channel == NULL && !tc_flow_is_paused(queue) &&
