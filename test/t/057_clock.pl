@@ -24,7 +24,8 @@ $node->reload;
 await('the worker to leave', sub { worker_pid($node) eq '' });
 my $id = $node->safe_psql('postgres', q(SELECT temporal.complete_activity_by_id('w', 'a')));
 $node->safe_psql('postgres', <<"EOS");
-UPDATE temporal.outbox SET attempts = 3, next_attempt_at = now() + interval '1 year';
+UPDATE temporal.outbox
+  SET attempts = 3, next_attempt_at = now() + interval '1 year', written_by = temporal.writing_transaction();
 UPDATE temporal.delivery_segment SET since = now() + interval '1 year';
 EOS
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
