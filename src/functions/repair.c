@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * repair.c
- *	  SQL functions that retry or discard requests.
+ *	  SQL functions that retry, discard or acknowledge requests.
  *
  * Who has the rights of the role that made a request may do so; others do
  * not even learn whether there is one.  The tables belong to the owner of the
@@ -19,7 +19,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-#include "functions/owner_query.h"
+#include "functions/repair.h"
 #include "outbox/outbox.h"
 #include "process/in_flight.h"
 #include "process/wake_bits.h"
@@ -27,50 +27,8 @@
 #include "process/worker_slots.h"
 #include "server/delivery.h"
 #include "server/server.h"
-#include "wire/classify.h"
-
-/*
- * What selects a request: $1 is the caller, $2 the id, and $3 says whether
- * the caller has the rights of the extension's owner, who may also give up what
- * belongs to nobody any more.
- */
-#define OF_CALLER(request) \
-	"(EXISTS (SELECT FROM temporal.queue_here q" \
-	"   WHERE q.number = " request ".queue AND pg_has_role($1, q.role, 'USAGE')) OR $3)"
-
-/*
- * Requests that were rejected, or are unconfirmed, move back to the outbox as
- * if they were made now; those of which it is not known are looked up first.
- * What they are sent with is new, so what they were sent with is noted.
- * Returns the queues that they are in then.
- */
-#define RETRY_FINISHED(condition) \
-	"WITH gone AS (" \
-	" DELETE FROM temporal.rejected r USING temporal.queue_here q" \
-	"  WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE') AND " condition \
-	/* who may no longer use a server may not retry there either */ \
-	"   AND has_server_privilege(q.role, q.server_oid, 'USAGE')" \
-	" RETURNING r.*, r.xmin AS stored_by, q.server_oid, q.given_namespace, q.role, q.made_here," \
-	"     q.system_identifier, q.database)," \
-	" made AS (" \
-	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
-	"     former_identities, decisions)" \
-	" SELECT g.id, pg_current_xact_id(), now()," \
-	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role)," \
-	"     temporal.writing_transaction(), g.method," \
-	"     g.maybe_sent OR NOT g.made_here OR g.written_by <> g.stored_by, g.request," \
-	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
-	"         g.requested_at)," \
-	"     temporal.add_decision(g.decisions, 'retried')" \
-	"   FROM gone g" \
-	" RETURNING queue)" \
-	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
 
 static const char retry_one[] = RETRY_FINISHED("r.id = $2");
-
-/* Not what is unconfirmed: that may be done already, somebody has to look at each. */
-static const char retry_many[] =
-RETRY_FINISHED("NOT r.maybe_sent AND ($2 IS NULL OR q.server = $2) AND ($3 IS NULL OR r.error_code = $3)");
 
 /* One that was suppressed was never sent, so it becomes one that is made now. */
 static const char release_suppressed[] =
@@ -129,32 +87,17 @@ DISCARD_WAITING("($2 IS NULL OR EXISTS (SELECT FROM temporal.queue_here q"
 				" AND " OF_CALLER("o")
 				" AND o.id NOT IN (SELECT temporal.in_flight_requests())");
 
-/* What is known of it stays to be looked at, without its payload. */
-static const char discard_finished[] =
-"WITH gone AS ("
-" DELETE FROM temporal.rejected r WHERE r.id = $2 AND " OF_CALLER("r")
-" RETURNING r.*)"
-" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment,"
-"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions)"
-" SELECT g.id, g.requested_at, g.finished_at, g.queue, COALESCE(g.attempts, 0), g.method,"
-"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1),"
-"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED',"
-"     concat('it was discarded when it ', CASE WHEN g.maybe_sent THEN 'was unconfirmed' ELSE 'had been rejected' END,"
-"         ', ', g.error_code, ': ' || g.error_message),"
-"     CASE WHEN NOT g.maybe_sent THEN true END, temporal.add_decision(g.decisions, 'discarded')"
-"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t";
+static const char discard_finished[] = DISCARD_FINISHED("r.id = $2 AND " OF_CALLER("r"));
 
-static void prevent_read_only(const char *command);
+static const char acknowledge_one[] = ACKNOWLEDGE("r.id = $2 AND " OF_CALLER("r"));
+
 static uint64 run_for_request(const char *query, int64 id, ResultRow take, void *arg);
-static void wake_queue(HeapTuple tuple, TupleDesc desc, void *arg);
-static void require_delivery(void);
-static void check_error_code(const text *code);
 static void no_such_request(int64 id);
 
 PG_FUNCTION_INFO_V1(tc_retry_request);
-PG_FUNCTION_INFO_V1(tc_retry_rejected);
 PG_FUNCTION_INFO_V1(tc_discard_request);
 PG_FUNCTION_INFO_V1(tc_discard_requests);
+PG_FUNCTION_INFO_V1(tc_acknowledge_request);
 PG_FUNCTION_INFO_V1(tc_warn_not_adopted);
 PG_FUNCTION_INFO_V1(tc_required_server);
 
@@ -167,11 +110,11 @@ tc_retry_request(PG_FUNCTION_ARGS)
 	int64		id = PG_GETARG_INT64(0);
 	uint64		count = 0;
 
-	prevent_read_only("retry_request()");
-	require_delivery();
-	(void) run_for_request(retry_one, id, wake_queue, &count);
+	tc_repair_prevent_read_only("retry_request()");
+	tc_repair_require_delivery();
+	(void) run_for_request(retry_one, id, tc_repair_wake_queue, &count);
 	if (count == 0)
-		(void) run_for_request(release_suppressed, id, wake_queue, &count);
+		(void) run_for_request(release_suppressed, id, tc_repair_wake_queue, &count);
 	if (count == 0)
 	{
 		if (run_for_request(retry_waiting, id, NULL, NULL) == 0)
@@ -180,25 +123,6 @@ tc_retry_request(PG_FUNCTION_ARGS)
 	}
 	tc_warn_if_nothing_is_sent();
 	PG_RETURN_VOID();
-}
-
-/* SQL: retry_rejected(server text, error_code text) returns bigint */
-Datum
-tc_retry_rejected(PG_FUNCTION_ARGS)
-{
-	Oid			types[] = {OIDOID, TEXTOID, TEXTOID};
-	Datum		values[] = {ObjectIdGetDatum(GetUserId()), PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
-	char		nulls[] = {' ', PG_ARGISNULL(0) ? 'n' : ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
-	uint64		count = 0;
-
-	prevent_read_only("retry_rejected()");
-	require_delivery();
-	(void) tc_run_as_owner(retry_many, 3, types, values, nulls, wake_queue, &count);
-	if (count > 0)
-		tc_warn_if_nothing_is_sent();
-	else if (!PG_ARGISNULL(1))
-		check_error_code(PG_GETARG_TEXT_PP(1));
-	PG_RETURN_INT64((int64) count);
 }
 
 /*
@@ -214,7 +138,7 @@ tc_discard_request(PG_FUNCTION_ARGS)
 	int			count;
 	int64	   *in_flight;
 
-	prevent_read_only("discard_request()");
+	tc_repair_prevent_read_only("discard_request()");
 	if (run_for_request(find_waiting, id, NULL, NULL) > 0)
 	{
 		in_flight = tc_in_flight_ids(tc_slot_of(MyDatabaseId), &count);
@@ -248,24 +172,39 @@ tc_discard_requests(PG_FUNCTION_ARGS)
 	char		nulls[] = {' ', PG_ARGISNULL(0) ? 'n' : ' ', ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
 	uint64		count;
 
-	prevent_read_only("discard_requests()");
+	tc_repair_prevent_read_only("discard_requests()");
 	count = tc_run_as_owner(discard_many, 4, types, values, nulls, NULL, NULL);
 	if (count > 0)
 		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind them */
 	PG_RETURN_INT64((int64) count);
 }
 
+/* SQL: acknowledge_request(id bigint) returns void */
+Datum
+tc_acknowledge_request(PG_FUNCTION_ARGS)
+{
+	int64		id = PG_GETARG_INT64(0);
+
+	tc_repair_prevent_read_only("acknowledge_request()");
+	if (run_for_request(acknowledge_one, id, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("there is no request %lld that is unconfirmed and waits for a decision", (long long) id),
+				 errdetail("Only requests of roles whose rights you have can be acknowledged.")));
+	PG_RETURN_VOID();
+}
+
 /* SQL: prevent_read_only(command text) returns void */
 Datum
 tc_prevent_read_only(PG_FUNCTION_ARGS)
 {
-	prevent_read_only(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	tc_repair_prevent_read_only(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
 
 /* An error that names what the caller called, not what it is made of. */
-static void
-prevent_read_only(const char *command)
+void
+tc_repair_prevent_read_only(const char *command)
 {
 	PreventCommandDuringRecovery(command);
 	PreventCommandIfReadOnly(command);
@@ -273,8 +212,8 @@ prevent_read_only(const char *command)
 }
 
 /* Who has said that nothing is to be sent does not mean that. */
-static void
-require_delivery(void)
+void
+tc_repair_require_delivery(void)
 {
 	if (!tc_delivery_is_on())
 		ereport(ERROR,
@@ -316,19 +255,6 @@ tc_required_server(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(server);
 }
 
-/* Nothing was retried: could there be requests that were rejected with that code? */
-static void
-check_error_code(const text *code)
-{
-	char	   *string = text_to_cstring(code);
-
-	if (!tc_is_rejection_code(string))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no request is rejected with error code \"%s\"", string),
-				 errhint("Codes of rejected requests are %s.", tc_rejection_codes())));
-}
-
 static void
 no_such_request(int64 id)
 {
@@ -352,8 +278,8 @@ run_for_request(const char *query, int64 id, ResultRow take, void *arg)
 }
 
 /* A row of RETRY_FINISHED; arg counts the requests. */
-static void
-wake_queue(HeapTuple tuple, TupleDesc desc, void *arg)
+void
+tc_repair_wake_queue(HeapTuple tuple, TupleDesc desc, void *arg)
 {
 	bool		isnull;
 

@@ -3,19 +3,14 @@
  * wait.c
  *	  SQL function wait_for_request(): waits until a request is finished.
  *
- * It waits on a condition variable in shared memory.  A timeout is only a
- * net below: for a server where nobody signals (the library is not
- * preloaded, or it is a standby), and for rows that somebody else changes.
+ * How it waits is in outcome_wait.c.
  * Never here: an answer from anything but the tables, as they are now.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -23,35 +18,19 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/event_loop.h"
 #include "base/extension.h"
-#include "compat.h"
+#include "functions/outcome_wait.h"
 #include "outbox/outbox.h"
-#include "process/in_flight.h"
 #include "process/wakeup.h"
-
-/* How often to look again although nobody signalled */
-#define RECHECK_MS 10000
-#define RECHECK_UNSIGNALLED_MS 1000
-
-/* How often to see whether the client is still there, if there is anything to do at all */
-#define CHECK_CLIENT_MS 1000
-
-/* So many looks in vain are made whenever outcomes come; then they get rarer */
-#define EAGER_LOOKS 20
-#define MAX_PAUSE_MS 50
 
 /* Queries, prepared once a session */
 static SPIPlanPtr row_plan = NULL;
 static SPIPlanPtr own_plan = NULL;
 
-static int64 timeout_ms(const Interval *timeout);
 static bool first_look(int64 id, Datum *row);
-static void wait_for_outcomes(ConditionVariable *cv, int64 left, int looks);
 static bool read_request(int64 id, Datum *row);
 static bool made_in_this_transaction(int64 id);
 static void prepare(SPIPlanPtr *plan, const char *query);
-static void pause_ms(long ms, uint32 wait_event);
 static void run(SPIPlanPtr plan, int64 id);
 
 PG_FUNCTION_INFO_V1(tc_wait_for_request);
@@ -61,12 +40,9 @@ Datum
 tc_wait_for_request(PG_FUNCTION_ARGS)
 {
 	static const char *const named[] = {"request"};
-	ConditionVariable *cv = RecoveryInProgress() ? NULL : tc_outcomes_cv();
 	int64		id;
 	int64		timeout = -1;
-	int64		start = tc_monotonic_ms();
-	int64		seen_at = start;
-	int			looks = 0;
+	OutcomeWait wait;
 	Datum		row;
 
 	if (PG_ARGISNULL(0))
@@ -75,7 +51,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 				 errmsg("request id must not be null")));
 	id = PG_GETARG_INT64(0);
 	if (!PG_ARGISNULL(1))
-		timeout = timeout_ms(PG_GETARG_INTERVAL_P(1));
+		timeout = tc_outcome_timeout_ms(PG_GETARG_INTERVAL_P(1), "wait_for_request()");
 
 	tc_require_names(named, lengthof(named));
 	SPI_connect();
@@ -87,20 +63,10 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	/* See also what this very statement did, to say what is wrong with it. */
 	CommandCounterIncrement();
 
-	if (cv != NULL)
-		ConditionVariablePrepareToSleep(cv);
+	tc_outcome_wait_begin(&wait, timeout);
 	for (;;)
 	{
-		int64		left;
-
-		CHECK_FOR_INTERRUPTS();
-		if (tc_monotonic_ms() - seen_at >= CHECK_CLIENT_MS)
-		{
-			tc_check_client();
-			seen_at = tc_monotonic_ms();
-		}
-
-		if (looks++ == 0)
+		if (wait.looks == 0)
 		{
 			if (first_look(id, &row))
 				break;
@@ -112,42 +78,18 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 				break;
 		}
 
-		left = cv != NULL ? RECHECK_MS : RECHECK_UNSIGNALLED_MS;
-		if (timeout >= 0)
-			left = Min(left, start + timeout - tc_monotonic_ms());
-		if (left <= 0)
+		if (!tc_outcome_wait(&wait))
 		{
 			/* as it is now */
 			pfree(DatumGetPointer(row));
 			(void) read_request(id, &row);
 			break;
 		}
-		wait_for_outcomes(cv, left, looks);
 	}
-	ConditionVariableCancelSleep();
+	tc_outcome_wait_end();
 
 	SPI_finish();
 	PG_RETURN_DATUM(row);
-}
-
-/*
- * Milliseconds of an interval (months of 30 days, as elsewhere); -1 if it is
- * too long to be awaited.
- */
-static int64
-timeout_ms(const Interval *timeout)
-{
-	double		ms = timeout->time / 1000.0 +
-		((double) timeout->month * DAYS_PER_MONTH + timeout->day) * SECS_PER_DAY * 1000.0;
-
-	if (ms < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must not be negative"),
-				 errhint("Without a timeout, wait_for_request() waits until the request is finished.")));
-	if (ms > (double) INT_MAX * 1000)
-		return -1;
-	return (int64) ceil(ms);
 }
 
 /*
@@ -169,27 +111,6 @@ first_look(int64 id, Datum *row)
 	return false;
 }
 
-/*
- * Sleep until outcomes have come, but for the time that is left at most.
- * Without a condition variable, nobody tells of them.
- */
-static void
-wait_for_outcomes(ConditionVariable *cv, int64 left, int looks)
-{
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = tc_wait_event_new("TemporalCompleteWaitForRequest");
-	if (cv == NULL)
-		pause_ms(left, wait_event);
-	else if (!ConditionVariableTimedSleep(cv, left, wait_event) &&
-			 looks > EAGER_LOOKS)
-	{
-		/* outcomes of others keep coming: wait for some more */
-		pause_ms(Min(left, Min(looks - EAGER_LOOKS, MAX_PAUSE_MS)), wait_event);
-	}
-}
-
 static void
 prepare(SPIPlanPtr *plan, const char *query)
 {
@@ -203,25 +124,6 @@ prepare(SPIPlanPtr *plan, const char *query)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	SPI_keepplan(prepared);
 	*plan = prepared;
-}
-
-/* Sleep, whatever sets the latch meanwhile. */
-static void
-pause_ms(long ms, uint32 wait_event)
-{
-	int64		until = tc_monotonic_ms() + ms;
-
-	for (;;)
-	{
-		int64		left = until - tc_monotonic_ms();
-
-		if (left <= 0)
-			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left, wait_event);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
 }
 
 /*

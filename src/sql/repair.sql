@@ -182,12 +182,53 @@ AS 'MODULE_PATHNAME', 'tc_retry_request';
 COMMENT ON FUNCTION temporal.retry_request(bigint) IS
     'a request that was rejected or is unconfirmed is sent again, when the transaction commits; one that waits for its next attempt is tried now; one that was suppressed is sent';
 
-CREATE FUNCTION temporal.retry_rejected(server text DEFAULT NULL, error_code text DEFAULT NULL)
+CREATE FUNCTION temporal.retry_rejected(
+    server text DEFAULT NULL, error_code text DEFAULT NULL, workflow_id text DEFAULT NULL,
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, dry_run boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_retry_rejected';
-COMMENT ON FUNCTION temporal.retry_rejected(text, text) IS
-    'requests that were rejected (not what is unconfirmed), of one server, for one reason, or all (NULL), are sent again, when the transaction commits; returns how many';
+COMMENT ON FUNCTION temporal.retry_rejected(text, text, text, timestamptz, timestamptz, boolean) IS
+    'requests that were rejected (not what is unconfirmed), of one server, with one code, of one workflow, of some time, or all (NULL), are sent again, when the transaction commits; returns how many; dry_run only counts them';
+
+CREATE FUNCTION temporal.discard_rejected(
+    server text DEFAULT NULL, error_code text DEFAULT NULL, workflow_id text DEFAULT NULL,
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, dry_run boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_discard_rejected';
+COMMENT ON FUNCTION temporal.discard_rejected(text, text, text, timestamptz, timestamptz, boolean) IS
+    'requests that were rejected, chosen as with retry_rejected(), keep that state, and their payloads are removed; returns how many';
+
+CREATE FUNCTION temporal.acknowledge_unconfirmed(
+    server text DEFAULT NULL, error_code text DEFAULT NULL, workflow_id text DEFAULT NULL,
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, dry_run boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_acknowledge_unconfirmed';
+COMMENT ON FUNCTION temporal.acknowledge_unconfirmed(text, text, text, timestamptz, timestamptz, boolean) IS
+    'requests that are unconfirmed and kept whole, chosen as with retry_rejected(), are acknowledged as with acknowledge_request(); returns how many';
+
+CREATE FUNCTION temporal.acknowledge_request(id bigint)
+RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_acknowledge_request';
+COMMENT ON FUNCTION temporal.acknowledge_request(bigint) IS
+    'somebody has seen that a request is unconfirmed: it stays so, with its code, and its payload is removed';
+
+CREATE FUNCTION temporal.redirect_request(id bigint, server text, namespace text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_redirect_request';
+COMMENT ON FUNCTION temporal.redirect_request(bigint, text, text) IS
+    'sends a request that waits, was rejected or is unconfirmed to another server or namespace, when the transaction commits; returns the id that it has there';
+
+CREATE FUNCTION temporal.purge(older_than interval)
+RETURNS bigint
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_purge';
+COMMENT ON FUNCTION temporal.purge(interval) IS
+    'removes outcomes that are older, before the retention is over, but none that waits for a decision; returns how many';
 
 CREATE FUNCTION temporal.discard_request(id bigint)
 RETURNS void
@@ -203,8 +244,14 @@ AS 'MODULE_PATHNAME', 'tc_discard_requests';
 COMMENT ON FUNCTION temporal.discard_requests(text, text) IS
     'gives up the requests that wait, of one server, of one role, or of all (NULL), as the view names them: they end unconfirmed, DISCARDED; returns how many';
 
-REVOKE ALL ON FUNCTION temporal.retry_request(bigint), temporal.retry_rejected(text, text),
-    temporal.discard_request(bigint), temporal.discard_requests(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal.retry_request(bigint), temporal.discard_request(bigint), temporal.discard_requests(text, text),
+    temporal.acknowledge_request(bigint), temporal.purge(interval), temporal.redirect_request(bigint, text, text),
+    temporal.retry_rejected(text, text, text, timestamptz, timestamptz, boolean),
+    temporal.discard_rejected(text, text, text, timestamptz, timestamptz, boolean),
+    temporal.acknowledge_unconfirmed(text, text, text, timestamptz, timestamptz, boolean) FROM PUBLIC;
 /* they check that the caller has the rights of the role that made the request */
-GRANT EXECUTE ON FUNCTION temporal.retry_request(bigint), temporal.retry_rejected(text, text),
-    temporal.discard_request(bigint), temporal.discard_requests(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION temporal.retry_request(bigint), temporal.discard_request(bigint), temporal.discard_requests(text, text),
+    temporal.acknowledge_request(bigint), temporal.purge(interval), temporal.redirect_request(bigint, text, text),
+    temporal.retry_rejected(text, text, text, timestamptz, timestamptz, boolean),
+    temporal.discard_rejected(text, text, text, timestamptz, timestamptz, boolean),
+    temporal.acknowledge_unconfirmed(text, text, text, timestamptz, timestamptz, boolean) TO PUBLIC;

@@ -32,6 +32,16 @@ REVOKE ALL ON FUNCTION temporal.wait_for_request(bigint, interval) FROM PUBLIC;
 /* it shows what the view shows to its caller */
 GRANT EXECUTE ON FUNCTION temporal.wait_for_request(bigint, interval) TO PUBLIC;
 
+CREATE FUNCTION temporal.drain(timeout interval DEFAULT NULL)
+RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_drain';
+COMMENT ON FUNCTION temporal.drain(interval) IS
+    'waits until all requests that were committed before, and that the caller may see, have ended, or for the timeout: then false';
+REVOKE ALL ON FUNCTION temporal.drain(interval) FROM PUBLIC;
+/* it waits for what the view shows to its caller */
+GRANT EXECUTE ON FUNCTION temporal.drain(interval) TO PUBLIC;
+
 CREATE FUNCTION temporal.ping(
     INOUT server text DEFAULT NULL,
     OUT address text,

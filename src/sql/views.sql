@@ -205,7 +205,7 @@ COMMENT ON COLUMN temporal.request.finished_at IS 'when its outcome was known';
 COMMENT ON COLUMN temporal.request.cancel_requested IS 'heartbeats: the activity is asked to cancel';
 COMMENT ON COLUMN temporal.request.activity_paused IS 'heartbeats: the activity is paused';
 COMMENT ON COLUMN temporal.request.activity_reset IS 'heartbeats: the activity was reset';
-COMMENT ON COLUMN temporal.request.decisions IS 'who retried, adopted or discarded it, and when; the latest ones';
+COMMENT ON COLUMN temporal.request.decisions IS 'who retried, adopted, discarded, acknowledged or redirected it, and when; the latest ones';
 
 REVOKE ALL ON TABLE temporal.request FROM PUBLIC;
 GRANT SELECT ON TABLE temporal.request TO PUBLIC;

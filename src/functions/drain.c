@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * drain.c
+ *	  SQL function drain(): waits until all that was committed before has
+ *	  ended.
+ *
+ * It is about the requests that the caller would see in temporal.request, but
+ * for those that are never sent from here: held and suppressed ones.  What
+ * was committed before is what the snapshot at its begin sees; what comes
+ * later is not looked at, by the order of the index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "base/extension.h"
+#include "functions/outcome_wait.h"
+#include "process/wakeup.h"
+
+/* $1 the caller, $2 whether he sees all requests, $3 the snapshot */
+#define OF_CALLER \
+	" FROM temporal.queue_here q JOIN temporal.outbox o ON o.queue = q.number" \
+	" WHERE q.number > 0 AND q.made_here AND ($2 OR pg_has_role($1, q.role, 'USAGE'))"
+
+static const char look_first[] =
+"SELECT pg_current_snapshot()::text, EXISTS (SELECT" OF_CALLER " AND o.xid = pg_current_xact_id_if_assigned())";
+
+static const char look[] =
+"SELECT EXISTS (SELECT" OF_CALLER " AND o.xid < pg_snapshot_xmax($3::pg_snapshot)"
+" AND pg_visible_in_snapshot(o.xid, $3::pg_snapshot))";
+
+static bool is_drained(const char *snapshot);
+static char *begin_drain(void);
+
+PG_FUNCTION_INFO_V1(tc_drain);
+
+/* SQL: drain(timeout interval) returns boolean */
+Datum
+tc_drain(PG_FUNCTION_ARGS)
+{
+	static const char *const named[] = {"outbox", "queue", "queue_here"};
+	int64		timeout = -1;
+	OutcomeWait wait;
+	char	   *snapshot;
+	bool		drained;
+
+	if (!PG_ARGISNULL(0))
+		timeout = tc_outcome_timeout_ms(PG_GETARG_INTERVAL_P(0), "drain()");
+	tc_require_names(named, lengthof(named));
+	SPI_connect();
+	tc_outcome_wait_begin(&wait, timeout);
+	snapshot = begin_drain();
+	while (!(drained = is_drained(snapshot)))
+	{
+		if (wait.looks == 0)
+			tc_warn_if_nothing_is_sent();
+		if (!tc_outcome_wait(&wait))
+			break;
+	}
+	tc_outcome_wait_end();
+	SPI_finish();
+	PG_RETURN_BOOL(drained);
+}
+
+/* Run a statement with a snapshot of now, whatever the isolation level is; its row is in SPI_tuptable. */
+static void
+run(const char *query, const char *snapshot)
+{
+	Oid			types[] = {OIDOID, BOOLOID, TEXTOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()),
+		BoolGetDatum(has_privs_of_role(GetUserId(), ROLE_PG_MONITOR)),
+		(Datum) 0
+	};
+	char		nulls[] = {' ', ' ', snapshot == NULL ? 'n' : ' ', '\0'};
+	OwnerScope	scope;
+	SPIPlanPtr	plan;
+
+	if (snapshot != NULL)
+		values[2] = CStringGetTextDatum(snapshot);
+	tc_owner_enter(&scope);
+	plan = SPI_prepare(query, 3, types);
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, true, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run a statement on temporal.outbox");
+	SPI_freeplan(plan);
+	tc_owner_leave(&scope);
+}
+
+static char *
+begin_drain(void)
+{
+	bool		isnull;
+	char	   *snapshot;
+
+	/* see also what this very statement did, to say what is wrong with it */
+	CommandCounterIncrement();
+	run(look_first, NULL);
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("drain() cannot run in a transaction that made requests"),
+				 errdetail("They are sent after the transaction has committed."),
+				 errhint("Call drain() in another transaction, after COMMIT.")));
+	snapshot = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return snapshot;
+}
+
+static bool
+is_drained(const char *snapshot)
+{
+	bool		isnull;
+	bool		waits;
+
+	run(look, snapshot);
+	waits = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return !waits;
+}
