@@ -69,7 +69,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
 PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/src/proto -DTC_VERSION='"$(EXTVERSION)"'
-SHLIB_LINK = -lcurl -lnghttp2 -lssl -lcrypto -lprotobuf-c
+SHLIB_LINK = -lcjson -lcurl -lnghttp2 -lssl -lcrypto -lprotobuf-c
 
 # The tests look at requests that wait: they need a server with temporal_complete.enabled = off.
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/[0-9]*.sql)))

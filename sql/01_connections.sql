@@ -61,6 +61,7 @@ ALTER SERVER temporal OPTIONS (SET max_in_flight '0');
 ALTER SERVER temporal OPTIONS (SET max_in_flight '4097');
 ALTER SERVER temporal OPTIONS (SET max_in_flight 'many');
 ALTER SERVER temporal OPTIONS (SET tls 'maybe');
+ALTER SERVER temporal OPTIONS (ADD transport 'pigeon');
 ALTER SERVER temporal OPTIONS (SET request_timeout '10');
 ALTER SERVER temporal OPTIONS (SET request_timeout '10 parsecs');
 ALTER SERVER temporal OPTIONS (SET request_timeout '-1s');

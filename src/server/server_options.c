@@ -55,7 +55,8 @@ typedef enum OptionKind
 	OPTION_PATH,
 	OPTION_CERTIFICATE,
 	OPTION_PRIVATE_KEY,
-	OPTION_API_KEY
+	OPTION_API_KEY,
+	OPTION_TRANSPORT
 } OptionKind;
 
 /* What to write, by kind: the HINT of an error */
@@ -73,6 +74,7 @@ static const char *const kind_hints[] = {
 	[OPTION_CERTIFICATE] = "Write the text of a PEM file, from \"-----BEGIN CERTIFICATE-----\" on.",
 	[OPTION_PRIVATE_KEY] = "Write the text of a PEM file, from \"-----BEGIN PRIVATE KEY-----\" on.",
 	[OPTION_API_KEY] = "Write the key alone, without \"Bearer\".",
+	[OPTION_TRANSPORT] = "Write \"grpc\" or \"http\".",
 };
 
 typedef struct ServerOption
@@ -91,6 +93,7 @@ typedef struct ServerOption
 
 static const ServerOption server_options[] = {
 	{"address", ForeignServerRelationId, OPTION_ADDRESS, CONFIG(channel.address), EXAMPLE_ADDRESS},
+	{"transport", ForeignServerRelationId, OPTION_TRANSPORT, CONFIG(channel.http)},
 	{"namespace", ForeignServerRelationId, OPTION_NAMESPACE, CONFIG(own_namespace), TC_DEFAULT_NAMESPACE},
 	{"namespaces", ForeignServerRelationId, OPTION_NAMESPACES, CONFIG(namespaces)},
 	{"tls", ForeignServerRelationId, OPTION_BOOL, CONFIG(channel.tls)},
@@ -208,6 +211,12 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 		case OPTION_BOOL:
 			if (!parse_bool(value, (bool *) place))
 				problem = "It is neither true nor false.";
+			return problem;
+
+		case OPTION_TRANSPORT:
+			*(bool *) place = (strcmp(value, "http") == 0);
+			if (!*(bool *) place && strcmp(value, "grpc") != 0)
+				problem = "It is neither \"grpc\" nor \"http\".";
 			return problem;
 
 		case OPTION_INT:

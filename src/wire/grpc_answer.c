@@ -18,16 +18,9 @@
 
 #include "wire/grpc_answer.h"
 #include "wire/grpc_reply.h"
+#include "wire/reply_memory.h"
 
 #define MAX_MESSAGE 4096
-
-/* As share.c has it: the more, the more one channel alone gets, and the less is left to others */
-#define GREED 3
-
-/* What the answers of all channels hold */
-static size_t held_by_all;
-
-static bool hold(size_t *held, size_t before, size_t now);
 
 void
 tc_grpc_answer_init(GrpcAnswer *answer, size_t max_reply)
@@ -50,29 +43,11 @@ tc_grpc_answer_free(GrpcAnswer *answer, size_t *held)
 {
 	if (answer->reply != answer->small)
 	{
-		(void) hold(held, answer->reply_size, 0);
+		(void) tc_reply_hold(held, answer->reply_size, 0);
 		free(answer->reply);
 	}
-	(void) hold(held, answer->message_size, 0);
+	(void) tc_reply_hold(held, answer->message_size, 0);
 	free(answer->message);
-}
-
-/*
- * May a channel hold so much instead of so much before?  Less is always
- * possible; more as long as it holds less than three times what is left.
- */
-static bool
-hold(size_t *held, size_t before, size_t now)
-{
-	size_t		others = held_by_all - before;
-
-	if (now > before &&
-		(others + now > TC_MAX_REPLIES ||
-		 *held - before + now > GREED * (TC_MAX_REPLIES - others - now)))
-		return false;
-	*held = *held - before + now;
-	held_by_all = others + now;
-	return true;
 }
 
 void
@@ -101,12 +76,12 @@ tc_grpc_answer_header(GrpcAnswer *answer, const char *name, size_t name_len,
 		size_t		size = Min(value_len, MAX_MESSAGE) + 1;
 
 		free(answer->message);
-		answer->message = hold(held, answer->message_size, size) ? malloc(size) : NULL;
+		answer->message = tc_reply_hold(held, answer->message_size, size) ? malloc(size) : NULL;
 		if (answer->message != NULL)
 			answer->message_size = size;
 		else
 		{
-			(void) hold(held, answer->message_size, 0);
+			(void) tc_reply_hold(held, answer->message_size, 0);
 			answer->message_size = 0;
 		}
 		if (answer->message != NULL)
@@ -139,11 +114,11 @@ tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t len, size_t *h
 
 		if (needed > max)
 			answer->reply_problem = "the reply is too large";
-		else if (!hold(held, before, size))
+		else if (!tc_reply_hold(held, before, size))
 			answer->reply_problem = "the replies to all calls in flight are too large";
 		else if ((grown = realloc(is_small ? NULL : answer->reply, size)) == NULL)
 		{
-			(void) hold(held, size, before);
+			(void) tc_reply_hold(held, size, before);
 			answer->reply_problem = "out of memory for the reply";
 		}
 		if (grown == NULL)

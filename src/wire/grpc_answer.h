@@ -10,13 +10,6 @@
 
 #include "wire/transport.h"
 
-/*
- * Memory for the replies and messages of all calls in flight, but for small
- * replies, which always have room.  With thousands of calls, servers could
- * fill any memory with replies that are within the limit each.
- */
-#define TC_MAX_REPLIES (32 * 1024 * 1024)
-
 /* Replies of most calls fit into this, prefix included */
 #define GRPC_SMALL_REPLY 128
 

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * grpc_channel.c
- *	  gRPC channels (implements transport.h): unary calls over HTTP/2 sessions.
+ *	  Channels of gRPC (a transport of channel.h): unary calls over HTTP/2
+ *	  sessions.
  *
  * A channel has at most one session for new calls, and any number that drain
  * after a GOAWAY, or because the files of their credentials have changed.
@@ -17,12 +18,11 @@
 #include "postgres.h"
 
 #include "base/event_loop.h"
+#include "wire/channel.h"
 #include "wire/channel_error.h"
-#include "wire/channel_options.h"
 #include "wire/grpc_calls.h"
 #include "wire/grpc_session.h"
 #include "wire/http2.h"
-#include "wire/transport.h"
 
 /* libcurl gives up a connect by itself, and knows better why: we do so this much later. */
 #define CONNECT_GRACE_MS 100
@@ -36,12 +36,9 @@
 /* Sessions that the server has ended, but whose calls it lets wait, are not to be too many */
 #define SESSIONS_MAX 4
 
-struct Channel
+typedef struct GrpcChannel
 {
-	ChannelOptions options;		/* our copy */
-	ChannelStateChanged changed;
-	void	   *arg;
-	ChannelState state;
+	Channel		channel;		/* must be first */
 
 	GrpcSession *current;		/* connecting or ready, else NULL */
 	dlist_head	sessions;		/* all of them */
@@ -50,15 +47,9 @@ struct Channel
 	LoopTimer	connect_timer;
 	LoopTimer	later;			/* something is to be told */
 	ChannelError failure;		/* of a connect that failed at once */
+}			GrpcChannel;
 
-	const char *tls_version;	/* a constant string */
-	int			busy;			/* depth of functions that run callbacks */
-	bool		destroyed;
-};
-
-static void hold_channel(Channel *channel);
-static void release_channel(Channel *channel);
-static void set_state(Channel *channel, ChannelState state, const ChannelError *error);
+static void set_state(GrpcChannel * channel, ChannelState state, const ChannelError *error);
 static void session_changed(void *arg);
 static void current_changed(GrpcSession *session);
 static void on_connect_timeout(void *arg);
@@ -72,66 +63,23 @@ static const Http2Events http2_events = {
 	.changed = session_changed
 };
 
-Channel *
-tc_channel_create(const ChannelOptions *options, ChannelStateChanged changed, void *arg)
+static void
+init(Channel *base)
 {
-	Channel    *channel = calloc(1, sizeof(Channel));
+	GrpcChannel *channel = (GrpcChannel *) base;
 
-	if (channel == NULL || !tc_channel_options_copy(&channel->options, options))
-	{
-		free(channel);
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	}
-	channel->changed = changed;
-	channel->arg = arg;
-	channel->state = CHANNEL_IDLE;
 	dlist_init(&channel->sessions);
 	tc_grpc_calls_init(&channel->calls, on_deadline, channel);
-	return channel;
 }
 
-void
-tc_channel_connect(Channel *channel)
+static int
+sessions(const Channel *base)
 {
-	if (channel->destroyed ||
-		channel->state == CHANNEL_CONNECTING || channel->state == CHANNEL_READY)
-		return;
-
-	channel->state = CHANNEL_CONNECTING;
-	if (tc_channel_sessions(channel) < SESSIONS_MAX)
-	{
-		channel->current = tc_grpc_session_open(channel, &channel->options, &http2_events,
-												&channel->failure);
-		if (channel->current != NULL)
-			dlist_push_tail(&channel->sessions, &channel->current->node);
-	}
-	else
-		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
-						 "\"%s\" ended %d sessions without answering all calls",
-						 channel->options.address, SESSIONS_MAX);
-	if (channel->current != NULL)
-		tc_timer_set(&channel->connect_timer,
-					 tc_monotonic_ms() + channel->options.connect_timeout_ms + CONNECT_GRACE_MS,
-					 on_connect_timeout, channel);
-	else
-		tc_timer_set(&channel->later, 0, on_later, channel);
-}
-
-ChannelState
-tc_channel_state(const Channel *channel)
-{
-	return channel->state;
-}
-
-int
-tc_channel_sessions(const Channel *channel)
-{
+	GrpcChannel *channel = (GrpcChannel *) base;
 	dlist_iter	iter;
 	int			n = 0;
 
-	dlist_foreach(iter, &unconstify(Channel *, channel)->sessions)
+	dlist_foreach(iter, &channel->sessions)
 	{
 		if (dlist_container(GrpcSession, node, iter.cur)->http2 != NULL)
 			n++;
@@ -139,58 +87,80 @@ tc_channel_sessions(const Channel *channel)
 	return n;
 }
 
-int
-tc_channel_capacity(const Channel *channel)
+/* One connection, whatever is granted: calls are streams of it. */
+static void
+connect_session(Channel *base, int connections)
 {
-	return channel->state == CHANNEL_READY ? tc_http2_capacity(channel->current->http2) : 0;
-}
+	GrpcChannel *channel = (GrpcChannel *) base;
+	const ChannelOptions *options = &base->options;
 
-void
-tc_channel_call(Channel *channel, const Call *call)
-{
-	if (!tc_grpc_call_start(&channel->calls,
-							channel->state == CHANNEL_READY ? channel->current : NULL, call))
+	base->state = CHANNEL_CONNECTING;
+	if (sessions(base) < SESSIONS_MAX)
+	{
+		channel->current = tc_grpc_session_open(base, options, &http2_events,
+												&channel->failure);
+		if (channel->current != NULL)
+			dlist_push_tail(&channel->sessions, &channel->current->node);
+	}
+	else
+		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
+						 "\"%s\" ended %d sessions without answering all calls",
+						 options->address, SESSIONS_MAX);
+	if (channel->current != NULL)
+		tc_timer_set(&channel->connect_timer,
+					 tc_monotonic_ms() + options->connect_timeout_ms + CONNECT_GRACE_MS,
+					 on_connect_timeout, channel);
+	else
 		tc_timer_set(&channel->later, 0, on_later, channel);
 }
 
-void
-tc_channel_flush(Channel *channel)
+static int
+capacity(const Channel *base)
 {
+	return tc_http2_capacity(((const GrpcChannel *) base)->current->http2);
+}
+
+static void
+call_method(Channel *base, const Call *call)
+{
+	GrpcChannel *channel = (GrpcChannel *) base;
+
+	if (!tc_grpc_call_start(&channel->calls,
+							base->state == CHANNEL_READY ? channel->current : NULL, call))
+		tc_timer_set(&channel->later, 0, on_later, channel);
+}
+
+static void
+flush(Channel *base)
+{
+	GrpcChannel *channel = (GrpcChannel *) base;
+
 	if (channel->current != NULL)
 		tc_http2_flush(channel->current->http2);
 }
 
-const char *
-tc_channel_tls_version(const Channel *channel)
+static void
+look_at_files(Channel *base)
 {
-	return channel->tls_version;
-}
-
-void
-tc_channel_look_at_files(Channel *channel)
-{
+	GrpcChannel *channel = (GrpcChannel *) base;
 	GrpcSession *session = channel->current;
 
-	if (channel->state != CHANNEL_READY || !tc_grpc_session_is_stale(session))
+	if (!tc_grpc_session_is_stale(session))
 		return;
-	hold_channel(channel);
+	tc_channel_hold(base);
 	channel->current = NULL;
-	channel->state = CHANNEL_IDLE;
+	base->state = CHANNEL_IDLE;
 	if (tc_http2_nstreams(session->http2) == 0)
 		tc_grpc_session_close(session);
-	release_channel(channel);
+	tc_channel_let_go(base);
 }
 
-void
-tc_channel_destroy(Channel *channel)
+static void
+close_sessions(Channel *base)
 {
+	GrpcChannel *channel = (GrpcChannel *) base;
 	dlist_mutable_iter iter;
 
-	if (channel->destroyed)
-		return;
-	hold_channel(channel);
-	channel->destroyed = true;
-	channel->state = CHANNEL_IDLE;
 	channel->current = NULL;
 	tc_grpc_calls_stop(&channel->calls);
 	tc_timer_cancel(&channel->connect_timer);
@@ -198,26 +168,14 @@ tc_channel_destroy(Channel *channel)
 	dlist_foreach_modify(iter, &channel->sessions)
 		tc_grpc_session_close(dlist_container(GrpcSession, node, iter.cur));
 	tc_grpc_calls_tell(&channel->calls);
-	release_channel(channel);
-}
-
-/*
- * Around what runs callbacks.  They may destroy the channel, or close sessions;
- * what that leaves is freed by the outermost release_channel().
- */
-static void
-hold_channel(Channel *channel)
-{
-	channel->busy++;
 }
 
 static void
-release_channel(Channel *channel)
+sweep(Channel *base)
 {
+	GrpcChannel *channel = (GrpcChannel *) base;
 	dlist_mutable_iter iter;
 
-	if (--channel->busy > 0)
-		return;
 	dlist_foreach_modify(iter, &channel->sessions)
 	{
 		GrpcSession *session = dlist_container(GrpcSession, node, iter.cur);
@@ -228,19 +186,28 @@ release_channel(Channel *channel)
 			tc_grpc_session_free(session);
 		}
 	}
-	if (!channel->destroyed)
-		return;
-	tc_channel_options_free(&channel->options);
-	free(channel);
 }
 
+const		Transport tc_grpc_transport = {
+	.size = sizeof(GrpcChannel),
+	.max_connections = 1,
+	.init = init,
+	.connect = connect_session,
+	.sessions = sessions,
+	.capacity = capacity,
+	.call = call_method,
+	.flush = flush,
+	.look_at_files = look_at_files,
+	.close = close_sessions,
+	.sweep = sweep
+};
+
 static void
-set_state(Channel *channel, ChannelState state, const ChannelError *error)
+set_state(GrpcChannel * channel, ChannelState state, const ChannelError *error)
 {
-	channel->state = state;
 	if (state != CHANNEL_CONNECTING)
 		tc_timer_cancel(&channel->connect_timer);
-	channel->changed(channel->arg, channel, state, error);
+	tc_channel_set_state(&channel->channel, state, error);
 }
 
 /*
@@ -251,16 +218,16 @@ static void
 session_changed(void *arg)
 {
 	GrpcSession *session = arg;
-	Channel    *channel = session->channel;
+	GrpcChannel *channel = (GrpcChannel *) session->channel;
 
-	hold_channel(channel);
+	tc_channel_hold(&channel->channel);
 	if (session == channel->current)
 		current_changed(session);
 	else if (session->http2 != NULL && tc_http2_state(session->http2) == HTTP2_LOST)
 		tc_grpc_session_close(session);
 	tc_grpc_calls_tell(&channel->calls);
 
-	if (!channel->destroyed)
+	if (!channel->channel.destroyed)
 	{
 		if (session->http2 != NULL)
 			tc_http2_flush(session->http2);
@@ -272,7 +239,7 @@ session_changed(void *arg)
 			tc_http2_nstreams(session->http2) == 0)
 			tc_grpc_session_close(session);
 	}
-	release_channel(channel);
+	tc_channel_let_go(&channel->channel);
 }
 
 /*
@@ -281,8 +248,8 @@ session_changed(void *arg)
 static void
 current_changed(GrpcSession *session)
 {
-	Channel    *channel = session->channel;
-	bool		connecting = channel->state == CHANNEL_CONNECTING;
+	GrpcChannel *channel = (GrpcChannel *) session->channel;
+	bool		connecting = channel->channel.state == CHANNEL_CONNECTING;
 	Http2State	state = tc_http2_state(session->http2);
 	ChannelError error;
 
@@ -299,7 +266,7 @@ current_changed(GrpcSession *session)
 	if (state == HTTP2_OPEN)
 	{
 		session->ready_at = tc_monotonic_ms();
-		channel->tls_version = tc_http2_tls_version(session->http2);
+		channel->channel.tls_version = tc_http2_tls_version(session->http2);
 		set_state(channel, CHANNEL_READY, NULL);
 		return;
 	}
@@ -325,17 +292,17 @@ current_changed(GrpcSession *session)
 static void
 on_connect_timeout(void *arg)
 {
-	Channel    *channel = arg;
+	GrpcChannel *channel = arg;
 	GrpcSession *session = channel->current;
 
 	tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
-					 "no HTTP/2 connection to \"%s\" within %d ms", channel->options.address,
-					 channel->options.connect_timeout_ms);
+					 "no HTTP/2 connection to \"%s\" within %d ms", channel->channel.options.address,
+					 channel->channel.options.connect_timeout_ms);
 	channel->current = NULL;
-	hold_channel(channel);
+	tc_channel_hold(&channel->channel);
 	tc_grpc_session_close(session);
 	set_state(channel, CHANNEL_FAILED, &channel->failure);
-	release_channel(channel);
+	tc_channel_let_go(&channel->channel);
 }
 
 /*
@@ -345,13 +312,13 @@ on_connect_timeout(void *arg)
 static void
 on_later(void *arg)
 {
-	Channel    *channel = arg;
+	GrpcChannel *channel = arg;
 
-	hold_channel(channel);
-	if (channel->state == CHANNEL_CONNECTING && channel->current == NULL)
+	tc_channel_hold(&channel->channel);
+	if (channel->channel.state == CHANNEL_CONNECTING && channel->current == NULL)
 		set_state(channel, CHANNEL_FAILED, &channel->failure);
 	tc_grpc_calls_tell(&channel->calls);
-	release_channel(channel);
+	tc_channel_let_go(&channel->channel);
 }
 
 /*
@@ -360,14 +327,14 @@ on_later(void *arg)
 static void
 on_deadline(void *arg)
 {
-	Channel    *channel = arg;
+	GrpcChannel *channel = arg;
 	dlist_iter	iter;
 
-	hold_channel(channel);
+	tc_channel_hold(&channel->channel);
 	tc_grpc_calls_give_up_late(&channel->calls);
 	tc_grpc_calls_tell(&channel->calls);
 
-	if (!channel->destroyed)
+	if (!channel->channel.destroyed)
 	{
 		dlist_foreach(iter, &channel->sessions)
 		{
@@ -380,5 +347,5 @@ on_deadline(void *arg)
 				tc_grpc_session_close(session);
 		}
 	}
-	release_channel(channel);
+	tc_channel_let_go(&channel->channel);
 }

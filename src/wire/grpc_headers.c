@@ -132,6 +132,13 @@ tc_grpc_headers_free(GrpcHeaders *headers)
 }
 
 int
+tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array)
+{
+	*array = headers->array + 1;
+	return headers->count - 1;
+}
+
+int
 tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 						const nghttp2_nv **array)
 {

@@ -30,6 +30,12 @@ extern GrpcHeaders *tc_grpc_headers_make(const ChannelOptions *options, ChannelE
 extern void tc_grpc_headers_free(GrpcHeaders *headers);
 
 /*
+ * Those that all requests have, but for :path; metadata of the options come
+ * last.  Returns their number.
+ */
+extern int	tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array);
+
+/*
  * Headers of a call; returns their number.  The array is valid until the
  * next call of this function; timeout has room for GRPC_TIMEOUT_SIZE bytes,
  * and is needed until nghttp2 has been given the headers, like the strings of

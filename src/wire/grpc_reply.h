@@ -13,6 +13,8 @@
 /* Codes of gRPC that are used here by name (grpc/grpc doc/statuscodes.md) */
 #define GRPC_STATUS_OK 0
 #define GRPC_STATUS_UNKNOWN 2
+#define GRPC_STATUS_INVALID_ARGUMENT 3
+#define GRPC_STATUS_NOT_FOUND 5
 #define GRPC_STATUS_PERMISSION_DENIED 7
 #define GRPC_STATUS_UNIMPLEMENTED 12
 #define GRPC_STATUS_INTERNAL 13

@@ -33,6 +33,7 @@ struct TlsSettings
 	X509	   *certificate;	/* client's, or NULL */
 				STACK_OF(X509) * chain; /* what follows it in the file */
 	EVP_PKEY   *key;
+	bool		http1;			/* HTTP/1.1 is wanted, not HTTP/2 */
 
 	/* What was seen of the handshake */
 	const char *version;
@@ -83,6 +84,7 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 		return NULL;
 	}
 	tls->alert = -1;
+	tls->http1 = options->http;
 
 	ERR_clear_error();
 	if (has_ca)
@@ -153,6 +155,7 @@ bool
 tc_tls_apply(TlsSettings *tls, void *ssl_ctx, ChannelError *error)
 {
 	SSL_CTX    *ctx = ssl_ctx;
+	const char *alpn = tls->http1 ? "\010http/1.1" : "\002h2";
 
 	/*
 	 * Records are written one by one, and the rest may have moved in memory
@@ -163,7 +166,7 @@ tc_tls_apply(TlsSettings *tls, void *ssl_ctx, ChannelError *error)
 
 	/* SSL_CTX_set_alpn_protos returns 0 on success, unlike the others. */
 	if (SSL_CTX_set_ex_data(ctx, ctx_index, tls) != 1 ||
-		SSL_CTX_set_alpn_protos(ctx, (const unsigned char *) "\002h2", 3) != 0 ||
+		SSL_CTX_set_alpn_protos(ctx, (const unsigned char *) alpn, strlen(alpn)) != 0 ||
 		(tls->certificate != NULL &&
 		 (SSL_CTX_use_certificate(ctx, tls->certificate) != 1 ||
 		  SSL_CTX_use_PrivateKey(ctx, tls->key) != 1 ||
@@ -234,7 +237,7 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 			why = " (it does not know the name asked for: see tls_server_name)";
 			break;
 		case SSL_AD_NO_APPLICATION_PROTOCOL:
-			why = " (it does not speak HTTP/2)";
+			why = tls->http1 ? " (it does not speak HTTP/1.1)" : " (it does not speak HTTP/2)";
 			break;
 		case SSL_AD_PROTOCOL_VERSION:
 			why = " (TLS 1.2 or later is needed)";

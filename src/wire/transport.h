@@ -80,6 +80,7 @@ typedef struct ChannelError
 /* Strings are owned by who fills it in, and copied by the channel. */
 typedef struct ChannelOptions
 {
+	bool		http;			/* HTTP/JSON instead of gRPC */
 	const char *address;		/* host:port; [v6]:port */
 	bool		tls;
 	const char *tls_server_name;	/* SNI and verification; NULL = host */
@@ -114,7 +115,14 @@ typedef void (*ChannelStateChanged) (void *arg, Channel *channel,
 
 extern Channel *tc_channel_create(const ChannelOptions *options,
 								  ChannelStateChanged changed, void *arg);
-extern void tc_channel_connect(Channel *channel);
+
+/*
+ * Connect, unless that is done or under way.  So many connections are granted,
+ * of which each counts for TC_CONNECTION_FILES open files: at least one, and
+ * not more than the channel has use for.
+ */
+extern int	tc_channel_max_connections(const Channel *channel);
+extern void tc_channel_connect(Channel *channel, int connections);
 extern ChannelState tc_channel_state(const Channel *channel);
 
 /*
@@ -125,7 +133,7 @@ extern ChannelState tc_channel_state(const Channel *channel);
  */
 extern void tc_channel_look_at_files(Channel *channel);
 
-/* Sessions that are open: that for new calls, and others whose calls go on. */
+/* Connections that are open: those for new calls, and others whose calls go on. */
 extern int	tc_channel_sessions(const Channel *channel);
 
 /* How many more calls can be started now; 0 unless READY. */

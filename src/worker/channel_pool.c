@@ -312,7 +312,7 @@ fingerprint(const ServerConfig *config)
 	StringInfoData buf;
 	SipHash		result;
 	int			numbers[] = {
-		options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
+		options->http, options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
 		config->max_in_flight, config->request_timeout_ms, config->retry_initial_interval_ms,
 		config->retry_max_interval_ms, config->expire_after_s
 	};
@@ -393,8 +393,13 @@ tc_channels_connect(PooledChannel *channel, Account *account)
 	}
 	else if (make_room(account))
 	{
+		int			wanted = tc_channel_max_connections(channel->channel);
+		int			granted = 1;
+
 		charge(channel, account);
-		tc_channel_connect(channel->channel);
+		for (; granted < wanted && tc_share_has_room(account, SHARE_CONNECTIONS); granted++)
+			charge(channel, account);
+		tc_channel_connect(channel->channel, granted);
 	}
 	else
 		channel->lacks_room = true;

@@ -123,7 +123,7 @@ begin_ping(const PingRequest *request)
 	else
 	{
 		ping->channel = tc_channel_create(&ping->config->channel, state_changed, ping);
-		tc_channel_connect(ping->channel);
+		tc_channel_connect(ping->channel, 1);
 	}
 	MemoryContextSwitchTo(old);
 }

@@ -206,7 +206,7 @@ take_step(void)
 			feed_again(conn);
 			break;
 		case 15:
-			tc_channel_connect(channel);
+			tc_channel_connect(channel, 1);
 			break;
 		case 16:
 			finish_connect(conn);
@@ -239,7 +239,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	begin_server();
 
 	channel = tc_channel_create(&options, state_changed, &channel);
-	tc_channel_connect(channel);
+	tc_channel_connect(channel, 1);
 	for (int ops = 0; ops < MAX_OPS && input_len > 0 && take_step(); ops++)
 		;
 

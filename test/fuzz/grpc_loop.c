@@ -16,6 +16,7 @@
 
 #include "backend.h"
 #include "grpc_fuzz.h"
+#include "wire/channel.h"
 #include "wire/channel_error.h"
 
 static const char client_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,6 +26,9 @@ static const char client_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 Connection	connections[MAX_CONNECTIONS];
 int			nconnections;
 int64		now_ms;
+
+/* Nobody asks for it. */
+const		Transport tc_http_transport = {0};
 
 static dlist_head timers = DLIST_STATIC_INIT(timers);
 

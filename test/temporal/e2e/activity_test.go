@@ -108,7 +108,13 @@ func awaitToken(t *testing.T, id string, attempt int32) tokens.Pending {
 // eventually tries until there is no error.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	within(t, patience, what, try)
+}
+
+// within is the same with a limit of its own, for what takes a server long.
+func within(t *testing.T, limit time.Duration, what string, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		err := try()
 		if err == nil {

@@ -118,7 +118,7 @@ func (a *repeated) outcomes(t *testing.T) (list []flows.Outcome) {
 func TestOnceByIDs(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "once", "address '"+s.Address+"', request_timeout '1s', retry_initial_interval '10ms'")
+	createServer(t, "once", s.ForeignServer()+", request_timeout '1s', retry_initial_interval '10ms'")
 	canceling := func(p *workflowpb.PendingActivityInfo) bool {
 		return p.GetState() == enumspb.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
 	}

@@ -38,7 +38,7 @@ func TestCrashes(t *testing.T) {
 	})
 	again(t, crashing, `
 CREATE EXTENSION temporal_complete;
-CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '`+s.Address+`');
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (`+s.ForeignServer()+`);
 CREATE TABLE sent (request_id bigint)`)
 
 	var ids []string
@@ -80,7 +80,7 @@ CREATE TABLE sent (request_id bigint)`)
 	}
 
 	states := map[string]int{}
-	eventually(t, "outcomes", func() error {
+	within(t, 5*patience, "outcomes", func() error {
 		clear(states)
 		return tryOnce(t.Context(), crashing, func(ctx context.Context, c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `

@@ -78,7 +78,7 @@ func setUpAndRun(m *testing.M) (code int, err error) {
 	if _, err := db.Exec(ctx, "CREATE EXTENSION temporal_complete"); err != nil {
 		return 1, err
 	}
-	_, err = db.Exec(ctx, "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '"+temporal.Address+"')")
+	_, err = db.Exec(ctx, "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS ("+temporal.ForeignServer()+")")
 	if err != nil {
 		return 1, err
 	}

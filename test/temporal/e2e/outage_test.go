@@ -148,7 +148,7 @@ func TestOutage(t *testing.T) {
 			}
 			t.Cleanup(stopWorker)
 			server := "outage_" + name
-			createServer(t, server, "address '"+s.Address+"', request_timeout '2s'")
+			createServer(t, server, s.ForeignServer()+", request_timeout '2s'")
 
 			const activities = 200
 			before, during := startMany(t, c, activities), startMany(t, c, activities)
@@ -202,7 +202,7 @@ func TestGoAway(t *testing.T) {
 	t.Parallel()
 	createSent(t)
 	s := startSecured(t, connect.Options{}, "-dynamic-config-value", `frontend.keepAliveMaxConnectionAge="2s"`)
-	createServer(t, "goaway", "address '"+s.Address+"'")
+	createServer(t, "goaway", s.ForeignServer())
 
 	const activities, connections = 500, 4
 	id := startMany(t, s.client, activities)
@@ -245,7 +245,7 @@ func heartbeatConnections(t *testing.T, s secured) int {
 func TestRefusedForNow(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "refused", "address '"+s.Address+"'")
+	createServer(t, "refused", s.ForeignServer())
 	for _, code := range []string{
 		"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ResourceExhausted", "BusyWorkflow", "ABORTED", "INTERNAL", "UNKNOWN",
 		"DEADLINE_EXCEEDED", "DATA_LOSS", "NamespaceNotActive",
@@ -276,7 +276,7 @@ func TestRefusedForNow(t *testing.T) {
 func TestUnanswered(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "unanswered", "address '"+s.Address+"', request_timeout '1s'")
+	createServer(t, "unanswered", s.ForeignServer()+", request_timeout '1s'")
 	w := startActivityAt(t, s.client, "unanswered", handles[0], flows.ActivityOptions{})
 	if err := s.AddFault(fault.Rule{Method: "RespondActivityTask*", Mode: fault.Drop, Count: 1}); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 func TestFailureBeforeTermination(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "terminated", "address '"+s.Address+"'")
+	createServer(t, "terminated", s.ForeignServer())
 	w := startActivityAt(t, s.client, "terminated", handles[0], flows.ActivityOptions{RetryInitialMS: 3600_000})
 	failTries(t, s, "RespondActivityTaskFailed*", fault.FailAfter)
 	id, _ := w.request(t, "fail_activity", "message => 'try again'")
@@ -46,7 +46,7 @@ func TestFailureBeforeTermination(t *testing.T) {
 func TestFailureThatWasRetried(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "late", "address '"+s.Address+"', request_timeout '1s'")
+	createServer(t, "late", s.ForeignServer()+", request_timeout '1s'")
 	for name, c := range map[string]struct {
 		handle handle
 		mode   fault.Mode // of the first try
@@ -101,7 +101,7 @@ func TestFailureThatWasRetried(t *testing.T) {
 func TestLongHistory(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{}, "-dynamic-config-value", "history.maximumSignalsPerExecution=20000")
-	createServer(t, "long", "address '"+s.Address+"'")
+	createServer(t, "long", s.ForeignServer())
 	w := startActivityAt(t, s.client, "long", handles[0], flows.ActivityOptions{})
 	other := startActivityAt(t, s.client, "long", handles[0], flows.ActivityOptions{})
 	growing := startMany(t, s.client, 2)

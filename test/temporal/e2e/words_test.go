@@ -18,8 +18,8 @@ import (
 func TestWords(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "words", "address '"+s.Address+"'")
-	createServer(t, "elsewhere", "address '"+s.Address+"', namespace 'temporal-system'")
+	createServer(t, "words", s.ForeignServer())
+	createServer(t, "elsewhere", s.ForeignServer()+", namespace 'temporal-system'")
 	fail := func(t *testing.T, w *waiting) {
 		if err := s.client.CompleteActivity(t.Context(), w.TaskToken, nil, errors.New("by another one")); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func awaitEnd(t *testing.T, w *waiting, leaves bool, o flows.ActivityOptions) {
 func TestExpiredInDoubt(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "expiring", "address '"+s.Address+"', request_timeout '500ms', expire_after '1s', retry_initial_interval '100ms'")
+	createServer(t, "expiring", s.ForeignServer()+", request_timeout '500ms', expire_after '1s', retry_initial_interval '100ms'")
 	forEach := func(first fault.Mode, more []fault.Rule, check func(*testing.T, *waiting, int64, request)) {
 		for _, h := range handles {
 			t.Run(string(first)+", "+h.name, func(t *testing.T) {

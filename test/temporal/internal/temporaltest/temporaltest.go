@@ -69,6 +69,16 @@ func New(program string, arguments ...string) (*Server, error) {
 	return s, s.Start()
 }
 
+// ForeignServer gives the options of a foreign server for it, in SQL. The
+// environment variable TRANSPORT says by which of the transports: grpc, which
+// is also the default, or http.
+func (s *Server) ForeignServer() string {
+	if os.Getenv("TRANSPORT") == "http" {
+		return "address '" + s.HTTPAddress + "', transport 'http'"
+	}
+	return "address '" + s.Address + "'"
+}
+
 // Start starts the server, once more if it was stopped, and waits until it answers.
 func (s *Server) Start() error {
 	cmd := exec.Command(s.program, s.arguments...)

@@ -1,0 +1,536 @@
+/*-------------------------------------------------------------------------
+ *
+ * http_calls.c
+ *	  Calls over HTTP/JSON: their requests, answers and ends.
+ *
+ * Callers speak protobuf: requests are written as JSON, answers are read from
+ * it (json_write.c, json_read.c).  Success is HTTP 200 and a JSON object that
+ * is no error; a status of gRPC in the answer counts more than that of HTTP,
+ * of which one stands for several.
+ *
+ * libcurl sends a request again by itself if a connection that was kept is
+ * lost before an answer came, although the first one may have been processed.
+ * So it gets the body from a callback that cannot go back: then it gives up,
+ * and the call is ambiguous.
+ *
+ * Callbacks of calls are run by tc_http_calls_tell() alone, with nothing of
+ * libcurl on the stack.  Nothing here raises errors.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/event_loop.h"
+#include "wire/channel_error.h"
+#include "wire/grpc_reply.h"
+#include "wire/http_calls.h"
+#include "wire/json_read.h"
+#include "wire/json_write.h"
+#include "wire/reply_memory.h"
+
+/* The server ends a call that takes longer than its timeout; we do so a little later. */
+#define DEADLINE_GRACE_MS 500
+
+/* Ids of 1,000 bytes, each of which may take three; two of them, and a page token */
+#define MAX_PATH 65536
+
+/* A request may have 4 MB; as JSON it is longer */
+#define MAX_BODY (16 * 1024 * 1024)
+
+/* JSON is longer than protobuf; what an error says is read, whatever a reply may have */
+#define MAX_REPLY_TEXT(max_reply) Max((max_reply) * 4, 65536)
+
+/* A wrong generation of paths is corrected that often without a success */
+#define MAX_CORRECTIONS 2
+
+typedef struct HttpCall
+{
+	dlist_node	node;			/* in flight, unused, or finished */
+	HttpCalls  *calls;
+	HttpSession *session;
+	Call		call;
+	const		HttpMethod *method;
+	HttpGeneration generation;
+
+	CURL	   *easy;
+	JsonBuffer	path;
+	JsonBuffer	body;
+	size_t		sent;			/* of the body */
+	struct curl_slist timeout;	/* first of the lines */
+	char		timeout_text[32];
+	char	   *answer;
+	size_t		answer_len;
+	size_t		answer_size;
+	const char *answer_problem; /* why not more of it was taken; a constant */
+	char		error_buffer[CURL_ERROR_SIZE];
+
+	/* once finished */
+	CallFate	fate;
+	JsonAnswerRead read;
+}			HttpCall;
+
+static HttpCall * new_call(HttpSession * session);
+static void recycle_call(HttpCall * http_call);
+static void free_call(HttpCall * http_call);
+static bool write_request(HttpCall * http_call, CallFate *fate);
+static bool set_request(HttpCall * http_call);
+static size_t on_read(char *buffer, size_t size, size_t nitems, void *arg);
+static int	on_seek(void *arg, curl_off_t offset, int origin);
+static size_t on_write(char *bytes, size_t size, size_t nitems, void *arg);
+static void over(HttpCall * http_call, CURLcode code);
+static bool could_not_connect(HttpCall * http_call, CURLcode code);
+static CallFate judge(HttpCall * http_call, long http_status);
+static bool is_wrong_path(const HttpCall * http_call);
+static bool correct_generation(HttpCall * http_call);
+static void say(HttpCall * http_call, const char *fmt,...) pg_attribute_printf(2, 3);
+static void finish(HttpCall * http_call, CallFate fate);
+
+void
+tc_http_calls_init(HttpCalls * calls)
+{
+	dlist_init(&calls->finished);
+}
+
+bool
+tc_http_call_start(HttpCalls * calls, HttpSession * session, const Call *call)
+{
+	HttpCall   *http_call = session != NULL ? new_call(session) : NULL;
+	CallFate	fate = CALL_NOT_PROCESSED;
+
+	if (http_call == NULL)
+	{
+		CallResult	result = {CALL_NOT_PROCESSED, 0, "call could not be started", "", NULL, 0};
+
+		call->done(call->arg, &result);
+		return true;
+	}
+	http_call->calls = calls;
+	http_call->call = *call;
+	http_call->method = tc_http_method(call->path);
+	http_call->generation = session->generation;
+	http_call->read.reply.max = call->max_reply;
+	dlist_push_tail(&session->calls, &http_call->node);
+	session->ncalls++;
+
+	say(http_call, "call could not be started");
+	if (write_request(http_call, &fate) && set_request(http_call) &&
+		tc_curl_multi_add(session->multi, http_call->easy))
+		return true;
+	finish(http_call, fate);
+	return false;
+}
+
+void
+tc_http_calls_take(HttpCalls * calls, HttpSession * session)
+{
+	CURL	   *easy;
+	CURLcode	code;
+
+	while (tc_curl_multi_next(session->multi, &easy, &code))
+	{
+		HttpCall   *http_call = NULL;
+		sigset_t	old;
+
+		tc_curl_enter(&old);
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &http_call);
+		tc_curl_leave(&old);
+		tc_curl_multi_remove(session->multi, easy);
+		over(http_call, code);
+	}
+}
+
+void
+tc_http_calls_abandon(HttpCalls * calls, HttpSession * session)
+{
+	while (!dlist_is_empty(&session->calls))
+	{
+		HttpCall   *http_call = dlist_container(HttpCall, node, dlist_head_node(&session->calls));
+
+		tc_curl_multi_remove(session->multi, http_call->easy);
+		say(http_call, "no answer before the connection was closed");
+		finish(http_call, CALL_AMBIGUOUS);
+	}
+	while (!dlist_is_empty(&session->unused_calls))
+		free_call(dlist_container(HttpCall, node, dlist_pop_head_node(&session->unused_calls)));
+}
+
+void
+tc_http_calls_tell(HttpCalls * calls)
+{
+	while (!dlist_is_empty(&calls->finished))
+	{
+		HttpCall   *http_call = dlist_container(HttpCall, node,
+												dlist_pop_head_node(&calls->finished));
+		JsonAnswerRead *read = &http_call->read;
+		CallResult	result = {http_call->fate};
+
+		if (http_call->fate == CALL_ANSWERED)
+			result.grpc_status = read->status;
+		result.message = read->message;
+		result.detail_type = read->detail_type;
+		result.reply = read->reply.bytes != NULL ? read->reply.bytes : (const uint8 *) "";
+		result.reply_len = http_call->fate == CALL_ANSWERED && read->status == GRPC_STATUS_OK ?
+			read->reply.len : 0;
+		http_call->call.done(http_call->call.arg, &result);
+		recycle_call(http_call);
+	}
+}
+
+/* With a handle of libcurl that has what all calls have in common */
+static HttpCall *
+new_call(HttpSession * session)
+{
+	HttpCall   *http_call;
+	CURL	   *easy;
+	sigset_t	old;
+	bool		ok;
+
+	if (!dlist_is_empty(&session->unused_calls))
+		return dlist_container(HttpCall, node, dlist_pop_head_node(&session->unused_calls));
+	http_call = calloc(1, sizeof(HttpCall));
+	if (http_call == NULL)
+		return NULL;
+	http_call->session = session;
+	http_call->path.max = MAX_PATH;
+	http_call->body.max = MAX_BODY;
+	tc_curl_enter(&old);
+	http_call->easy = easy = curl_easy_init();
+	ok = easy != NULL &&
+		tc_curl_set_common(easy, session->options, &session->target, &session->tls,
+						   http_call->error_buffer);
+
+#define SET(option, value) (ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
+	SET(CURLOPT_PRIVATE, http_call);
+	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_PATH_AS_IS, 1L);
+	SET(CURLOPT_READFUNCTION, on_read);
+	SET(CURLOPT_READDATA, http_call);
+	SET(CURLOPT_SEEKFUNCTION, on_seek);
+	SET(CURLOPT_SEEKDATA, http_call);
+	SET(CURLOPT_WRITEFUNCTION, on_write);
+	SET(CURLOPT_WRITEDATA, http_call);
+#undef SET
+	tc_curl_leave(&old);
+	if (!ok)
+	{
+		free_call(http_call);
+		return NULL;
+	}
+	return http_call;
+}
+
+/* What it has of a call is given up; its handle serves another one of the session. */
+static void
+recycle_call(HttpCall * http_call)
+{
+	if (http_call->answer != NULL)
+		(void) tc_reply_hold(&http_call->calls->held, http_call->answer_size, 0);
+	free(http_call->path.bytes);
+	free(http_call->body.bytes);
+	free(http_call->read.reply.bytes);
+	free(http_call->answer);
+	if (http_call->session->multi == NULL)
+	{
+		free_call(http_call);
+		return;
+	}
+	memset(&http_call->path, 0, sizeof(JsonBuffer));
+	memset(&http_call->body, 0, sizeof(JsonBuffer));
+	memset(&http_call->read, 0, sizeof(JsonAnswerRead));
+	http_call->path.max = MAX_PATH;
+	http_call->body.max = MAX_BODY;
+	http_call->sent = 0;
+	http_call->answer = NULL;
+	http_call->answer_len = http_call->answer_size = 0;
+	http_call->answer_problem = NULL;
+	http_call->error_buffer[0] = '\0';
+	dlist_push_head(&http_call->session->unused_calls, &http_call->node);
+}
+
+/* One that holds nothing but its handle */
+static void
+free_call(HttpCall * http_call)
+{
+	sigset_t	old;
+
+	tc_curl_enter(&old);
+	if (http_call->easy != NULL)
+		curl_easy_cleanup(http_call->easy);
+	tc_curl_leave(&old);
+	free(http_call);
+}
+
+/* False, and what becomes of the call, if it cannot be written. */
+static bool
+write_request(HttpCall * http_call, CallFate *fate)
+{
+	const Call *call = &http_call->call;
+	const		HttpMethod *method = http_call->method;
+
+	if (method == NULL)
+		return false;
+	tc_json_add_text(&http_call->path, http_call->session->target.base);
+	if (!tc_json_write_path(&http_call->path, method, http_call->generation, call->message,
+							call->message_len))
+	{
+		http_call->read.status = GRPC_STATUS_INVALID_ARGUMENT;
+		say(http_call, "ids with \"/\" cannot be sent over the server's HTTP API, but by a task token or over gRPC");
+		*fate = CALL_ANSWERED;
+		return false;
+	}
+	if (!method->is_get)
+		tc_json_write_body(&http_call->body, method, call->message, call->message_len);
+	return !http_call->path.failed && !http_call->body.failed;
+}
+
+static bool
+set_request(HttpCall * http_call)
+{
+	CURL	   *easy = http_call->easy;
+	char		timeout[GRPC_TIMEOUT_SIZE];
+	bool		ok = true;
+	sigset_t	old;
+
+	tc_grpc_timeout(http_call->call.timeout_ms, timeout);
+	snprintf(http_call->timeout_text, sizeof(http_call->timeout_text), "Grpc-Timeout: %s", timeout);
+	http_call->timeout.data = http_call->timeout_text;
+	http_call->timeout.next = http_call->session->lines;
+
+	tc_curl_enter(&old);
+#define SET(option, value) (ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
+	SET(CURLOPT_URL, (char *) http_call->path.bytes);
+	SET(CURLOPT_HTTPHEADER, &http_call->timeout);
+	SET(CURLOPT_TIMEOUT_MS, (long) http_call->call.timeout_ms + DEADLINE_GRACE_MS);
+	if (http_call->method->is_get)
+		SET(CURLOPT_HTTPGET, 1L);
+	else
+	{
+		SET(CURLOPT_POST, 1L);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) http_call->body.len);
+	}
+#undef SET
+	tc_curl_leave(&old);
+	return ok;
+}
+
+static size_t
+on_read(char *buffer, size_t size, size_t nitems, void *arg)
+{
+	HttpCall   *http_call = arg;
+	size_t		n = Min(size * nitems, http_call->body.len - http_call->sent);
+
+	memcpy(buffer, http_call->body.bytes + http_call->sent, n);
+	http_call->sent += n;
+	return n;
+}
+
+/* Once something of the body was sent, it is not sent again. */
+static int
+on_seek(void *arg, curl_off_t offset, int origin)
+{
+	HttpCall   *http_call = arg;
+
+	return http_call->sent == 0 && offset == 0 && origin == SEEK_SET ?
+		CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+}
+
+static size_t
+on_write(char *bytes, size_t size, size_t nitems, void *arg)
+{
+	HttpCall   *http_call = arg;
+	size_t		len = size * nitems;
+	size_t		max = MAX_REPLY_TEXT(http_call->call.max_reply);
+	size_t		needed = http_call->answer_len + len;
+
+	if (needed > http_call->answer_size)
+	{
+		size_t		grown_size = Min(Max(needed, 2 * http_call->answer_size), max);
+		char	   *grown = NULL;
+
+		if (needed > max)
+			http_call->answer_problem = "the reply is too large";
+		else if (!tc_reply_hold(&http_call->calls->held, http_call->answer_size, grown_size))
+			http_call->answer_problem = "the replies to all calls in flight are too large";
+		else if ((grown = realloc(http_call->answer, grown_size)) == NULL)
+		{
+			(void) tc_reply_hold(&http_call->calls->held, grown_size, http_call->answer_size);
+			http_call->answer_problem = "out of memory for the reply";
+		}
+		if (grown == NULL)
+			return 0;
+		http_call->answer = grown;
+		http_call->answer_size = grown_size;
+	}
+	memcpy(http_call->answer + http_call->answer_len, bytes, len);
+	http_call->answer_len = needed;
+	return len;
+}
+
+/*
+ * libcurl has come to the end of a call.
+ */
+static void
+over(HttpCall * http_call, CURLcode code)
+{
+	HttpSession *session = http_call->session;
+	const char *text = http_call->error_buffer[0] ? http_call->error_buffer : curl_easy_strerror(code);
+	CallFate	fate = CALL_AMBIGUOUS;
+	long		http_status = 0;
+	sigset_t	old;
+
+	tc_curl_enter(&old);
+	curl_easy_getinfo(http_call->easy, CURLINFO_RESPONSE_CODE, &http_status);
+	tc_curl_leave(&old);
+
+	if (code == CURLE_OK)
+		fate = judge(http_call, http_status);
+	else if (could_not_connect(http_call, code))
+	{
+		if (session->tls.error.code != NULL)
+			session->error = session->tls.error;
+		else
+			tc_curl_explain_connect(http_call->easy, code, http_call->error_buffer,
+									session->options, session->tls.settings, &session->error);
+		say(http_call, "not processed: %s", session->error.message);
+		fate = CALL_NOT_PROCESSED;
+	}
+	else if (http_call->answer_problem != NULL)
+		say(http_call, "%s", http_call->answer_problem);
+	else if (code == CURLE_OPERATION_TIMEDOUT)
+		say(http_call, "no answer within %d ms", http_call->call.timeout_ms);
+	else if (code == CURLE_SEND_FAIL_REWIND)
+		say(http_call, "no answer: the connection was closed");
+	else
+		say(http_call, "no answer: %s", text);
+	finish(http_call, fate);
+}
+
+/* Is it certain that nothing of the request was sent? */
+static bool
+could_not_connect(HttpCall * http_call, CURLcode code)
+{
+	curl_off_t	ready_at = 0;
+	sigset_t	old;
+
+	switch (code)
+	{
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_PEER_FAILED_VERIFICATION:
+			return true;
+		case CURLE_OPERATION_TIMEDOUT:
+			tc_curl_enter(&old);
+			curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
+			tc_curl_leave(&old);
+			return ready_at == 0;
+		default:
+			return false;
+	}
+}
+
+/* What does the answer say? */
+static CallFate
+judge(HttpCall * http_call, long http_status)
+{
+	HttpSession *session = http_call->session;
+	JsonAnswerRead *read = &http_call->read;
+	JsonAnswer	answer = tc_json_read(http_call->answer != NULL ? http_call->answer : "",
+									  http_call->answer_len, http_call->method->reply, read);
+
+	if (http_status == 200)
+	{
+		if (answer == JSON_REPLY)
+		{
+			read->status = GRPC_STATUS_OK;
+			session->corrections = 0;
+			return CALL_ANSWERED;
+		}
+		say(http_call, "the answer has HTTP status 200, but %s",
+			answer == JSON_ERROR ? "is an error" : read->problem);
+		return CALL_AMBIGUOUS;
+	}
+	if (answer != JSON_ERROR)
+	{
+		read->status = tc_grpc_status_of_http((int) http_status);
+		say(http_call, "HTTP status %ld without a word of Temporal's", http_status);
+	}
+	else if (is_wrong_path(http_call))
+	{
+		if (correct_generation(http_call))
+		{
+			say(http_call, "the server has other paths for it");
+			return CALL_NOT_PROCESSED;
+		}
+		read->status = GRPC_STATUS_UNIMPLEMENTED;
+		say(http_call, "the server's HTTP API has no path for %s", http_call->method->name);
+	}
+	tc_grpc_headers_hide_secrets(session->headers, read->message);
+
+	/* such a refusal proves that the call was not processed */
+	if ((read->status == GRPC_STATUS_PERMISSION_DENIED ||
+		 read->status == GRPC_STATUS_UNAUTHENTICATED) && tc_http_session_is_stale(session))
+	{
+		say(http_call, "the credentials have changed meanwhile");
+		return CALL_NOT_PROCESSED;
+	}
+	return CALL_ANSWERED;
+}
+
+/*
+ * Does the answer say that the server does not know the path, which is not to
+ * be taken for an activity that is not found?  A path of 2023 is on newer
+ * servers one by which an activity is started, with other fields.
+ */
+static bool
+is_wrong_path(const HttpCall * http_call)
+{
+	const		JsonAnswerRead *read = &http_call->read;
+
+	return read->status == GRPC_STATUS_UNIMPLEMENTED ||
+		(read->status == GRPC_STATUS_NOT_FOUND && !read->has_details &&
+		 strcmp(read->message, "Not Found") == 0) ||
+		(http_call->generation == HTTP_PATHS_2023 && !http_call->method->is_get &&
+		 read->status == GRPC_STATUS_INVALID_ARGUMENT &&
+		 strstr(read->message, "unknown field") != NULL);
+}
+
+/* Take the other generation of paths from now on; false if that was tried, too. */
+static bool
+correct_generation(HttpCall * http_call)
+{
+	HttpSession *session = http_call->session;
+
+	/* another call may have found out meanwhile */
+	if (http_call->generation != session->generation)
+		return true;
+	if (http_call->method->is_get || session->corrections >= MAX_CORRECTIONS)
+		return false;
+	session->corrections++;
+	session->generation = session->generation == HTTP_PATHS_2026 ? HTTP_PATHS_2023 : HTTP_PATHS_2026;
+	return true;
+}
+
+static void
+say(HttpCall * http_call, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	vsnprintf(http_call->read.message, sizeof(http_call->read.message), fmt, args);
+	va_end(args);
+}
+
+/*
+ * A call is over; its callback is run by tc_http_calls_tell().
+ */
+static void
+finish(HttpCall * http_call, CallFate fate)
+{
+	http_call->fate = fate;
+	http_call->session->ncalls--;
+	dlist_delete(&http_call->node);
+	dlist_push_tail(&http_call->calls->finished, &http_call->node);
+}
