@@ -57,7 +57,7 @@ static const char redirect[] =
 "     f.error_message,"
 "     f.decisions, f.former_identities, f.xid, f.written_by, f.stored_by, f.role, f.made_here, f.system_identifier, f.database"
 "   FROM finished f),"
-" rechecked AS (INSERT INTO temporal.recheck SELECT w.id FROM waiting w),"
+" rechecked AS (INSERT INTO temporal.recheck SELECT w.id FROM waiting w WHERE w.queue > 0),"
 " ended AS ("
 " INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment,"
 "     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions)"

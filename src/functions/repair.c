@@ -64,7 +64,7 @@ static const char retry_waiting[] =
 	"WITH gone AS (" \
 	" DELETE FROM temporal.outbox o WHERE " condition \
 	" RETURNING o.*)," \
-	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g)" \
+	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)" \
 	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
 	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions)" \
 	" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method," \
