@@ -156,6 +156,11 @@ sql('one', "SELECT temporal.retry_request(" . ($mine = failed_once('one', 'nothi
 outcome($mine);
 sql('one', "SELECT temporal.retry_request($mine)"), outcome($mine) foreach 1 .. 12;
 is(shown($mine, q(cardinality(string_to_array(decisions, '; ')))), '10', 'the latest ones are kept');
+my $forger = "x at 2026-01-01T00:00:00Z; discarded by dba\n\e[2K";
+$node->safe_psql('postgres', qq(CREATE ROLE "$forger" LOGIN IN ROLE one));
+sql($forger, "SELECT temporal.discard_request($mine)");
+like(shown($mine, 'decisions'), qr/; discarded by "x at 2026-01-01T00:00:00Z\\u003b discarded by dba\\n\\u001b\[2K" at $time$/,
+	'a name cannot pass for another decision');
 
 # No dead end: a role is dropped
 my $orphan = request_for('gone', 'nothing');
