@@ -161,6 +161,8 @@ find_number(const QueueKey *key, bool *committed)
 	HeapTuple	tuple;
 	int64		result = 0;
 
+	/* that of a number which is known need not be written */
+	tc_relation_must_last(rel);
 	*committed = false;
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{

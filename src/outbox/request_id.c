@@ -34,6 +34,7 @@
 
 #include "compat.h"
 #include "outbox/outbox.h"
+#include "outbox/tables.h"
 
 /* As in the server's sequence.c */
 #define SEQUENCE_MAGIC 0x1717
@@ -56,6 +57,7 @@ tc_outbox_next_id(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a sequence", RelationGetRelationName(rel))));
+	tc_relation_must_last(rel);
 	/* so that the commit flushes what is logged below, and waits for standbys */
 	(void) GetTopTransactionId();
 

@@ -197,18 +197,8 @@ tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 static void
 check_lasting(Relation rel, TableId id)
 {
-	if ((id == TABLE_OUTBOX || id == TABLE_QUEUE || id == TABLE_REJECTED) &&
-		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-	{
-		char	   *schema = get_namespace_name(RelationGetNamespace(rel));
-		char	   *name = RelationGetRelationName(rel);
-
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" of temporal_complete is unlogged, so a crash would lose its requests",
-						schema, name),
-				 errhint("Run ALTER TABLE %s SET LOGGED.", quote_qualified_identifier(schema, name))));
-	}
+	if (id == TABLE_OUTBOX || id == TABLE_QUEUE || id == TABLE_REJECTED)
+		tc_relation_must_last(rel);
 }
 
 /* As the owner of the extension until end_write(), or an error. */

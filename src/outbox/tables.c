@@ -315,6 +315,28 @@ tc_table_name(TableId id)
 }
 
 void
+tc_relation_must_last(Relation rel)
+{
+	bool		is_sequence = rel->rd_rel->relkind == RELKIND_SEQUENCE;
+	char	   *schema;
+	char	   *name;
+
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT)
+		return;
+	schema = get_namespace_name(RelationGetNamespace(rel));
+	name = RelationGetRelationName(rel);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 is_sequence ?
+			 errmsg("sequence \"%s.%s\" of temporal_complete is unlogged, so a crash would give ids twice",
+					schema, name) :
+			 errmsg("table \"%s.%s\" of temporal_complete is unlogged, so a crash would lose its requests",
+					schema, name),
+			 errhint("Run ALTER %s %s SET LOGGED.", is_sequence ? "SEQUENCE" : "TABLE",
+					 quote_qualified_identifier(schema, name))));
+}
+
+void
 tc_row_deform(HeapTuple tuple, Relation rel, TableId id, Datum *values, bool *nulls)
 {
 	TupleDesc	desc = RelationGetDescr(rel);

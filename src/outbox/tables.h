@@ -70,6 +70,9 @@ extern bool tc_table_is_as_made(Relation rel, TableId id);
 
 extern bool tc_table_has_rules(Relation rel);
 
+/* An error if a crash would empty the table or sequence. */
+extern void tc_relation_must_last(Relation rel);
+
 /*
  * An index on the columns of that one, whatever it is called, that has all
  * rows; InvalidOid if there is none.

@@ -192,6 +192,23 @@ ok($node->wait_for_log(qr/table "temporal.rejected" of temporal_complete is unlo
 isnt(state_of($unrecorded), 'rejected', 'what was refused stays where it is not lost');
 $node->safe_psql('postgres', 'ALTER TABLE temporal.rejected SET LOGGED');
 ok_finished($unrecorded, 'rejected', 'until that is put right');
+$node->safe_psql('postgres', 'ALTER TABLE temporal.queue SET UNLOGGED');
+make_fails(qr/table "temporal.queue" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'one that says whose they are, of a queue that is known');
+$node->safe_psql('postgres', 'ALTER TABLE temporal.queue SET LOGGED');
+SKIP:
+{
+	skip 'sequences are logged before version 15', 1 if $node->pg_version < 15;
+	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id SET UNLOGGED');
+	make_fails(qr/sequence "temporal.request_id" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'a sequence that would begin anew');
+	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id SET LOGGED');
+}
+$node->safe_psql('postgres',
+	"ALTER TABLE temporal.$_ SET UNLOGGED") foreach qw(last_worker recheck queue_error delivery_segment);
+$node->stop('immediate');
+$node->start;
+ok_finished(make('refusing'), 'rejected', 'what the other tables say is not needed after a crash');
+$node->safe_psql('postgres',
+	"ALTER TABLE temporal.$_ SET LOGGED") foreach qw(last_worker recheck queue_error delivery_segment);
 
 # Columns that are not what they were
 foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['RENAME former_identities TO f', 'RENAME f TO former_identities'])
