@@ -54,6 +54,7 @@
 #include "worker/proof_look.h"
 #include "worker/proof_turns.h"
 #include "worker/queue.h"
+#include "worker/recording.h"
 
 /* A reply that is larger is not taken: a page is then asked for in pieces */
 #define MAX_REPLY (8 * 1024 * 1024)
@@ -115,6 +116,7 @@ static void call_done(void *arg, const CallResult *result);
 static bool evaluate(Proof *proof, ProofFinding *finding);
 static bool evaluate_reply(Proof *proof, ProofFinding *finding);
 static void evaluate_refusal(Proof *proof, ProofFinding *finding);
+static bool gives_up(Proof *proof);
 static void put_off(Proof *proof, int times, ProofFinding *finding);
 
 void
@@ -299,7 +301,7 @@ evaluate_refusal(Proof *proof, ProofFinding *finding)
 	ProofCall  *call = &proof->call;
 
 	if (tc_proof_look_refused(&proof->look, call->meaning, call->code, finding->words) ||
-		(proof->give_up && proof->failures == GIVE_UP_FAILURES))
+		(gives_up(proof) && proof->failures >= GIVE_UP_FAILURES))
 		finding->verdict = PROOF_IMPOSSIBLE;
 	else
 	{
@@ -307,6 +309,22 @@ evaluate_refusal(Proof *proof, ProofFinding *finding)
 		put_off(proof, proof->failures++, finding);
 		tc_proof_look_retry(&proof->look, call->fate != CALL_NOT_PROCESSED);
 	}
+}
+
+/* What has become too old meanwhile is not waited for any longer. */
+static bool
+gives_up(Proof *proof)
+{
+	Request    *request = proof->request;
+
+	if (!proof->give_up && proof->queue->channel != NULL &&
+		tc_request_has_expired(request, proof->queue->channel->config))
+	{
+		proof->give_up = true;
+		if (request->refusal == NULL)
+			request->refusal = TC_EXPIRED;
+	}
+	return proof->give_up;
 }
 
 /* The next call comes after a delay that doubles with the times that it was put off. */

@@ -87,6 +87,7 @@ static const EventAttributes event_attributes[] =
 #define ACTIVITY_INFO_LAST_FAILURE 20
 #define ACTIVITY_INFO_LAST_WORKER_IDENTITY 21
 #define ACTIVITY_STATUS_RUNNING 1
+#define ACTIVITY_STATUS_COMPLETED 2
 #define ACTIVITY_STATUS_CANCELED 4
 #define ACTIVITY_STATUS_TERMINATED 5
 #define ACTIVITY_STATUS_TIMED_OUT 6
@@ -230,6 +231,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 	ProtoReader reader;
 	ProtoField	field;
 	size_t		id_len = strlen(activity_id);
+	bool		has_info = false;
 
 	memset(description, 0, sizeof(*description));
 	tc_proto_begin(&reader, reply, len);
@@ -237,6 +239,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 	{
 		if (tc_proto_is(&field, WORKFLOW_RESPONSE_INFO, PROTO_BYTES))
 		{
+			has_info = true;
 			description->is_running = span_field(field.span, WORKFLOW_INFO_CLOSE_TIME).bytes == NULL;
 			description->status = (RunStatus) varint_field(field.span, WORKFLOW_INFO_STATUS);
 			description->run_id =
@@ -262,7 +265,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 				span_field(span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
 		}
 	}
-	return !reader.malformed;
+	return !reader.malformed && has_info;
 }
 
 bool
@@ -281,6 +284,8 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 
 			description->is_running = status == ACTIVITY_STATUS_RUNNING ||
 				status == ACTIVITY_STATUS_PAUSED;
+			description->has_ended = status >= ACTIVITY_STATUS_COMPLETED &&
+				status <= ACTIVITY_STATUS_TIMED_OUT;
 			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
 			description->is_terminated = status == ACTIVITY_STATUS_TERMINATED;
 			description->is_timed_out = status == ACTIVITY_STATUS_TIMED_OUT;

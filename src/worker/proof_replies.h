@@ -89,6 +89,7 @@ extern bool tc_workflow_description_read(const uint8 *reply, size_t len, const c
 typedef struct ActivityDescription
 {
 	bool		is_running;
+	bool		has_ended;		/* neither: it is not said */
 	bool		is_canceled;
 	bool		is_terminated;
 	bool		is_timed_out;

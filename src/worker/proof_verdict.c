@@ -229,8 +229,13 @@ tc_verdict_standalone(const SoughtRequest *sought, const ActivityDescription *ac
 	if (ours)
 		return PROOF_OURS;
 
+	if (!activity->is_running && !activity->has_ended)
+	{
+		say(words, "the activity's description does not say whether it has ended");
+		return PROOF_IMPOSSIBLE;
+	}
 	if (sought->by_id && sought->target.run_id == NULL &&
-		activity->scheduled_at > sought->first_made_at)
+		(activity->scheduled_at == 0 || activity->scheduled_at > sought->first_made_at))
 	{
 		say(words, "another run of the activity has begun since the request was made");
 		return PROOF_IMPOSSIBLE;
