@@ -123,6 +123,8 @@ tc_launcher_main(Datum arg)
 	tc_terminate_quietly();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	/* a signal that came before there was a handler is lost */
+	ProcessConfigFile(PGC_SIGHUP);
 
 	wait_event = tc_wait_event_new("TemporalCompleteLauncherMain");
 	tc_crashes_read(tc_launcher_attach());

@@ -97,6 +97,8 @@ tc_worker_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, asked_to_end);
 	tc_terminate_quietly();
+	/* a signal that came before there was a handler is lost */
+	ConfigReloadPending = true;
 	BackgroundWorkerUnblockSignals();
 	tc_crash_mark(database);
 	tc_connect_without_settings(database);
