@@ -16,10 +16,4 @@ tc_hash_bytes(uint64 hash, const void *bytes, size_t len)
 	return hash_combine64(hash, hash_bytes_extended((const unsigned char *) bytes, len, 0));
 }
 
-static inline uint64
-tc_hash_string(uint64 hash, const char *string)
-{
-	return tc_hash_bytes(hash, string, strlen(string));
-}
-
 #endif							/* TC_HASH_BYTES_H */

@@ -55,6 +55,8 @@ typedef struct Binding
 	TriggerVerb verb;
 	char	   *args[NTRIGGER_ARGUMENTS];
 	int			nargs;
+	char	   *server;			/* one of the arguments; NULL = not given */
+	char	   *namespace_name;
 	const char *name;
 	char	   *columns;		/* "a, b", quoted; NULL = any */
 	char	   *condition;		/* SQL; NULL = always */
@@ -80,8 +82,6 @@ tc_bind_table(PG_FUNCTION_ARGS)
 {
 	Binding		binding = {0};
 	Oid			relid;
-	const char *server = NULL;
-	char	   *namespace_name = NULL;
 	ListCell   *lc;
 
 	if (PG_ARGISNULL(BIND_RELATION) || PG_ARGISNULL(BIND_VERB))
@@ -92,11 +92,7 @@ tc_bind_table(PG_FUNCTION_ARGS)
 	binding.verb = verb_of_name(text_to_cstring(PG_GETARG_TEXT_PP(BIND_VERB)));
 	take_arguments(fcinfo, &binding);
 
-	if (!PG_ARGISNULL(BIND_FIRST_ARGUMENT + ARG_SERVER))
-		server = text_to_cstring(PG_GETARG_TEXT_PP(BIND_FIRST_ARGUMENT + ARG_SERVER));
-	if (!PG_ARGISNULL(BIND_FIRST_ARGUMENT + ARG_NAMESPACE))
-		namespace_name = text_to_cstring(PG_GETARG_TEXT_PP(BIND_FIRST_ARGUMENT + ARG_NAMESPACE));
-	(void) tc_server_for_caller(server, namespace_name);
+	(void) tc_server_for_caller(binding.server, binding.namespace_name);
 
 	check_caller(relid);
 	tc_require_names(NULL, 0);
@@ -145,6 +141,10 @@ take_arguments(FunctionCallInfo fcinfo, Binding *binding)
 			value = pstrdup(NameStr(*PG_GETARG_NAME(n)));
 		else
 			value = text_to_cstring(PG_GETARG_TEXT_PP(n));
+		if (i == ARG_SERVER)
+			binding->server = value;
+		else if (i == ARG_NAMESPACE)
+			binding->namespace_name = value;
 		binding->args[binding->nargs++] = psprintf("%s=%s", tc_trigger_argument(i), value);
 	}
 

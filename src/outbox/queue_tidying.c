@@ -75,6 +75,9 @@ typedef struct Tidying
 	Relation	activity;		/* recorded ones */
 	Relation	activity_index;
 	TupleTableSlot *row;		/* of temporal.queue */
+	TupleTableSlot *outbox_row;
+	TupleTableSlot *rejected_row;
+	TupleTableSlot *activity_row;
 } Tidying;
 
 /* A row that was found */
@@ -91,7 +94,7 @@ static void tidying_close(Tidying *tidying);
 static Relation open_index(Relation rel, TableId id, int number);
 static Candidate *next_candidates(Tidying *tidying, int64 *position, int *count);
 static bool has_requests(const Tidying *tidying, int64 number);
-static bool has_row(Relation rel, Relation index, int64 number);
+static bool has_row(Relation rel, Relation index, TupleTableSlot *slot, int64 number);
 static bool lock_row(Tidying *tidying, const Candidate *candidate);
 static bool set_unused_since(Tidying *tidying, const Candidate *candidate, TimestampTz since);
 
@@ -190,6 +193,9 @@ tidying_open(Tidying *tidying)
 		return false;
 	}
 	tidying->row = table_slot_create(tidying->queue, NULL);
+	tidying->outbox_row = table_slot_create(tidying->outbox, NULL);
+	tidying->rejected_row = table_slot_create(tidying->rejected, NULL);
+	tidying->activity_row = table_slot_create(tidying->activity, NULL);
 	return true;
 }
 
@@ -205,7 +211,12 @@ static void
 tidying_close(Tidying *tidying)
 {
 	if (tidying->row != NULL)
+	{
 		ExecDropSingleTupleTableSlot(tidying->row);
+		ExecDropSingleTupleTableSlot(tidying->outbox_row);
+		ExecDropSingleTupleTableSlot(tidying->rejected_row);
+		ExecDropSingleTupleTableSlot(tidying->activity_row);
+	}
 	if (tidying->activity_index != NULL)
 		index_close(tidying->activity_index, NoLock);
 	if (tidying->rejected_index != NULL)
@@ -290,15 +301,14 @@ next_candidates(Tidying *tidying, int64 *position, int *count)
 static bool
 has_requests(const Tidying *tidying, int64 number)
 {
-	return has_row(tidying->outbox, tidying->outbox_index, number) ||
-		has_row(tidying->rejected, tidying->rejected_index, number) ||
-		has_row(tidying->activity, tidying->activity_index, number);
+	return has_row(tidying->outbox, tidying->outbox_index, tidying->outbox_row, number) ||
+		has_row(tidying->rejected, tidying->rejected_index, tidying->rejected_row, number) ||
+		has_row(tidying->activity, tidying->activity_index, tidying->activity_row, number);
 }
 
 static bool
-has_row(Relation rel, Relation index, int64 number)
+has_row(Relation rel, Relation index, TupleTableSlot *slot, int64 number)
 {
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	IndexScanDesc scan = tc_index_beginscan(rel, index, GetActiveSnapshot(), 1);
 	ScanKeyData key;
 	bool		found = false;
@@ -307,8 +317,8 @@ has_row(Relation rel, Relation index, int64 number)
 	index_rescan(scan, &key, 1, NULL, 0);
 	for (int i = 0; !found && index_getnext_tid(scan, ForwardScanDirection) != NULL; i++)
 		found = i == LOOK_MAX || index_fetch_heap(scan, slot);
+	ExecClearTuple(slot);
 	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
 	return found;
 }
 
