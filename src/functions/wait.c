@@ -164,6 +164,7 @@ read_request(int64 id, Datum *row)
 	finished = strcmp(state, "delivered") == 0 ||
 		strcmp(state, "rejected") == 0 ||
 		strcmp(state, "suppressed") == 0 || /* it will not change */
+		strcmp(state, "superseded") == 0 ||
 		strcmp(state, "unconfirmed") == 0;
 	*row = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull);
 	*row = SPI_datumTransfer(*row, false, -1);

@@ -187,6 +187,8 @@ typedef enum OutcomeKind
 	OUTCOME_DELIVERED,			/* Temporal took it */
 	OUTCOME_UNCONFIRMED,		/* it may have: that could not be proved */
 	OUTCOME_REJECTED,			/* Temporal refused it for good */
+	OUTCOME_SUPERSEDED,			/* a heartbeat in whose place a later request
+								 * is sent */
 	OUTCOME_RETRY				/* not finished: try again at next_attempt_at */
 } OutcomeKind;
 

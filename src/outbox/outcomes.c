@@ -156,6 +156,7 @@ record_one(Recorder *recorder, const Outcome *outcome)
 		case OUTCOME_DELIVERED:
 		case OUTCOME_UNCONFIRMED:
 		case OUTCOME_REJECTED:
+		case OUTCOME_SUPERSEDED:
 			if (is_kept_whole(recorder, outcome))
 			{
 				if (!open_rejected(recorder) || !delete_row(recorder))
@@ -384,6 +385,7 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	values[DELIVERY_METHOD - 1] = Int16GetDatum(method);
 	values[DELIVERY_SEGMENT - 1] = Int16GetDatum(recorder->segment);
 	values[DELIVERY_CONFIRMED - 1] = BoolGetDatum(outcome->kind == OUTCOME_DELIVERED);
+	nulls[DELIVERY_CONFIRMED - 1] = outcome->kind == OUTCOME_SUPERSEDED;
 	values[DELIVERY_CANCEL_REQUESTED - 1] = BoolGetDatum(outcome->heartbeat_reply.cancel_requested);
 	values[DELIVERY_ACTIVITY_PAUSED - 1] = BoolGetDatum(outcome->heartbeat_reply.activity_paused);
 	values[DELIVERY_ACTIVITY_RESET - 1] = BoolGetDatum(outcome->heartbeat_reply.activity_reset);

@@ -105,7 +105,7 @@ static const Column delivery_columns[] = {
 	{"attempts", INT4OID, true},
 	{"method", INT2OID, true},
 	{"segment", INT2OID, true},
-	{"confirmed", BOOLOID, true},
+	{"confirmed", BOOLOID, false},
 	{"activity_id", TEXTOID, false},
 	{"workflow_id", TEXTOID, false},
 	{"run_uuid", UUIDOID, false},

@@ -60,6 +60,13 @@ tc_method_is_heartbeat(RequestMethod method)
 }
 
 bool
+tc_method_ends_activity(RequestMethod method)
+{
+	return method == METHOD_COMPLETE || method == METHOD_COMPLETE_BY_ID ||
+		method == METHOD_REPORT_CANCELLATION || method == METHOD_REPORT_CANCELLATION_BY_ID;
+}
+
+bool
 tc_method_by_id(RequestMethod method)
 {
 	return methods[method].by_id;

@@ -35,6 +35,9 @@ extern const char *tc_method_verb(RequestMethod method);
 
 extern bool tc_method_is_heartbeat(RequestMethod method);
 
+/* Is the activity over when it is taken, without another attempt? */
+extern bool tc_method_ends_activity(RequestMethod method);
+
 /* Does it name the activity by ids, not by task token? */
 extern bool tc_method_by_id(RequestMethod method);
 

@@ -129,7 +129,7 @@ CREATE TABLE temporal.delivery (
     attempts integer NOT NULL,
     method smallint NOT NULL,
     segment smallint NOT NULL,
-    confirmed boolean NOT NULL,
+    confirmed boolean,
     activity_id text,
     workflow_id text,
     run_uuid uuid,
@@ -154,7 +154,7 @@ CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3
  */
 CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
 
-COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been, and of those that were discarded';
+COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been or were superseded, and of those that were discarded';
 COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_1 IS 'a segment of temporal.delivery';
 COMMENT ON TABLE temporal.delivery_2 IS 'a segment of temporal.delivery';
@@ -164,7 +164,7 @@ COMMENT ON COLUMN temporal.delivery.queue IS 'number of its queue';
 COMMENT ON COLUMN temporal.delivery.segment IS 'which partition it stands in';
 COMMENT ON COLUMN temporal.delivery.run_uuid IS 'run of the workflow or standalone activity, as Temporal writes runs';
 COMMENT ON COLUMN temporal.delivery.run_id IS 'the same, if it was given in another way of writing';
-COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it';
+COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it; NULL: a heartbeat that was superseded';
 COMMENT ON COLUMN temporal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
 COMMENT ON COLUMN temporal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
 COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the activity was reset';

@@ -122,7 +122,8 @@ UNION ALL
 SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_id,
        COALESCE(d.run_uuid::text, d.run_id), d.activity_id,
        q.requested_by, d.requested_at,
-       CASE WHEN d.rejected THEN 'rejected' WHEN d.confirmed THEN 'delivered' ELSE 'unconfirmed' END,
+       CASE WHEN d.rejected THEN 'rejected' WHEN d.confirmed THEN 'delivered'
+            WHEN d.confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END,
        d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, q.role
@@ -196,7 +197,7 @@ COMMENT ON COLUMN temporal.request.activity_id IS 'the activity';
 COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent, as it is called now; of one that was dropped, as it was called';
 COMMENT ON COLUMN temporal.request.requested_at IS 'when it was made';
 COMMENT ON COLUMN temporal.request.state IS
-    'queued, in_flight, retrying, held, confirming, suppressed; or finished: delivered, rejected, unconfirmed';
+    'queued, in_flight, retrying, held, confirming, suppressed; or finished: delivered, rejected, unconfirmed, superseded';
 COMMENT ON COLUMN temporal.request.attempts IS 'attempts so far; of waiting requests, those that went wrong';
 COMMENT ON COLUMN temporal.request.next_attempt_at IS 'when it is tried again';
 COMMENT ON COLUMN temporal.request.error_code IS 'gRPC status, or a word of the extension, for what last went wrong';

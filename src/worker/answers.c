@@ -30,6 +30,7 @@
 #include "base/event_loop.h"
 #include "wire/classify.h"
 #include "worker/answers.h"
+#include "worker/coalesce.h"
 #include "worker/counting.h"
 #include "worker/flow.h"
 #include "worker/queue.h"
@@ -111,6 +112,11 @@ try_later(Request *request, CallMeaning meaning)
 	tc_count_failure(request, !expired, request->may_have_taken_effect);
 	if (expired && !tc_request_expire(request))
 		return;
+	if (tc_is_overtaken(request))
+	{
+		tc_request_finish(request, OUTCOME_SUPERSEDED);
+		return;
+	}
 	/* it is looked up, when what was sent can no longer be applied */
 	if (tc_request_must_be_looked_up(request))
 		delay = Max(delay, request->doubt_until - tc_monotonic_ms());
@@ -157,6 +163,11 @@ tc_finding_settle(const ProofFinding *finding)
 			tc_request_set_message(request, NULL);
 			break;
 		case PROOF_PENDING:
+			if (refusal == NULL && tc_is_overtaken(request))
+			{
+				kind = OUTCOME_SUPERSEDED;
+				break;
+			}
 			if (refusal == NULL)
 			{
 				request->looked_up = true;

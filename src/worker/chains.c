@@ -90,7 +90,7 @@ tc_activity_seed(Oid server, const char *namespace_utf8)
 
 /* The task token is decoded for its ids; one that holds none counts itself. */
 bool
-tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity)
+tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity, uint64 *attempt)
 {
 	RequestTarget target;
 	StringInfoData buf;
@@ -111,6 +111,12 @@ tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity)
 	else
 		append(&buf, target.task_token, target.task_token_len);
 	*activity = tc_siphash(buf.data, buf.len);
+
+	resetStringInfo(&buf);
+	append(&buf, target.task_token, target.task_token_len);
+	if (target.task_token == NULL && target.run_id != NULL)
+		append(&buf, target.run_id, strlen(target.run_id));
+	*attempt = tc_siphash(buf.data, buf.len).low;
 	return true;
 }
 

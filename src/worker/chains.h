@@ -20,10 +20,12 @@ extern void tc_chains_init(MemoryContext context);
 extern SipHash tc_activity_seed(Oid server, const char *namespace_utf8);
 
 /*
- * The activity that a row is about; false if its bytes are no request.  The
- * current memory context is used for it.
+ * The activity that a row is about, and a hash of how it names it: by which
+ * token, or by which run.  False if its bytes are no request.  The current
+ * memory context is used for it.
  */
-extern bool tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity);
+extern bool tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity,
+						   uint64 *attempt);
 
 /* The first request for an activity; NULL if there is none. */
 extern Request *tc_chain_first(SipHash activity);

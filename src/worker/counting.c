@@ -123,7 +123,8 @@ tc_count_outcome(const Request *request, bool expired)
 	Pending    *pending = to_be_published(request->queue);
 	StatCounters *counters;
 
-	if (pending == NULL)
+	/* the one in its place counts */
+	if (pending == NULL || request->outcome == OUTCOME_SUPERSEDED)
 		return;
 	counters = &pending->counters;
 	if (tc_method_is_heartbeat(request->method))

@@ -27,7 +27,8 @@
  * READY and ANSWERED become CONFIRMING if it must be found out whether an
  * earlier attempt was applied, or FINISHED if it is known how they end.
  * CONFIRMING becomes RETRYING if it was not applied, BLOCKED if others for
- * its activity were let go first meanwhile, or FINISHED.
+ * its activity were let go first meanwhile, or FINISHED.  A heartbeat becomes
+ * FINISHED from BLOCKED and RETRYING, too, if a later one takes its place.
  *
  *	state       linked by node in        bytes   in its activity's chain
  *	NEW         -                        no      not yet
@@ -86,6 +87,7 @@ typedef struct Request
 	uint64		xid;
 	Queue	   *queue;
 	SipHash		activity;		/* which one it is about */
+	uint64		attempt;		/* a hash of the token or run that names it */
 	struct Request *next;		/* its neighbours in its activity's chain */
 	struct Request *previous;
 	dlist_node	queue_node;		/* among all of its queue */

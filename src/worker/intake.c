@@ -25,6 +25,7 @@
 
 #include "base/event_loop.h"
 #include "base/foreign_text.h"
+#include "worker/coalesce.h"
 #include "worker/doubt.h"
 #include "worker/intake.h"
 #include "worker/queue.h"
@@ -107,8 +108,14 @@ take_in(void *arg, const OutboxRow *row)
 		take_in_malformed(queue, row);
 	else if (request != NULL)
 	{
+		bool		was_blocked = request->state == REQUEST_BLOCKED;
+
 		if (maybe_sent)
 			note_doubt(request, row);
+		tc_coalesce(request);
+		/* its turn has come, and its bytes are at hand */
+		if (was_blocked && request->state == REQUEST_RETRYING)
+			tc_request_reload(request, row);
 		/* if it may have been applied it stays ready, to be looked up */
 		if (request->state == REQUEST_READY && queue->channel != NULL &&
 			tc_request_has_expired(request, queue->channel->config))

@@ -199,13 +199,14 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	Request    *request;
 	Request    *first;
 	SipHash		activity;
+	uint64		attempt;
 	TimestampTz now;
 
 	*malformed = false;
 	if (tc_request_by_id(row->id) != NULL)
 		return NULL;
 	old = MemoryContextSwitchTo(decode_context);
-	*malformed = !tc_activity_of(queue->activity_seed, row, &activity);
+	*malformed = !tc_activity_of(queue->activity_seed, row, &activity, &attempt);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decode_context);
 	if (*malformed)
@@ -214,6 +215,7 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
 	request = tc_request_create(queue, row);
 	request->maybe_sent = maybe_sent;
 	request->activity = activity;
+	request->attempt = attempt;
 
 	first = tc_chain_first(activity);
 	if (first != NULL && !comes_first(first, request))

@@ -81,7 +81,7 @@ sub ok_bounded
 
 # Requests that wait for each other
 add_server('hanging', '--hang');
-make('bad', "SELECT count(temporal.heartbeat_activity_by_id('w', 'a', server => 'hanging', namespace => 'n' || n))"
+make('bad', "SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'hanging', namespace => 'n' || n))"
 	  . ' FROM generate_series(1, 60000) i, generate_series(1, 10) n');
 ok_bounded('many requests for one activity');
 ok_delivered('many requests for one activity');

@@ -57,7 +57,7 @@ func (s *storm) waiting(ctx context.Context) string {
 	for _, database := range databases {
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `SELECT format('  %s: %s', current_database(), r) FROM temporal.request r
-				WHERE state NOT IN ('delivered', 'rejected', 'unconfirmed') ORDER BY id LIMIT 10`)
+				WHERE state NOT IN ('delivered', 'rejected', 'unconfirmed', 'superseded') ORDER BY id LIMIT 10`)
 			if err != nil {
 				return err
 			}
@@ -202,7 +202,7 @@ func (s *storm) readLedgers(ctx context.Context, wrong *findings) ([]*entry, err
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `
 WITH outcome AS (
-    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
+    SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
       FROM temporal.delivery
     UNION ALL
     SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, error_code, error_message, requested_at
@@ -596,7 +596,7 @@ func (s *storm) accountStub(ctx context.Context, wrong *findings, outcomes *tall
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `
 WITH outcome AS (
-    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'unconfirmed' END AS state FROM temporal.delivery
+    SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state FROM temporal.delivery
     UNION ALL
     SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END FROM temporal.rejected
 )

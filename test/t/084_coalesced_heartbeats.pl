@@ -1,0 +1,137 @@
+# Of many heartbeats that wait for one attempt of an activity the newest is
+# sent; of the others nothing is said that is not true.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+my $temporal = start_temporal('main');
+
+$node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
+	  . " OPTIONS (address '" . $temporal->address . "', retry_initial_interval '50ms', retry_max_interval '100ms');"
+	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC; CREATE ROLE other');
+start_activities($temporal, $node, 'beats', 1, 20);
+$node->safe_psql('postgres', 'GRANT SELECT ON pending_activity TO PUBLIC');
+
+sub token
+{
+	my ($activity) = @_;
+
+	return "(SELECT task_token FROM pending_activity WHERE activity_id = '$activity')";
+}
+
+sub heartbeats
+{
+	my ($activity, $n) = @_;
+
+	return 'SELECT max(temporal.heartbeat_activity(t, to_jsonb(i))) FROM ' . token($activity) . " AS x(t), generate_series(1, $n) i";
+}
+
+# States of the requests about an activity, by verb
+sub ends
+{
+	my ($activity) = @_;
+
+	await_finished($node, "activity_id = '$activity'");
+	return $node->safe_psql('postgres',
+		"SELECT verb, state, count(*) FROM temporal.request WHERE activity_id = '$activity' GROUP BY 1, 2 ORDER BY min(id)");
+}
+
+# The worker finds all of it at once.
+sub at_once
+{
+	my ($script) = @_;
+	my $result;
+
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+	$node->reload;
+	await('the worker to leave', sub { worker_pid($node) eq '' });
+	$result = $node->safe_psql('postgres', $script);
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+	$node->reload;
+	return $result;
+}
+
+sub calls
+{
+	return $temporal->counters->{RecordActivityTaskHeartbeat}{requests} // 0;
+}
+
+# However many heartbeats wait before a verdict, a few are sent.
+my $last = $node->safe_psql('postgres', 'BEGIN; ' . heartbeats(1, 2000) . '; SELECT temporal.complete_activity('
+	  . token(1) . q{, '"done"'); COMMIT});
+my ($beat, $verdict) = split(/\n/, $last);
+is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($verdict)"), 'delivered', 'the verdict is delivered');
+cmp_ok(calls(), '<', 10, 'few heartbeats were sent before it: ' . calls());
+is($node->safe_psql('postgres', "SELECT state FROM temporal.request WHERE id = $beat"), 'delivered', 'the last one was');
+is($node->safe_psql('postgres', 'SELECT DISTINCT state FROM temporal.request'
+		  . " WHERE id NOT IN (SELECT id FROM temporal.request WHERE state = 'delivered')"),
+	'superseded', 'the others are superseded');
+my %arrivals = $temporal->arrivals;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.request r'
+		  . " WHERE state <> 'superseded' AND id NOT IN (" . join(',', keys %arrivals) . ')'),
+	'0', 'nothing counts as delivered that was not sent');
+is( $node->safe_psql('postgres', "SELECT state, attempts, error_code, finished_at IS NOT NULL FROM temporal.wait_for_request(($verdict - 2000))"),
+	'superseded|0||t', 'wait_for_request() says so');
+
+# Those of other roles, by other names of the activity, or behind a verdict count for themselves.
+my $before = calls();
+at_once('SELECT ' . join(', ', map { 'temporal.heartbeat_activity(' . token(2) . ", '$_')" } 1 .. 3)
+	  . ', temporal.fail_activity(' . token(2) . q{, 'no'), } . 'temporal.heartbeat_activity(' . token(2) . ", '4')");
+is(ends(2), "heartbeat|superseded|2\nheartbeat|delivered|1\nfail|delivered|1\nheartbeat|rejected|1", 'each side of a verdict for itself');
+at_once('SELECT temporal.heartbeat_activity(' . token(3) . q{, '1'); SET ROLE other; SELECT temporal.heartbeat_activity(}
+	  . token(3) . q{, '2'); RESET ROLE; SELECT temporal.heartbeat_activity_by_id('beats-0', '3', '3')});
+is(ends(3), 'heartbeat|delivered|3', 'another role, or another way to name the activity');
+at_once('SELECT temporal.heartbeat_activity(' . token(4) . q{, '1'); SET ROLE other; SELECT temporal.heartbeat_activity(}
+	  . token(4) . q{, '2'); RESET ROLE; SELECT temporal.heartbeat_activity(} . token(4) . q{, '3')});
+is(ends(4), "heartbeat|superseded|1\nheartbeat|delivered|2", '... and past them');
+
+# One that was tried in vain gives way to a later one, and to a verdict after which its details are of no use.
+my %behind = (
+	5 => [ 'heartbeat_activity', q{'"later"'}, "heartbeat|superseded|1\nheartbeat|delivered|1" ],
+	6 => [ 'complete_activity', q{'"done"'}, "heartbeat|superseded|1\ncomplete|delivered|1" ],
+	7 => [ 'report_cancellation', q{'"done"'}, "heartbeat|superseded|1\nreport_cancellation|rejected|1" ],
+	8 => [ 'fail_activity', q{'failed'}, "heartbeat|delivered|1\nfail|delivered|1" ]);
+foreach my $activity (sort keys %behind)
+{
+	my ($verb, $value, $ends) = @{ $behind{$activity} };
+	my $id = $node->safe_psql('postgres', 'SELECT nextval(\'temporal.request_id\')') + 1;
+	my $rule = $temporal->fault(identity => "postgresql:postgres/$id\@*", mode => 'fail-before', error => 'UNAVAILABLE');
+
+	is($node->safe_psql('postgres', 'SELECT temporal.heartbeat_activity(' . token($activity) . q{, '"first"')}), $id, 'the id is known before');
+	$node->poll_query_until('postgres', "SELECT attempts > 1 FROM temporal.request WHERE id = $id");
+	$node->safe_psql('postgres', "SELECT temporal.$verb(" . token($activity) . ", $value)");
+	if ($verb eq 'fail_activity')
+	{
+		my $attempts = $node->safe_psql('postgres', "SELECT attempts FROM temporal.request WHERE id = $id");
+
+		$node->poll_query_until('postgres', "SELECT attempts > $attempts + 2 FROM temporal.request WHERE id = $id");
+		$temporal->clear_faults($rule);
+	}
+	is(ends($activity), $ends, "one that was tried in vain, before $verb()");
+	$temporal->clear_faults;
+}
+is($node->safe_psql('postgres', q(SELECT error_code, attempts > 1 FROM temporal.request WHERE activity_id = '6' AND state = 'superseded')),
+	'UNAVAILABLE|t', 'what it was told is kept');
+
+# While nothing can be sent they do not pile up in the worker, and what has
+# piled up in the outbox is not sent afterwards.
+$temporal->suspend;
+$node->safe_psql('postgres', heartbeats(9, 200)) foreach 1 .. 5;
+$temporal->resume;
+$before = calls();
+like(ends(9), qr/^heartbeat\|superseded\|9\d\d\nheartbeat\|delivered\|\d+$|^heartbeat\|delivered\|\d+\nheartbeat\|superseded\|9\d\d$/, 'a server that hangs');
+is($node->safe_psql('postgres', q(SELECT state FROM temporal.request WHERE activity_id = '9' ORDER BY id DESC LIMIT 1)), 'delivered', 'the newest is delivered');
+
+# They are no trouble
+unlike(slurp_file($node->logfile), qr/ended (rejected|unconfirmed)(?!.*NOT_FOUND|.*INVALID_ARGUMENT|.*FAILED_PRECONDITION)/, 'the log has nothing to say of superseded ones');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'all are finished');
+
+done_testing();
