@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -317,6 +318,40 @@ func TestHeartbeat(t *testing.T) {
 		awaitDelivered(t, id)
 		w.Pending = awaitToken(t, w.id(), 2)
 		sameJSON(t, "heartbeat details of the second attempt", w.heartbeatDetails(t), `{"percent": 50}`)
+	})
+}
+
+// TestManyHeartbeats checks that a verdict does not wait for heartbeats that were asked for before it: the newest one is
+// sent, of the others nothing is claimed, and the next attempt finds the newest details.
+func TestManyHeartbeats(t *testing.T) {
+	t.Parallel()
+	forEachHandle(t, func(t *testing.T, h handle) {
+		const heartbeats = 2000
+		w := startActivity(t, h, flows.ActivityOptions{HeartbeatMS: 600_000})
+		beat := strings.TrimPrefix(w.call("heartbeat_activity", "details => to_jsonb(i)"), "SELECT ")
+		failure := strings.TrimPrefix(w.call("fail_activity", "message => 'again', next_retry_delay => '10 ms'"), "SELECT ")
+		var last, verdict int64
+		err := db.QueryRow(t.Context(), fmt.Sprintf(`
+WITH beats AS MATERIALIZED (SELECT max(%s) AS last FROM generate_series(1, %d) i)
+SELECT last, CASE WHEN last > 0 THEN %s END FROM beats`, beat, heartbeats, failure), w.parameters()...).Scan(&last, &verdict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitDelivered(t, verdict)
+		awaitDelivered(t, last)
+		var delivered, superseded int
+		err = db.QueryRow(t.Context(), `
+SELECT count(*) FILTER (WHERE state = 'delivered'), count(*) FILTER (WHERE state = 'superseded')
+  FROM temporal.request WHERE activity_id = $1 AND verb = 'heartbeat' AND id <= $2`,
+			w.ActivityID, last).Scan(&delivered, &superseded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if delivered > 20 || delivered+superseded != heartbeats {
+			t.Errorf("of %d heartbeats %d were sent, %d superseded", heartbeats, delivered, superseded)
+		}
+		w.Pending = awaitToken(t, w.id(), 2)
+		sameJSON(t, "heartbeat details of the second attempt", w.heartbeatDetails(t), fmt.Sprint(heartbeats))
 	})
 }
 
