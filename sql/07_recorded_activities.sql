@@ -42,9 +42,37 @@ SELECT key FROM temporal.activity ORDER BY key;
 ROLLBACK;
 SELECT key, attempt FROM temporal.activity ORDER BY key;
 
+-- the verbs by key: the token or the ids are those that were recorded
+BEGIN;
+SELECT temporal.complete_activity_by_key('order 42', '{"paid": true}') > 0 AS ok;
+SELECT temporal.fail_activity_by_key('order 42', 'no money', 'Broke', non_retryable => true) > 0 AS ok;
+SELECT temporal.report_cancellation_by_key('order 43', '"stopped"') > 0 AS ok;
+SELECT temporal.heartbeat_activity_by_key('order 43', '50') > 0 AS ok;
+SELECT verb, workflow_id, activity_id, key, requested_by, state FROM temporal.request
+ WHERE server = 'keys_temporal' ORDER BY id;
+-- a key is forgotten when a verdict was delivered, not before
+SELECT key, attempt FROM temporal.activity ORDER BY key;
+ROLLBACK;
+\set VERBOSITY default
+SELECT temporal.complete_activity_by_key('order 45');
+SELECT temporal.complete_activity_by_key('order 42', server => 'nowhere');
+SELECT temporal.complete_activity_by_key('order 42', namespace => 'other');
+SELECT temporal.complete_activity_by_key('');
+SELECT temporal.fail_activity_by_key('order 42', NULL);
+\set VERBOSITY terse
+-- what has expired is not there any more
+BEGIN;
+SELECT temporal.record_activity('order 46', keys_token('wf-46'), expires_at => clock_timestamp() + '50 ms');
+DO $$ BEGIN WHILE EXISTS (SELECT FROM temporal.activity WHERE key = 'order 46' AND state = 'recorded') LOOP END LOOP; END $$;
+SELECT key, state FROM temporal.activity WHERE key = 'order 46';
+SELECT temporal.forget_activity('order 46');
+SELECT temporal.complete_activity_by_key('order 46');
+ROLLBACK;
+
 -- keys are the role's own
 SET ROLE regress_keys_other;
 SELECT key FROM temporal.activity ORDER BY key;
+SELECT temporal.complete_activity_by_key('order 42');
 SELECT temporal.forget_activity('order 42');
 SELECT temporal.record_activity('order 42', keys_token('wf-of-other'));
 SELECT key, workflow_id FROM temporal.activity ORDER BY key;
@@ -52,8 +80,13 @@ SELECT key, workflow_id FROM temporal.activity ORDER BY key;
 SET ROLE regress_keys_boss;
 SELECT key, workflow_id, recorded_by FROM temporal.activity ORDER BY key, recorded_by;
 \set VERBOSITY default
-SELECT temporal.forget_activity('order 42');
+SELECT temporal.complete_activity_by_key('order 42');
 \set VERBOSITY terse
+-- and what it asks for is its own
+BEGIN;
+SELECT temporal.complete_activity_by_key('order 43') > 0 AS ok;
+SELECT verb, workflow_id, key, requested_by FROM temporal.request WHERE server = 'keys_temporal';
+ROLLBACK;
 SELECT temporal.forget_activity('order 43'), temporal.forget_activity('order 43'), temporal.forget_activity('nothing');
 
 SET ROLE regress_keys_app;

@@ -47,7 +47,7 @@ tc_key_check(const text *key)
 }
 
 QueueKey
-tc_key_queue(const char *function, const char *server, char *namespace_name)
+tc_caller_queue(const char *function, const char *server, char *namespace_name)
 {
 	QueueKey	result = {
 		.role = GetUserId(),

@@ -16,8 +16,8 @@ extern void tc_key_check(const text *key);
 /*
  * Raise errors as the verbs do: where nothing can be written, and if the
  * caller may not use that server or name that namespace.  function is what was
- * called.  Returns where the caller's own keys are.
+ * called.  Returns what the caller's own queue is.
  */
-extern QueueKey tc_key_queue(const char *function, const char *server, char *namespace_name);
+extern QueueKey tc_caller_queue(const char *function, const char *server, char *namespace_name);
 
 #endif							/* TC_KEYS_H */

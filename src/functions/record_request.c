@@ -14,12 +14,14 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/foreign_text.h"
 #include "compat.h"
+#include "functions/keys.h"
 #include "functions/record_request.h"
 #include "outbox/outbox.h"
+#include "outbox/recorded_activity.h"
 #include "process/wakeup.h"
-#include "server/delivery.h"
-#include "server/server.h"
+#include "request/request_fields.h"
 
 /* Bytes of an id that an error message tells */
 #define TOLD_MAX 200
@@ -32,6 +34,11 @@ typedef struct CallInfo
 	const RequestArgs *args;
 } CallInfo;
 
+static RequestMethod take_activity(const RecordedActivity * activity, RequestMethod method,
+								   RequestArgs *args);
+static text *id_text(const char *utf8);
+static int64 write_request(RequestMethod method, const RequestArgs *args, const QueueKey *queue_key,
+						   const RequestKey * key);
 static void tell_call(void *arg);
 static void tell_text(StringInfo buf, const char *format, const text *value);
 
@@ -41,39 +48,99 @@ tc_record_request(const RequestCaller *caller, RequestMethod method, const Reque
 {
 	CallInfo	call = {caller, method, args};
 	ErrorContextCallback context = {error_context_stack, tell_call, &call};
-	QueueKey	key = {
-		.role = GetUserId(),
-		.namespace_name = namespace_name
-	};
+	QueueKey	queue_key;
+	int64		id;
+
+	error_context_stack = &context;
+	tc_request_check(method, args);
+	queue_key = tc_caller_queue(caller->name, server, namespace_name);
+	id = write_request(method, args, &queue_key, NULL);
+	error_context_stack = context.previous;
+	if (!queue_key.suppressed)
+		tc_warn_if_nothing_is_sent();
+	return id;
+}
+
+int64
+tc_record_request_by_key(const RequestCaller *caller, RequestMethod method, RequestArgs *args,
+						 const text *key, const char *server, char *namespace_name)
+{
+	CallInfo	call = {caller, method, args};
+	ErrorContextCallback context = {error_context_stack, tell_call, &call};
+	QueueKey	queue_key;
+	RequestKey	request_key;
+	RecordedActivity activity;
+	Oid			owner;
+	int64		id;
+
+	error_context_stack = &context;
+	tc_key_check(key);
+	queue_key = tc_caller_queue(caller->name, server, namespace_name);
+	request_key.key = text_to_cstring(key);
+	if (!tc_activity_find(&queue_key, request_key.key, &activity, &owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no activity is recorded under key \"%s\"", request_key.key),
+				 errdetail("It has not been recorded for this server and namespace by a role whose privileges you have, or was forgotten, has expired, or has ended by its key."),
+				 errhint("Record it with temporal.record_activity() first.")));
+	request_key.queue = activity.queue;
+	request_key.id = activity.id;
+	call.method = method = take_activity(&activity, method, args);
+	tc_request_check(method, args);
+	id = write_request(method, args, &queue_key, &request_key);
+	error_context_stack = context.previous;
+	if (!queue_key.suppressed)
+		tc_warn_if_nothing_is_sent();
+	return id;
+}
+
+/* Have arguments name the activity as it was recorded.  Returns the method by which that goes. */
+static RequestMethod
+take_activity(const RecordedActivity * activity, RequestMethod method, RequestArgs *args)
+{
+	RequestTarget target;
+
+	if (!tc_request_decode(activity->method, activity->heartbeat, activity->len, &target))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("what was recorded under key \"%s\" cannot be read", activity->key)));
+	if (!tc_method_by_id(activity->method))
+	{
+		args->task_token = (bytea *) cstring_to_text_with_len((const char *) target.task_token,
+															  target.task_token_len);
+		return method;
+	}
+	args->workflow_id = id_text(target.workflow_id != NULL ? target.workflow_id : "");
+	args->activity_id = id_text(target.activity_id);
+	args->run_id = id_text(target.run_id);
+	return method + 1;
+}
+
+/* Ids were given in the encoding of this database, so they come back as they were. */
+static text *
+id_text(const char *utf8)
+{
+	return utf8 == NULL ? NULL : cstring_to_text(tc_utf8_to_server(utf8, strlen(utf8), SIZE_MAX));
+}
+
+/* Write a request that has been checked; it is sent when the transaction commits.  Returns its id. */
+static int64
+write_request(RequestMethod method, const RequestArgs *args, const QueueKey *queue_key,
+			  const RequestKey * key)
+{
 	RequestIdentity identity;
 	int64		queue;
 	uint8	   *request;
 	size_t		len;
 
-	PreventCommandDuringRecovery(caller->name);
-	PreventCommandIfReadOnly(caller->name);
-	PreventCommandIfParallelMode(caller->name);
-	error_context_stack = &context;
-
-	tc_request_check(method, args);
-	if (key.namespace_name != NULL)
-		(void) tc_namespace_to_utf8(key.namespace_name);	/* can it be sent? */
-	key.server = tc_server_for_caller(server, key.namespace_name).serverid;
-
-	key.suppressed = !tc_delivery_is_on();
-
 	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	queue = tc_queue_number(&key);
+	queue = tc_queue_number(queue_key);
 	identity.id = tc_outbox_next_id();
 	identity.requested_at = GetCurrentTimestamp();
 	request = tc_request_encode(method, args, &identity, &len);
-	tc_outbox_insert(&identity, queue, method, request, len);
-	if (!key.suppressed)
+	tc_outbox_insert(&identity, queue, method, request, len, key);
+	if (!queue_key->suppressed)
 		tc_wake_at_commit(queue);
-	error_context_stack = context.previous;
-	if (!key.suppressed)
-		tc_warn_if_nothing_is_sent();
-
 	return identity.id;
 }
 

@@ -30,4 +30,12 @@ extern int64 tc_record_request(const RequestCaller *caller, RequestMethod method
 							   const RequestArgs *args, const char *server,
 							   char *namespace_name);
 
+/*
+ * The same for the activity that was recorded under a key; method is that by
+ * token, and args has all but what names the activity.
+ */
+extern int64 tc_record_request_by_key(const RequestCaller *caller, RequestMethod method,
+									  RequestArgs *args, const text *key, const char *server,
+									  char *namespace_name);
+
 #endif							/* TC_RECORD_REQUEST_H */

@@ -94,7 +94,7 @@ record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestA
 	tc_request_check(method, args);
 	check_options(&options, args->value != NULL);
 	activity.key = ARG_CSTRING(0);
-	queue_key = tc_key_queue(name, ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE));
+	queue_key = tc_caller_queue(name, ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE));
 
 	activity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	activity.queue = tc_queue_number(&queue_key);
@@ -158,8 +158,8 @@ tc_forget_activity(PG_FUNCTION_ARGS)
 
 	tc_key_check(ARG_TEXT(0));
 	key = ARG_CSTRING(0);
-	queue_key = tc_key_queue("forget_activity()", ARG_CSTRING(ARG_SERVER),
-							 ARG_CSTRING(ARG_NAMESPACE));
+	queue_key = tc_caller_queue("forget_activity()", ARG_CSTRING(ARG_SERVER),
+								ARG_CSTRING(ARG_NAMESPACE));
 	if (tc_activity_find(&queue_key, key, &activity, &owner))
 	{
 		queue_key.role = owner;

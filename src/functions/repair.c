@@ -66,13 +66,13 @@ static const char retry_waiting[] =
 	" RETURNING o.*)," \
 	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)" \
 	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
-	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions)" \
+	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions, key)" \
 	" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method," \
 	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
 	"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED'," \
 	"     CASE WHEN g.maybe_sent OR g.attempts > 0 THEN 'it was discarded after it may have been sent'" \
 	"          ELSE 'it was discarded' END," \
-	"     temporal.add_decision(g.decisions, 'discarded')" \
+	"     temporal.add_decision(g.decisions, 'discarded'), g.key" \
 	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method," \
 	"     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t"
 

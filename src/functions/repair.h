@@ -35,14 +35,14 @@
 	"     q.system_identifier, q.database)," \
 	" made AS (" \
 	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
-	"     former_identities, decisions)" \
+	"     former_identities, decisions, key, recorded_in, recorded_activity)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
 	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role)," \
 	"     temporal.writing_transaction(), g.method," \
 	"     g.maybe_sent OR NOT g.made_here OR g.written_by <> g.stored_by, g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)," \
-	"     temporal.add_decision(g.decisions, 'retried')" \
+	"     temporal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity" \
 	"   FROM gone g" \
 	" RETURNING queue)" \
 	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
@@ -56,11 +56,11 @@
 	" DELETE FROM temporal.rejected r WHERE " condition \
 	" RETURNING r.*)" \
 	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
-	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions)" \
+	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions, key)" \
 	" SELECT g.id, g.requested_at, g.finished_at, g.queue, COALESCE(g.attempts, 0), g.method," \
 	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
 	"     false, t.workflow_id, t.run_id, t.activity_id, " error_code ", " error_message ", " rejected "," \
-	"     temporal.add_decision(g.decisions, " decision ")" \
+	"     temporal.add_decision(g.decisions, " decision "), g.key" \
 	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t"
 
 #define DISCARD_FINISHED(condition) \

@@ -21,6 +21,10 @@ PG_FUNCTION_INFO_V1(tc_report_cancellation);
 PG_FUNCTION_INFO_V1(tc_report_cancellation_by_id);
 PG_FUNCTION_INFO_V1(tc_heartbeat_activity);
 PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_id);
+PG_FUNCTION_INFO_V1(tc_complete_activity_by_key);
+PG_FUNCTION_INFO_V1(tc_fail_activity_by_key);
+PG_FUNCTION_INFO_V1(tc_report_cancellation_by_key);
+PG_FUNCTION_INFO_V1(tc_heartbeat_activity_by_key);
 
 /* How the caller knows the verb, for messages */
 static const char *const function_names[] = {
@@ -34,20 +38,43 @@ static const char *const function_names[] = {
 	[METHOD_HEARTBEAT_BY_ID] = "heartbeat_activity_by_id()",
 };
 
-static Datum
-record(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
+/* The same, by key; indexed by the method by token */
+static const char *const function_names_by_key[] = {
+	[METHOD_COMPLETE] = "complete_activity_by_key()",
+	[METHOD_FAIL] = "fail_activity_by_key()",
+	[METHOD_REPORT_CANCELLATION] = "report_cancellation_by_key()",
+	[METHOD_HEARTBEAT] = "heartbeat_activity_by_key()",
+};
+
+/* How often was the function called in this place of this statement? */
+static uint64
+count_call(FunctionCallInfo fcinfo)
 {
 	uint64	   *calls = fcinfo->flinfo->fn_extra;
-	RequestCaller caller = {.name = function_names[method]};
 
-	/* how often was the function called in this place of this statement? */
 	if (calls == NULL)
 		calls = fcinfo->flinfo->fn_extra =
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(uint64));
-	caller.number = ++*calls;
+	return ++* calls;
+}
+
+static Datum
+record(FunctionCallInfo fcinfo, RequestMethod method, const RequestArgs *args)
+{
+	RequestCaller caller = {function_names[method], count_call(fcinfo)};
 
 	PG_RETURN_INT64(tc_record_request(&caller, method, args,
 									  ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE)));
+}
+
+/* The key is the first argument. */
+static Datum
+record_by_key(FunctionCallInfo fcinfo, RequestMethod method, RequestArgs *args)
+{
+	RequestCaller caller = {function_names_by_key[method], count_call(fcinfo)};
+
+	PG_RETURN_INT64(tc_record_request_by_key(&caller, method, args, ARG_TEXT(0),
+											 ARG_CSTRING(ARG_SERVER), ARG_CSTRING(ARG_NAMESPACE)));
 }
 
 /* complete_activity(task_token, result, server, namespace) */
@@ -173,4 +200,58 @@ tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 	};
 
 	return record(fcinfo, METHOD_HEARTBEAT_BY_ID, &args);
+}
+
+/* complete_activity_by_key(key, result, server, namespace) */
+Datum
+tc_complete_activity_by_key(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.value = ARG_PAYLOAD(1),
+	};
+
+	return record_by_key(fcinfo, METHOD_COMPLETE, &args);
+}
+
+/*
+ * fail_activity_by_key(key, message, type, details, non_retryable,
+ *		next_retry_delay, benign, stack_trace, heartbeat_details, server, namespace)
+ */
+Datum
+tc_fail_activity_by_key(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.message = ARG_TEXT(1),
+		.type = ARG_TEXT(2),
+		.value = ARG_PAYLOAD(3),
+		.non_retryable = ARG_BOOL(4),
+		.next_retry_delay = ARG_INTERVAL(5),
+		.benign = ARG_BOOL(6),
+		.stack_trace = ARG_TEXT(7),
+		.heartbeat_details = ARG_PAYLOAD(8),
+	};
+
+	return record_by_key(fcinfo, METHOD_FAIL, &args);
+}
+
+/* report_cancellation_by_key(key, details, server, namespace) */
+Datum
+tc_report_cancellation_by_key(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.value = ARG_PAYLOAD(1),
+	};
+
+	return record_by_key(fcinfo, METHOD_REPORT_CANCELLATION, &args);
+}
+
+/* heartbeat_activity_by_key(key, details, server, namespace) */
+Datum
+tc_heartbeat_activity_by_key(PG_FUNCTION_ARGS)
+{
+	RequestArgs args = {
+		.value = ARG_PAYLOAD(1),
+	};
+
+	return record_by_key(fcinfo, METHOD_HEARTBEAT, &args);
 }

@@ -24,7 +24,7 @@
 
 void
 tc_outbox_insert(const RequestIdentity *identity, int64 queue,
-				 RequestMethod method, const uint8 *request, size_t len)
+				 RequestMethod method, const uint8 *request, size_t len, const RequestKey * key)
 {
 	Relation	rel = tc_table_open(TABLE_OUTBOX, RowExclusiveLock);
 	Datum		values[OUTBOX_NATTS] = {0};
@@ -41,6 +41,13 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 	values[OUTBOX_REQUEST - 1] = PointerGetDatum(cstring_to_text_with_len((const char *) request, len));
 	for (int i = OUTBOX_REQUEST; i < OUTBOX_NATTS; i++)
 		nulls[i] = true;
+	if (key != NULL)
+	{
+		values[OUTBOX_KEY - 1] = CStringGetTextDatum(key->key);
+		values[OUTBOX_RECORDED_IN - 1] = Int64GetDatum(key->queue);
+		values[OUTBOX_RECORDED_ACTIVITY - 1] = Int64GetDatum(key->id);
+		nulls[OUTBOX_KEY - 1] = nulls[OUTBOX_RECORDED_IN - 1] = nulls[OUTBOX_RECORDED_ACTIVITY - 1] = false;
+	}
 
 	tc_row_insert(rel, TABLE_OUTBOX, values, nulls);
 

@@ -44,14 +44,24 @@ typedef struct OwnQueue
  */
 extern OwnQueue * tc_own_queues(const QueueKey *key, bool of_itself, int *count);
 
+/* The recorded activity that a request is about */
+typedef struct RequestKey
+{
+	const char *key;
+	int64		queue;			/* in which it is recorded */
+	int64		id;				/* of the recording */
+}			RequestKey;
+
 /*
  * Take the id that the next request gets, then record the encoded request
  * under it.  The xid of its identity is that of the top-level transaction; the
- * row goes with the subtransaction that made it.
+ * row goes with the subtransaction that made it.  key is NULL unless the request
+ * names its activity by one.
  */
 extern int64 tc_outbox_next_id(void);
 extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
-							 RequestMethod method, const uint8 *request, size_t len);
+							 RequestMethod method, const uint8 *request, size_t len,
+							 const RequestKey * key);
 
 /*
  * Is there a request of that id that is not finished, as of now, whoever made
@@ -116,6 +126,7 @@ typedef struct OutboxRow
 	const uint8 *request;		/* valid until the consumer returns */
 	size_t		len;
 	const char *former_identities;	/* the same; NULL = none */
+	bool		by_key;			/* it names its activity by a key */
 	const char *problem;		/* why the bytes cannot be read, then request
 								 * is NULL; or NULL */
 } OutboxRow;
@@ -290,8 +301,8 @@ typedef enum QueueAttr
 extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 14
-#define REJECTED_NATTS 15
+#define OUTBOX_NATTS 17
+#define REJECTED_NATTS 18
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
@@ -308,6 +319,9 @@ typedef enum OutboxAttr
 	OUTBOX_ERROR_MESSAGE,
 	OUTBOX_FORMER_IDENTITIES,
 	OUTBOX_DECISIONS,
+	OUTBOX_KEY,
+	OUTBOX_RECORDED_IN,
+	OUTBOX_RECORDED_ACTIVITY,
 	REJECTED_FINISHED_AT
 } OutboxAttr;
 

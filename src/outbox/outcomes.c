@@ -33,6 +33,7 @@
 #include "base/foreign_text.h"
 #include "compat.h"
 #include "outbox/outbox.h"
+#include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
 #include "request/request_fields.h"
 
@@ -58,7 +59,8 @@ enum
 	DELIVERY_ERROR_MESSAGE,
 	DELIVERY_REJECTED,
 	DELIVERY_DECISIONS,
-	DELIVERY_NATTS = DELIVERY_DECISIONS
+	DELIVERY_KEY,
+	DELIVERY_NATTS = DELIVERY_KEY
 };
 
 /* How many rows of temporal.delivery are inserted at once */
@@ -88,6 +90,7 @@ static bool open_delivery(Recorder *recorder);
 static bool open_rejected(Recorder *recorder);
 static TableId segment_table(int segment);
 static bool find_row(Recorder *recorder, const Outcome *outcome);
+static bool forget_key(Recorder *recorder, const Outcome *outcome);
 static bool delete_row(Recorder *recorder);
 static bool lock_row(Recorder *recorder);
 static void add_delivery(Recorder *recorder, const Outcome *outcome);
@@ -165,7 +168,8 @@ record_one(Recorder *recorder, const Outcome *outcome)
 			}
 			else
 			{
-				if (!open_delivery(recorder) || !delete_row(recorder))
+				if (!open_delivery(recorder) || !forget_key(recorder, outcome) ||
+					!delete_row(recorder))
 					return false;
 				add_delivery(recorder, outcome);
 			}
@@ -248,6 +252,38 @@ find_row(Recorder *recorder, const Outcome *outcome)
 											  GetActiveSnapshot(), recorder->row);
 	systable_endscan(scan);
 	return found;
+}
+
+/*
+ * A verdict that was delivered forgets the key by which it named its activity.
+ * After a failure there may be another attempt, which is recorded by itself.
+ * False if another transaction is changing what was recorded.
+ */
+static bool
+forget_key(Recorder *recorder, const Outcome *outcome)
+{
+	RequestTarget target;
+	RequestMethod method;
+	bytea	   *request;
+	bool		has_ended;
+	const Datum *values;
+
+	if (outcome->kind != OUTCOME_DELIVERED || slot_attisnull(recorder->row, OUTBOX_KEY))
+		return true;
+	slot_getallattrs(recorder->row);
+	values = recorder->row->tts_values;
+	method = DatumGetInt16(values[OUTBOX_METHOD - 1]);
+	if (tc_method_is_heartbeat(method) || slot_attisnull(recorder->row, OUTBOX_RECORDED_IN) ||
+		slot_attisnull(recorder->row, OUTBOX_RECORDED_ACTIVITY))
+		return true;
+	request = DatumGetByteaPP(values[OUTBOX_REQUEST - 1]);
+	has_ended = method != METHOD_FAIL && method != METHOD_FAIL_BY_ID &&
+		tc_request_decode(method, (const uint8 *) VARDATA_ANY(request),
+						  VARSIZE_ANY_EXHDR(request), &target);
+	return tc_activity_finish(DatumGetInt64(values[OUTBOX_RECORDED_IN - 1]),
+							  TextDatumGetCString(values[OUTBOX_KEY - 1]),
+							  DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]),
+							  has_ended ? &target : NULL);
 }
 
 /* False if another transaction is changing the row. */
@@ -404,6 +440,11 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	if (!nulls[DELIVERY_DECISIONS - 1])
 		values[DELIVERY_DECISIONS - 1] =
 			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_DECISIONS - 1]));
+
+	nulls[DELIVERY_KEY - 1] = recorder->row->tts_isnull[OUTBOX_KEY - 1];
+	if (!nulls[DELIVERY_KEY - 1])
+		values[DELIVERY_KEY - 1] =
+			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_KEY - 1]));
 
 	if (recorder->delivery_indexes != NULL)
 		queue_delivery(recorder, values, nulls);

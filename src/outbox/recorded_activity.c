@@ -37,10 +37,16 @@
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
 
+typedef struct FoundRow
+{
+	ItemPointerData tid;
+	RecordedActivity activity;
+}			FoundRow;
+
 /* Rows of a key that were found */
 typedef struct Found
 {
-	List	   *tids;			/* of all of them */
+	List	   *rows;
 	bool		heartbeats;		/* one of them has them sent */
 	RecordedActivity newest;	/* id 0: there is none */
 }			Found;
@@ -49,6 +55,8 @@ static void find_in_queues(Relation rel, const OwnQueue * queues, int count, con
 						   Found * found);
 static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
 static bool is_there(const Found * found);
+static bool is_same_activity(const RecordedActivity * activity, const RequestTarget *target);
+static bool is_same_text(const char *a, const char *b);
 
 bool
 tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key)
@@ -62,8 +70,8 @@ tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key)
 	ListCell   *lc;
 
 	find_in_queues(rel, queues, nqueues, activity->key, &found);
-	foreach(lc, found.tids)
-		(void) remove_row(rel, lfirst(lc), LockWaitSkip);
+	foreach(lc, found.rows)
+		(void) remove_row(rel, &((FoundRow *) lfirst(lc))->tid, LockWaitSkip);
 
 #define SET(attr, value) (values[RECORDED_ACTIVITY_##attr - 1] = (value))
 #define SET_NULL(attr, is_null) (nulls[RECORDED_ACTIVITY_##attr - 1] = (is_null))
@@ -150,10 +158,51 @@ tc_activity_forget(const QueueKey *queue_key, const char *key)
 	ListCell   *lc;
 
 	find_in_queues(rel, queues, nqueues, key, &found);
-	foreach(lc, found.tids)
-		removed |= remove_row(rel, lfirst(lc), LockWaitBlock);
+	foreach(lc, found.rows)
+		removed |= remove_row(rel, &((FoundRow *) lfirst(lc))->tid, LockWaitBlock);
 	table_close(rel, NoLock);
 	return removed && is_there(&found);
+}
+
+bool
+tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *ended)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
+	OwnQueue	own_queue = {.number = queue};
+	Found		found = {0};
+	bool		result = true;
+	ListCell   *lc;
+
+	if (rel == NULL)
+		return false;
+	find_in_queues(rel, &own_queue, 1, key, &found);
+	foreach(lc, found.rows)
+	{
+		FoundRow   *row = lfirst(lc);
+
+		if (row->activity.id <= id || (ended != NULL && is_same_activity(&row->activity, ended)))
+			result &= remove_row(rel, &row->tid, LockWaitSkip);
+	}
+	table_close(rel, NoLock);
+	return result;
+}
+
+static bool
+is_same_activity(const RecordedActivity * activity, const RequestTarget *target)
+{
+	RequestTarget other;
+
+	return tc_request_decode(activity->method, activity->heartbeat, activity->len, &other) &&
+		is_same_text(other.workflow_id, target->workflow_id) &&
+		is_same_text(other.activity_id, target->activity_id) &&
+		is_same_text(other.run_id, target->run_id) &&
+		other.scheduled_event_id == target->scheduled_event_id;
+}
+
+static bool
+is_same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
 /* Queues of one role. */
@@ -175,16 +224,15 @@ find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key
 		scan = systable_beginscan(rel, index, OidIsValid(index), GetActiveSnapshot(), 2, keys);
 		while ((tuple = systable_getnext(scan)) != NULL)
 		{
-			RecordedActivity activity;
-			ItemPointer tid = palloc(sizeof(ItemPointerData));
+			FoundRow   *row = palloc(sizeof(FoundRow));
 
 			tuple = heap_copytuple(tuple);
-			tc_activity_deform(tuple, rel, &activity);
-			*tid = tuple->t_self;
-			found->tids = lappend(found->tids, tid);
-			found->heartbeats |= activity.heartbeats;
-			if (activity.id > found->newest.id)
-				found->newest = activity;
+			tc_activity_deform(tuple, rel, &row->activity);
+			row->tid = tuple->t_self;
+			found->rows = lappend(found->rows, row);
+			found->heartbeats |= row->activity.heartbeats;
+			if (row->activity.id > found->newest.id)
+				found->newest = row->activity;
 		}
 		systable_endscan(scan);
 	}

@@ -14,6 +14,7 @@
 
 #include "request/method.h"
 #include "request/queue_key.h"
+#include "request/request_fields.h"
 
 /* A row of temporal.recorded_activity */
 typedef struct RecordedActivity
@@ -72,6 +73,15 @@ extern bool tc_activity_find(const QueueKey *queue_key, const char *key,
  * removing it.  False if nothing is left to be removed.
  */
 extern bool tc_activity_forget(const QueueKey *queue_key, const char *key);
+
+/*
+ * For the worker: a verdict by a key took effect.  Removes the recording of
+ * that id in a queue and those before it; with ended, which the activity then
+ * has by the request of that target, also those of the same activity that came
+ * since.  Waits for nobody: false if others are about to remove one of them.
+ */
+extern bool tc_activity_finish(int64 queue, const char *key, int64 id,
+							   const RequestTarget *ended);
 
 /* A row as it is; what it points to is in the tuple, or palloc'd. */
 extern void tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity * activity);

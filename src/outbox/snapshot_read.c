@@ -401,6 +401,8 @@ scan_run(OutboxScan *scan, ReadPosition *position,
 		row.former_identities = nulls[OUTBOX_FORMER_IDENTITIES - 1] ? NULL :
 			TextDatumGetCString(values[OUTBOX_FORMER_IDENTITIES - 1]);
 
+		row.by_key = !nulls[OUTBOX_KEY - 1];
+
 		*found = true;
 		stopped = !consumer(arg, &row);
 		if (position != NULL)

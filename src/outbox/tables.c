@@ -94,6 +94,9 @@ static const Column outbox_columns[] = {
 	{"error_message", TEXTOID, false},
 	{"former_identities", TEXTOID, false},
 	{"decisions", TEXTOID, false},
+	{"key", TEXTOID, false},
+	{"recorded_in", INT8OID, false},
+	{"recorded_activity", INT8OID, false},
 	{"finished_at", TIMESTAMPTZOID, true},
 };
 
@@ -117,6 +120,7 @@ static const Column delivery_columns[] = {
 	{"error_message", TEXTOID, false},
 	{"rejected", BOOLOID, false},
 	{"decisions", TEXTOID, false},
+	{"key", TEXTOID, false},
 };
 
 static const Column delivery_segment_columns[] = {

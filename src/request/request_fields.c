@@ -26,6 +26,13 @@
 #define ID_FORM_RUN_ID 3
 #define ID_FORM_ACTIVITY_ID 4
 
+/* In Respond*Completed* and Respond*Canceled*: result, details */
+#define TOKEN_FORM_VALUE 2
+#define ID_FORM_VALUE 5
+
+/* Tag and length of a field, at most */
+#define MAX_FIELD_OVERHEAD 11
+
 /* In Respond*Failed* alone; Failure, ApplicationFailureInfo */
 #define TOKEN_FORM_FAILURE 2
 #define ID_FORM_FAILURE 5
@@ -144,6 +151,60 @@ put_field(int number, const char *string, size_t len, uint8 *buf)
 	*next++ = (uint8) (len > 0x7F ? len >> 7 : len);
 	memcpy(next, string, len);
 	return next + len - buf;
+}
+
+/* A field of any length; returns what is behind it. */
+static uint8 *
+put_span(int number, ProtoSpan span, uint8 *buf)
+{
+	size_t		rest = span.len;
+
+	*buf++ = (uint8) (number << 3 | PROTO_BYTES);
+	for (; rest > 0x7F; rest >>= 7)
+		*buf++ = (uint8) (rest | 0x80);
+	*buf++ = (uint8) rest;
+	memcpy(buf, span.bytes, span.len);
+	return buf + span.len;
+}
+
+uint8 *
+tc_request_by_ids(RequestMethod *method, const uint8 *request, size_t len, size_t *new_len)
+{
+	ProtoSpan	token = {NULL, 0};
+	ProtoSpan	value = {NULL, 0};
+	ProtoReader reader;
+	ProtoField	field;
+	TaskToken	ids;
+	uint8	   *result;
+	uint8	   *next;
+
+	if (*method != METHOD_COMPLETE && *method != METHOD_REPORT_CANCELLATION)
+		return NULL;
+	tc_proto_begin(&reader, request, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, TOKEN_FORM_TASK_TOKEN, PROTO_BYTES))
+			token = field.span;
+		else if (tc_proto_is(&field, TOKEN_FORM_VALUE, PROTO_BYTES))
+			value = field.span;
+	}
+	memset(&ids, 0, sizeof(ids));
+	/* without the run another activity could be meant */
+	if (reader.malformed || !tc_task_token_decode(token.bytes, token.len, &ids) ||
+		ids.activity_id.len == 0 || ids.run_id.len == 0)
+		return NULL;
+
+	result = next = palloc(ids.workflow_id.len + ids.run_id.len + ids.activity_id.len + value.len +
+						   4 * MAX_FIELD_OVERHEAD);
+	if (ids.workflow_id.len > 0)
+		next = put_span(ID_FORM_WORKFLOW_ID, ids.workflow_id, next);
+	next = put_span(ID_FORM_RUN_ID, ids.run_id, next);
+	next = put_span(ID_FORM_ACTIVITY_ID, ids.activity_id, next);
+	if (value.bytes != NULL)
+		next = put_span(ID_FORM_VALUE, value, next);
+	*method = *method == METHOD_COMPLETE ? METHOD_COMPLETE_BY_ID : METHOD_REPORT_CANCELLATION_BY_ID;
+	*new_len = next - result;
+	return result;
 }
 
 size_t

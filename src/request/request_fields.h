@@ -39,6 +39,14 @@ extern bool tc_request_decode(RequestMethod method, const uint8 *request, size_t
 extern bool tc_request_may_be_retried(RequestMethod method, const uint8 *request, size_t len);
 
 /*
+ * The same request by the ids that its task token has: the method, and the
+ * bytes, palloc'd.  Only of those that end an activity whichever attempt it is
+ * on.  NULL if it is none of them, or the token does not tell.
+ */
+extern uint8 *tc_request_by_ids(RequestMethod *method, const uint8 *request, size_t len,
+								size_t *new_len);
+
+/*
  * The protobuf fields `namespace` and `identity`, ready to be appended to the
  * encoded request (fields of a message may come in any order).  They return
  * the length; buf has room for TC_FIELD_OVERHEAD bytes more than the namespace

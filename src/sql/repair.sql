@@ -139,7 +139,11 @@ adopted AS (
            written_by = temporal.writing_transaction(),
            maybe_sent = true,
            next_attempt_at = NULL,
-           decisions = temporal.add_decision(o.decisions, 'adopted')
+           decisions = temporal.add_decision(o.decisions, 'adopted'),
+           recorded_in = COALESCE((SELECT temporal.queue_number(q.server_oid, q.given_namespace, q.role)
+                                     FROM temporal.queue_here q
+                                    WHERE q.number = o.recorded_in AND q.server_oid IS NOT NULL AND q.role IS NOT NULL),
+                                  o.recorded_in)
       FROM held h
      WHERE o.queue = h.number
     RETURNING o.queue)

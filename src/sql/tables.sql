@@ -71,6 +71,9 @@ CREATE TABLE temporal.outbox (
     error_message text,
     former_identities text,
     decisions text,
+    key text COLLATE "C",
+    recorded_in bigint,
+    recorded_activity bigint,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -93,6 +96,9 @@ COMMENT ON COLUMN temporal.outbox.error_message IS 'what the last attempt that w
 COMMENT ON COLUMN temporal.outbox.former_identities IS
     'identities with which it may have been sent before it was adopted or retried, as "id@system identifier/database/xid/microseconds since 1970", with blanks between them';
 COMMENT ON COLUMN temporal.outbox.decisions IS 'who retried, adopted or discarded it, and when';
+COMMENT ON COLUMN temporal.outbox.key IS 'by which it names its activity';
+COMMENT ON COLUMN temporal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
+COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');
@@ -140,7 +146,8 @@ CREATE TABLE temporal.delivery (
     error_code text,
     error_message text,
     rejected boolean,
-    decisions text
+    decisions text,
+    key text COLLATE "C"
 ) PARTITION BY LIST (segment);
 
 CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0);
@@ -171,6 +178,7 @@ COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the
 
 COMMENT ON COLUMN temporal.delivery.rejected IS 'true: it was refused for good, and then discarded';
 COMMENT ON COLUMN temporal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
+COMMENT ON COLUMN temporal.delivery.key IS 'by which it named its activity';
 
 /*
  * Not dumped, here and below: history and the state of a running worker.

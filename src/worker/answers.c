@@ -40,6 +40,7 @@
 #define REFUSALS_MAX 3
 
 static void try_later(Request *request, CallMeaning meaning);
+static bool go_by_ids(Request *request);
 static bool is_expired(const Request *request);
 
 void
@@ -176,6 +177,10 @@ tc_finding_settle(const ProofFinding *finding)
 			}
 			request->error_code = refusal;
 			break;
+		case PROOF_OTHER_ATTEMPT:
+			if (go_by_ids(request))
+				return;
+			/* FALLTHROUGH */
 		case PROOF_NOT_OURS:
 			request->error_code = refusal != NULL ? refusal : "NOT_FOUND";
 			/* it may have been taken all the same: it leaves no trace */
@@ -190,6 +195,31 @@ tc_finding_settle(const ProofFinding *finding)
 	}
 	tc_request_finish(request, kind);
 	tc_queue_activate(request->queue);
+}
+
+/*
+ * A key means the activity, whichever attempt it is on.  What may have been
+ * sent by ids before is looked up once more, when that can no longer be
+ * applied.  The row stays as it is: a worker that reads it begins with the
+ * token again, and finds out the same.
+ */
+static bool
+go_by_ids(Request *request)
+{
+	if (!request->by_key || is_expired(request))
+		return false;
+	if (request->method == METHOD_COMPLETE)
+		request->method = METHOD_COMPLETE_BY_ID;
+	else if (request->method == METHOD_REPORT_CANCELLATION)
+		request->method = METHOD_REPORT_CANCELLATION_BY_ID;
+	else
+		return false;
+	request->refusal = NULL;
+	request->error_code = NULL;
+	tc_request_set_message(request, NULL);
+	request->looked_up = !request->maybe_sent;
+	tc_request_was_not_applied(request);
+	return true;
 }
 
 /* Does its expiry wait for its being looked up? */

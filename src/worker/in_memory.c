@@ -102,6 +102,7 @@ tc_request_create(Queue *queue, const OutboxRow *row)
 	request->tid = row->tid;
 	request->queue = queue;
 	request->method = row->method;
+	request->by_key = row->by_key;
 	request->attempts = row->attempts;
 	request->requested_at = row->requested_at;
 	request->maybe_sent = row->maybe_sent;
@@ -251,15 +252,28 @@ void
 tc_request_load(Request *request, const OutboxRow *row)
 {
 	const char *namespace_utf8 = request->queue->namespace_utf8;
-	uint8	   *bytes = MemoryContextAlloc(bytes_context, row->len + strlen(namespace_utf8) +
-										   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
+	uint8	   *by_ids = NULL;
 	size_t		len = row->len;
+	uint8	   *bytes;
 	RequestIdentity identity = tc_identity_of(request);
 
 	Assert(request->bytes == NULL);
-	memcpy(bytes, row->request, len);
-	len += tc_namespace_field(row->method, namespace_utf8, bytes + len);
-	len += tc_identity_field(row->method, &identity, bytes + len);
+	if (request->method != row->method)
+	{
+		/* see go_by_ids() of answers.c */
+		RequestMethod method = row->method;
+
+		by_ids = tc_request_by_ids(&method, row->request, row->len, &len);
+		if (by_ids == NULL)
+			elog(ERROR, "request cannot be sent by ids");
+	}
+	bytes = MemoryContextAlloc(bytes_context, len + strlen(namespace_utf8) +
+							   TC_FIELD_OVERHEAD + TC_IDENTITY_FIELD_MAX);
+	memcpy(bytes, by_ids != NULL ? by_ids : row->request, len);
+	if (by_ids != NULL)
+		pfree(by_ids);
+	len += tc_namespace_field(request->method, namespace_utf8, bytes + len);
+	len += tc_identity_field(request->method, &identity, bytes + len);
 	request->bytes = bytes;
 	request->len = len;
 	tc_share_take(request->queue->account, SHARE_BYTES, len);

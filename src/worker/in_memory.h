@@ -94,6 +94,7 @@ typedef struct Request
 	ItemPointerData tid;
 	RequestMethod method;
 	RequestState state;
+	bool		by_key;			/* it means the activity, not one attempt */
 	bool		maybe_sent;
 	bool		looked_up;		/* and then it was not applied: it may be sent
 								 * once more */

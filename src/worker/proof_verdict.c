@@ -3,7 +3,7 @@
  * proof_verdict.c
  *	  What follows for a request from what Temporal says.
  *
- * PROOF_PENDING and PROOF_NOT_OURS are said only where nothing can have
+ * PROOF_PENDING, PROOF_NOT_OURS and PROOF_OTHER_ATTEMPT are said only where nothing can have
  * followed from the request: all places were looked at where its traces would
  * be.  A failure that Temporal retries leaves its trace only until the next
  * attempt fails, so several attempts since then leave it undecided.
@@ -180,7 +180,7 @@ verdict_on_pending(const SoughtRequest *sought, const WorkflowDescription *workf
 		return verdict_on_attempts(sought, workflow->attempt, workflow->started_at, words);
 	if (sought->by_id || workflow->attempt == meant)
 		return PROOF_PENDING;
-	return PROOF_NOT_OURS;
+	return sought->target.run_id != NULL ? PROOF_OTHER_ATTEMPT : PROOF_NOT_OURS;
 }
 
 /*
@@ -255,7 +255,7 @@ tc_verdict_standalone(const SoughtRequest *sought, const ActivityDescription *ac
 			return verdict_on_attempts(sought, activity->attempt, activity->started_at, words);
 		if (sought->by_id || activity->attempt == sought->target.attempt)
 			return PROOF_PENDING;
-		return PROOF_NOT_OURS;
+		return sought->target.run_id != NULL ? PROOF_OTHER_ATTEMPT : PROOF_NOT_OURS;
 	}
 	if (sought->may_be_retried && activity->attempt > tc_sought_attempt(sought) +
 		(activity->has_failed ? 0 : 1))

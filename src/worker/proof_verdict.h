@@ -16,6 +16,8 @@ typedef enum ProofVerdict
 	PROOF_PENDING,				/* it did not, and the activity waits: it may
 								 * be sent */
 	PROOF_NOT_OURS,				/* it did not, and never will */
+	PROOF_OTHER_ATTEMPT,		/* the same, but the same activity waits, on
+								 * another attempt than the token's */
 	PROOF_IMPOSSIBLE,			/* nobody can tell any more */
 	PROOF_NOT_YET				/* cannot be decided yet: another look follows */
 } ProofVerdict;

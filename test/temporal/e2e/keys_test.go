@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"errors"
+	"testing"
+
+	"temporal_complete/test/temporal/internal/connect"
+	"temporal_complete/test/temporal/internal/fault"
+	"temporal_complete/test/temporal/internal/flows"
+)
+
+// record records the attempt of the activity under its id as key.
+func (w *waiting) record(t *testing.T) (key string) {
+	t.Helper()
+	key = "key of " + w.id()
+	server := any(nil)
+	if w.server != "" {
+		server = w.server
+	}
+	sql, parameters := "SELECT temporal.record_activity($1, $2, server => $3)", []any{key, w.TaskToken, server}
+	if w.byID {
+		sql = "SELECT temporal.record_activity_by_id($1, $2, $3, $4, server => $5)"
+		parameters = append(append([]any{key}, w.parameters()...), server)
+	}
+	if _, err := db.Exec(t.Context(), sql, parameters...); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// requestByKey calls a verb by key.
+func (w *waiting) requestByKey(t *testing.T, verb, key, arguments string) (id int64) {
+	t.Helper()
+	server := any(nil)
+	if w.server != "" {
+		server = w.server
+	}
+	if err := db.QueryRow(t.Context(), "SELECT temporal."+verb+"($1, "+arguments+"server => $2)", key, server).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// checkKey looks whether the key is still there.
+func checkKey(t *testing.T, key string, want bool) {
+	t.Helper()
+	var found bool
+	if err := db.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM temporal.activity WHERE key = $1)", key).Scan(&found); err != nil {
+		t.Fatal(err)
+	}
+	if found != want {
+		t.Errorf("key %s is there: %t", key, found)
+	}
+}
+
+// TestKeys finishes activities by their keys.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	forEachHandle(t, func(t *testing.T, h handle) {
+		w := startActivity(t, h, flows.ActivityOptions{})
+		key := w.record(t)
+		awaitDelivered(t, w.requestByKey(t, "heartbeat_activity_by_key", key, ""))
+		checkKey(t, key, true)
+		awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", key, `result => '"by key"', `))
+		checkKey(t, key, false)
+		sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"by key"`)
+	})
+}
+
+// TestKeysOfFormerAttempts finishes activities by keys that were recorded by an attempt which has failed since.
+func TestKeysOfFormerAttempts(t *testing.T) {
+	t.Parallel()
+	s := startSecured(t, connect.Options{})
+	createServer(t, "attempts", "address '"+s.Address+"'")
+	second := func(t *testing.T, h handle) (w *waiting, key string) {
+		w = startActivityAt(t, s.client, "attempts", h, flows.ActivityOptions{RetryInitialMS: 1})
+		key = w.record(t)
+		if err := s.client.CompleteActivity(t.Context(), w.TaskToken, nil, errors.New("by another one")); err != nil {
+			t.Fatal(err)
+		}
+		awaitToken(t, w.id(), 2)
+		return w, key
+	}
+
+	for _, h := range []handle{handles[0], handles[2]} {
+		t.Run(h.name, func(t *testing.T) {
+			w, key := second(t, h)
+			awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", key, `result => '"by key"', `))
+			checkKey(t, key, false)
+			sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"by key"`)
+		})
+	}
+
+	t.Run("cancellation", func(t *testing.T) {
+		w, key := second(t, handles[0])
+		w.cancel(t)
+		awaitDelivered(t, w.requestByKey(t, "report_cancellation_by_key", key, ""))
+		checkKey(t, key, false)
+	})
+
+	t.Run("fail and heartbeat mean the attempt", func(t *testing.T) {
+		w, key := second(t, handles[0])
+		checkWords(t, awaitFinished(t, w.requestByKey(t, "fail_activity_by_key", key, "message => 'late', ")),
+			"rejected", "NOT_FOUND", "the activity's attempt was ended by another failure")
+		if r := awaitFinished(t, w.requestByKey(t, "heartbeat_activity_by_key", key, "")); r.State != "rejected" {
+			t.Error(r)
+		}
+		checkKey(t, key, true)
+	})
+
+	for _, mode := range []fault.Mode{fault.FailAfter, fault.FailBefore} {
+		t.Run("answer lost, "+string(mode), func(t *testing.T) {
+			w, key := second(t, handles[0])
+			setFaults(t, s, fault.Rule{Method: "RespondActivityTaskCompletedById", Identity: fromPostgreSQL, Mode: mode, Count: 1})
+			awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", key, `result => '"once"', `))
+			checkKey(t, key, false)
+			sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"once"`)
+		})
+	}
+
+	t.Run("ended meanwhile", func(t *testing.T) {
+		w, key := second(t, handles[0])
+		if err := s.client.CompleteActivityByID(t.Context(), "default", w.WorkflowID, "", w.ActivityID, "by another one", nil); err != nil {
+			t.Fatal(err)
+		}
+		checkWords(t, awaitFinished(t, w.requestByKey(t, "complete_activity_by_key", key, "")),
+			"rejected", "NOT_FOUND", "the activity was completed by ")
+		checkKey(t, key, true)
+	})
+}
