@@ -84,18 +84,19 @@ SELECT count(temporal.complete_activity(task_token, '1', 'temporal', 'orders')),
        count(temporal.report_cancellation(task_token, '"by customer"', 'temporal', 'orders')),
        count(temporal.heartbeat_activity(task_token, '0.5', 'temporal', 'orders'))
   FROM orders;
-SELECT count(temporal.complete_activity_by_id('order-42', 'approve', '1', 'run-1', 'temporal', 'orders')),
+SELECT count(temporal.complete_activity_by_id('order-42', 'approve', '1', 'run-1', '1 hour', 'temporal', 'orders')),
        count(temporal.fail_activity_by_id('order-42', 'approve', 'out of stock', 'OutOfStock', '{"left": 0}',
                                           true, '1 minute', true, 'at shelf 7', '0.5',
-                                          'run-1', 'temporal', 'orders')),
-       count(temporal.report_cancellation_by_id('order-42', 'approve', '"by customer"', 'run-1', 'temporal', 'orders')),
-       count(temporal.heartbeat_activity_by_id('order-42', 'approve', '0.5', 'run-1', 'temporal', 'orders'));
+                                          'run-1', '1 hour', 'temporal', 'orders')),
+       count(temporal.report_cancellation_by_id('order-42', 'approve', '"by customer"', 'run-1', '1 hour', 'temporal', 'orders')),
+       count(temporal.heartbeat_activity_by_id('order-42', 'approve', '0.5', 'run-1', '1 hour', 'temporal', 'orders'));
 -- ... and for a standalone activity, which has no workflow
 SELECT count(temporal.complete_activity_by_id('', 'approve-42')),
        count(temporal.fail_activity_by_id('', 'approve-42', 'out of stock')),
        count(temporal.report_cancellation_by_id('', 'approve-42', run_id => 'run-1')),
        count(temporal.heartbeat_activity_by_id('', 'approve-42'));
 SELECT namespace, verb, workflow_id, run_id, activity_id, state FROM temporal.request ORDER BY id;
+SELECT count(*) FROM temporal.outbox WHERE awaited_until = requested_at + interval '1 hour';
 DELETE FROM temporal.outbox;
 
 -- A token of a standalone activity, and one from a server with fields that are not known yet
@@ -137,6 +138,14 @@ SELECT temporal.fail_activity_by_id('order-42', 'approve', NULL);
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '-1 second');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '1 day -25 hours');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '100000 years');
+
+-- A request by ids can wait for its activity
+SELECT temporal.complete_activity_by_id('order-42', 'approve', wait_for_activity => '2 hours') > 0 AS recorded;
+SELECT awaited_until - requested_at AS waits FROM temporal.outbox WHERE awaited_until IS NOT NULL ORDER BY id;
+SELECT temporal.complete_activity_by_id('order-42', 'approve', wait_for_activity => '-1 second');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', wait_for_activity => '1 day -25 hours');
+SELECT temporal.report_cancellation_by_id('order-42', 'approve', wait_for_activity => '100000 years');
+SELECT temporal.heartbeat_activity_by_id(NULL, 'approve', wait_for_activity => '2 hours');
 
 -- One bad row among many: which one
 SELECT temporal.complete_activity_by_id(w, 'approve', run_id => r)

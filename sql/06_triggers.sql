@@ -82,6 +82,13 @@ SELECT temporal.bind_table('job', 'fail', workflow_id_column => 'wf', activity_i
 INSERT INTO job VALUES ('w', 'on');
 UPDATE job SET state = 'off';
 SELECT verb, workflow_id, activity_id FROM asked();
+-- it may come before the activity
+SELECT temporal.bind_table('job', workflow_id_column => 'wf', activity_id => 'run', wait_for_activity => '90 minutes');
+SELECT definition FROM temporal.binding WHERE trigger_name = 'temporal_complete';
+UPDATE job SET state = 'on';
+SELECT awaited_until - requested_at AS waits FROM temporal.outbox;
+SELECT temporal.unbind_table('job', 'temporal_complete');
+SELECT verb, workflow_id, activity_id FROM asked();
 SELECT temporal.unbind_table('job', 'Job on'), temporal.unbind_table('job', 'Job off');
 DROP TABLE job;
 
@@ -132,6 +139,8 @@ SELECT temporal.bind_table('orders', workflow_id_column => 'id', activity_id => 
 SELECT temporal.bind_table('orders', workflow_id_column => 'status');
 SELECT temporal.bind_table('orders', workflow_id_column => 'status', activity_id => 'a', token_column => 'task_token');
 SELECT temporal.bind_table('orders', token_column => 'task_token', run_id_column => 'status');
+SELECT temporal.bind_table('orders', token_column => 'task_token', wait_for_activity => '1 hour');
+SELECT temporal.bind_table('orders', workflow_id_column => 'status', activity_id => 'a', wait_for_activity => '-1 hour');
 SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token');
 SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token', message => 'm', result_column => 'note');
 SELECT temporal.bind_table('orders', token_column => 'task_token', ignore => '{nothing}');
@@ -151,6 +160,9 @@ CREATE OR REPLACE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW
     EXECUTE FUNCTION temporal.complete_activity_trigger('token_column=task_token', 'token_column=task_token');
 UPDATE orders SET status = 'x' WHERE id = 1;
 CREATE OR REPLACE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION temporal.fail_activity_trigger('token_column=task_token', 'message=m', 'non_retryable=maybe');
+UPDATE orders SET status = 'x' WHERE id = 1;
+CREATE OR REPLACE TRIGGER t AFTER UPDATE ON orders FOR EACH ROW
+    EXECUTE FUNCTION temporal.complete_activity_trigger('workflow_id_column=status', 'activity_id=a', 'wait_for_activity=long');
 UPDATE orders SET status = 'x' WHERE id = 1;
 DROP TRIGGER t ON orders;
 -- the wrong moment

@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
@@ -135,6 +136,8 @@ take_arguments(FunctionCallInfo fcinfo, Binding *binding)
 			continue;
 		if (i == ARG_IGNORE)
 			value = list_of_names(PG_GETARG_ARRAYTYPE_P(n));
+		else if (i == ARG_WAIT_FOR_ACTIVITY)
+			value = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
 		else if (i == ARG_NON_RETRYABLE)
 			value = PG_GETARG_BOOL(n) ? "true" : "false";
 		else if (tc_trigger_argument_is_column(i))

@@ -138,7 +138,8 @@ write_request(RequestMethod method, const RequestArgs *args, const QueueKey *que
 	identity.id = tc_outbox_next_id();
 	identity.requested_at = GetCurrentTimestamp();
 	request = tc_request_encode(method, args, &identity, &len);
-	tc_outbox_insert(&identity, queue, method, request, len, key);
+	tc_outbox_insert(&identity, queue, method, request, len, key,
+					 tc_request_awaited_until(args, identity.requested_at));
 	if (!queue_key->suppressed)
 		tc_wake_at_commit(queue);
 	return identity.id;

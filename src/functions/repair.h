@@ -35,14 +35,15 @@
 	"     q.system_identifier, q.database)," \
 	" made AS (" \
 	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
-	"     former_identities, decisions, key, recorded_in, recorded_activity)" \
+	"     former_identities, decisions, key, recorded_in, recorded_activity, awaited_until)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
 	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role)," \
 	"     temporal.writing_transaction(), g.method," \
 	"     g.maybe_sent OR NOT g.made_here OR g.written_by <> g.stored_by, g.request," \
 	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)," \
-	"     temporal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity" \
+	"     temporal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity," \
+	"     now() + (g.awaited_until - g.requested_at)" \
 	"   FROM gone g" \
 	" RETURNING queue)" \
 	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"

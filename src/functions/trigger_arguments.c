@@ -14,11 +14,13 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "base/extension.h"
 #include "compat.h"
 #include "functions/trigger_arguments.h"
+#include "request/request.h"
 
 #define OF(verb) (1 << (verb))
 #define OF_ALL (OF(TRIGGER_COMPLETE) | OF(TRIGGER_FAIL) | \
@@ -43,6 +45,7 @@ static const struct
 	[ARG_ACTIVITY_ID_COLUMN] = {"activity_id_column", KIND_TEXT_COLUMN, OF_ALL},
 	[ARG_ACTIVITY_ID] = {"activity_id", KIND_STRING, OF_ALL},
 	[ARG_RUN_ID_COLUMN] = {"run_id_column", KIND_TEXT_COLUMN, OF_ALL},
+	[ARG_WAIT_FOR_ACTIVITY] = {"wait_for_activity", KIND_STRING, OF_ALL},
 	[ARG_RESULT_COLUMN] = {"result_column", KIND_PAYLOAD_COLUMN, OF(TRIGGER_COMPLETE)},
 	[ARG_IGNORE] = {"ignore", KIND_STRING, OF(TRIGGER_COMPLETE)},
 	[ARG_MESSAGE_COLUMN] = {"message_column", KIND_TEXT_COLUMN, OF(TRIGGER_FAIL)},
@@ -153,8 +156,8 @@ check_combination(const TriggerPlan *plan)
 	if (by_id && (value[ARG_ACTIVITY_ID_COLUMN] != NULL) == (value[ARG_ACTIVITY_ID] != NULL))
 		wrong_combination(plan, "with \"workflow_id_column\" either \"activity_id_column\" or \"activity_id\" has to be given");
 	if (!by_id && (value[ARG_ACTIVITY_ID_COLUMN] != NULL || value[ARG_ACTIVITY_ID] != NULL ||
-				   value[ARG_RUN_ID_COLUMN] != NULL))
-		wrong_combination(plan, "\"activity_id_column\", \"activity_id\" and \"run_id_column\" go with \"workflow_id_column\" only");
+				   value[ARG_RUN_ID_COLUMN] != NULL || value[ARG_WAIT_FOR_ACTIVITY] != NULL))
+		wrong_combination(plan, "\"activity_id_column\", \"activity_id\", \"run_id_column\" and \"wait_for_activity\" go with \"workflow_id_column\" only");
 	if (plan->verb == TRIGGER_FAIL &&
 		(value[ARG_MESSAGE_COLUMN] != NULL) == (value[ARG_MESSAGE] != NULL))
 		wrong_combination(plan, "either \"message_column\" or \"message\" has to be given");
@@ -179,6 +182,7 @@ look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table)
 {
 	const char *non_retryable = plan->value[ARG_NON_RETRYABLE];
 	const char *if_null = plan->value[ARG_IF_NULL];
+	char	   *wait = plan->value[ARG_WAIT_FOR_ACTIVITY];
 
 	for (int i = 0; i < NTRIGGER_ARGUMENTS; i++)
 	{
@@ -200,6 +204,13 @@ look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"non_retryable\" of %s() must be a Boolean value",
 						tc_trigger_function(plan->verb))));
+	if (wait != NULL)
+	{
+		plan->wait_for_activity =
+			DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(wait),
+												  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		tc_request_check_wait(plan->wait_for_activity);
+	}
 	plan->skip_null = if_null != NULL && strcmp(if_null, "skip") == 0;
 	if (if_null != NULL && !plan->skip_null && strcmp(if_null, "error") != 0)
 		ereport(ERROR,

@@ -9,6 +9,7 @@
 #define TC_TRIGGER_ARGUMENTS_H
 
 #include "access/tupdesc.h"
+#include "datatype/timestamp.h"
 
 typedef enum TriggerVerb
 {
@@ -28,6 +29,7 @@ typedef enum TriggerArgument
 	ARG_ACTIVITY_ID_COLUMN,
 	ARG_ACTIVITY_ID,
 	ARG_RUN_ID_COLUMN,
+	ARG_WAIT_FOR_ACTIVITY,
 	ARG_RESULT_COLUMN,
 	ARG_IGNORE,
 	ARG_MESSAGE_COLUMN,
@@ -52,6 +54,7 @@ typedef struct TriggerPlan
 	Oid			column_type[NTRIGGER_ARGUMENTS];	/* its base type */
 	bool		non_retryable;
 	bool		skip_null;
+	Interval   *wait_for_activity;
 
 	/* the row as result: its columns but for those that are not to be seen */
 	TupleDesc	row;			/* NULL if a column is the result */

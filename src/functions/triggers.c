@@ -239,6 +239,7 @@ take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs 
 		args->workflow_id = text_of(plan, ARG_WORKFLOW_ID_COLUMN, row, columns);
 		args->activity_id = text_or_constant(plan, ARG_ACTIVITY_ID_COLUMN, ARG_ACTIVITY_ID, row, columns);
 		args->run_id = text_of(plan, ARG_RUN_ID_COLUMN, row, columns);
+		args->wait_for_activity = plan->wait_for_activity;
 	}
 	if (plan->skip_null && !names_activity(plan, args))
 		return;

@@ -89,7 +89,10 @@ tc_complete_activity(PG_FUNCTION_ARGS)
 	return record(fcinfo, METHOD_COMPLETE, &args);
 }
 
-/* complete_activity_by_id(workflow_id, activity_id, result, run_id, server, namespace) */
+/*
+ * complete_activity_by_id(workflow_id, activity_id, result, run_id,
+ *		wait_for_activity, server, namespace)
+ */
 Datum
 tc_complete_activity_by_id(PG_FUNCTION_ARGS)
 {
@@ -98,6 +101,7 @@ tc_complete_activity_by_id(PG_FUNCTION_ARGS)
 		.activity_id = ARG_TEXT(1),
 		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
+		.wait_for_activity = ARG_INTERVAL(4),
 	};
 
 	return record(fcinfo, METHOD_COMPLETE_BY_ID, &args);
@@ -128,7 +132,7 @@ tc_fail_activity(PG_FUNCTION_ARGS)
 /*
  * fail_activity_by_id(workflow_id, activity_id, message, type, details,
  *		non_retryable, next_retry_delay, benign, stack_trace, heartbeat_details,
- *		run_id, server, namespace)
+ *		run_id, wait_for_activity, server, namespace)
  */
 Datum
 tc_fail_activity_by_id(PG_FUNCTION_ARGS)
@@ -145,6 +149,7 @@ tc_fail_activity_by_id(PG_FUNCTION_ARGS)
 		.stack_trace = ARG_TEXT(8),
 		.heartbeat_details = ARG_PAYLOAD(9),
 		.run_id = ARG_TEXT(10),
+		.wait_for_activity = ARG_INTERVAL(11),
 	};
 
 	return record(fcinfo, METHOD_FAIL_BY_ID, &args);
@@ -162,7 +167,10 @@ tc_report_cancellation(PG_FUNCTION_ARGS)
 	return record(fcinfo, METHOD_REPORT_CANCELLATION, &args);
 }
 
-/* report_cancellation_by_id(workflow_id, activity_id, details, run_id, server, namespace) */
+/*
+ * report_cancellation_by_id(workflow_id, activity_id, details, run_id,
+ *		wait_for_activity, server, namespace)
+ */
 Datum
 tc_report_cancellation_by_id(PG_FUNCTION_ARGS)
 {
@@ -171,6 +179,7 @@ tc_report_cancellation_by_id(PG_FUNCTION_ARGS)
 		.activity_id = ARG_TEXT(1),
 		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
+		.wait_for_activity = ARG_INTERVAL(4),
 	};
 
 	return record(fcinfo, METHOD_REPORT_CANCELLATION_BY_ID, &args);
@@ -188,7 +197,10 @@ tc_heartbeat_activity(PG_FUNCTION_ARGS)
 	return record(fcinfo, METHOD_HEARTBEAT, &args);
 }
 
-/* heartbeat_activity_by_id(workflow_id, activity_id, details, run_id, server, namespace) */
+/*
+ * heartbeat_activity_by_id(workflow_id, activity_id, details, run_id,
+ *		wait_for_activity, server, namespace)
+ */
 Datum
 tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 {
@@ -197,6 +209,7 @@ tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 		.activity_id = ARG_TEXT(1),
 		.value = ARG_PAYLOAD(2),
 		.run_id = ARG_TEXT(3),
+		.wait_for_activity = ARG_INTERVAL(4),
 	};
 
 	return record(fcinfo, METHOD_HEARTBEAT_BY_ID, &args);

@@ -24,7 +24,8 @@
 
 void
 tc_outbox_insert(const RequestIdentity *identity, int64 queue,
-				 RequestMethod method, const uint8 *request, size_t len, const RequestKey * key)
+				 RequestMethod method, const uint8 *request, size_t len, const RequestKey * key,
+				 TimestampTz awaited_until)
 {
 	Relation	rel = tc_table_open(TABLE_OUTBOX, RowExclusiveLock);
 	Datum		values[OUTBOX_NATTS] = {0};
@@ -47,6 +48,11 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 		values[OUTBOX_RECORDED_IN - 1] = Int64GetDatum(key->queue);
 		values[OUTBOX_RECORDED_ACTIVITY - 1] = Int64GetDatum(key->id);
 		nulls[OUTBOX_KEY - 1] = nulls[OUTBOX_RECORDED_IN - 1] = nulls[OUTBOX_RECORDED_ACTIVITY - 1] = false;
+	}
+	if (awaited_until != 0)
+	{
+		values[OUTBOX_AWAITED_UNTIL - 1] = TimestampTzGetDatum(awaited_until);
+		nulls[OUTBOX_AWAITED_UNTIL - 1] = false;
 	}
 
 	tc_row_insert(rel, TABLE_OUTBOX, values, nulls);

@@ -56,12 +56,13 @@ typedef struct RequestKey
  * Take the id that the next request gets, then record the encoded request
  * under it.  The xid of its identity is that of the top-level transaction; the
  * row goes with the subtransaction that made it.  key is NULL unless the request
- * names its activity by one.
+ * names its activity by one.  awaited_until: how long it waits for its
+ * activity; 0 = it does not.
  */
 extern int64 tc_outbox_next_id(void);
 extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 							 RequestMethod method, const uint8 *request, size_t len,
-							 const RequestKey * key);
+							 const RequestKey * key, TimestampTz awaited_until);
 
 /*
  * Is there a request of that id that is not finished, as of now, whoever made
@@ -123,6 +124,9 @@ typedef struct OutboxRow
 	int			attempts;
 	TimestampTz requested_at;
 	TimestampTz next_attempt_at;	/* 0 = none */
+	TimestampTz awaited_until;	/* 0 = is not */
+	bool		is_absent;		/* the activity, when it was looked for;
+								 * nothing was sent since */
 	const uint8 *request;		/* valid until the consumer returns */
 	size_t		len;
 	const char *former_identities;	/* the same; NULL = none */
@@ -191,6 +195,9 @@ extern FoundQueue *tc_outbox_find_queues(const int64 *known, int nknown, int64 *
  * there are some among the first ones, and it was not said before.
  */
 extern void tc_outbox_report_held(void);
+
+/* The error code of what waits for its activity, or has waited in vain */
+#define TC_ACTIVITY_NOT_FOUND "ACTIVITY_NOT_FOUND"
 
 /* What became of a request */
 typedef enum OutcomeKind
@@ -301,8 +308,8 @@ typedef enum QueueAttr
 extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 17
-#define REJECTED_NATTS 18
+#define OUTBOX_NATTS 18
+#define REJECTED_NATTS 19
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
@@ -322,6 +329,7 @@ typedef enum OutboxAttr
 	OUTBOX_KEY,
 	OUTBOX_RECORDED_IN,
 	OUTBOX_RECORDED_ACTIVITY,
+	OUTBOX_AWAITED_UNTIL,
 	REJECTED_FINISHED_AT
 } OutboxAttr;
 

@@ -385,6 +385,10 @@ scan_run(OutboxScan *scan, ReadPosition *position,
 			DatumGetInt32(values[OUTBOX_ATTEMPTS - 1]);
 		row.next_attempt_at = nulls[OUTBOX_NEXT_ATTEMPT_AT - 1] ? 0 :
 			DatumGetTimestampTz(values[OUTBOX_NEXT_ATTEMPT_AT - 1]);
+		row.awaited_until = nulls[OUTBOX_AWAITED_UNTIL - 1] ? 0 :
+			DatumGetTimestampTz(values[OUTBOX_AWAITED_UNTIL - 1]);
+		row.is_absent = !nulls[OUTBOX_ERROR_CODE - 1] &&
+			strcmp(TextDatumGetCString(values[OUTBOX_ERROR_CODE - 1]), TC_ACTIVITY_NOT_FOUND) == 0;
 		if (!tc_row_is_of_its_writer(tuple, values[OUTBOX_WRITTEN_BY - 1]))
 		{
 			/*

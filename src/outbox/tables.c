@@ -97,6 +97,7 @@ static const Column outbox_columns[] = {
 	{"key", TEXTOID, false},
 	{"recorded_in", INT8OID, false},
 	{"recorded_activity", INT8OID, false},
+	{"awaited_until", TIMESTAMPTZOID, false},
 	{"finished_at", TIMESTAMPTZOID, true},
 };
 

@@ -16,6 +16,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #include "base/foreign_text.h"
 #include "compat.h"
@@ -164,6 +165,15 @@ tc_interval_check(const char *name, const Interval *interval, bool short_is_erro
 }
 
 void
+tc_request_check_wait(const Interval *wait)
+{
+	if (wait != NULL)
+		tc_interval_check("wait_for_activity", wait, false,
+						  "It is the time that the request waits for its activity to be scheduled.",
+						  "Pass NULL if the activity has to be there.");
+}
+
+void
 tc_request_check(RequestMethod method, const RequestArgs *args)
 {
 	if (tc_method_by_id(method))
@@ -177,6 +187,7 @@ tc_request_check(RequestMethod method, const RequestArgs *args)
 		check_not_null("activity_id", args->activity_id, activity_hint);
 		check_not_empty("activity_id", args->activity_id, activity_hint);
 		check_not_empty("run_id", args->run_id, "Pass NULL for the current run.");
+		tc_request_check_wait(args->wait_for_activity);
 	}
 	else
 		check_task_token(args->task_token);
@@ -191,6 +202,16 @@ tc_request_check(RequestMethod method, const RequestArgs *args)
 					 errhint("Say what went wrong.")));
 		check_next_retry_delay(args->next_retry_delay);
 	}
+}
+
+TimestampTz
+tc_request_awaited_until(const RequestArgs *args, TimestampTz requested_at)
+{
+	if (args->wait_for_activity == NULL)
+		return 0;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(requested_at),
+												   IntervalPGetDatum(args->wait_for_activity)));
 }
 
 /*---------------------------------------------------------------------------

@@ -26,6 +26,7 @@ typedef struct RequestArgs
 	text	   *workflow_id;	/* methods by ids; empty = standalone activity */
 	text	   *activity_id;
 	text	   *run_id;			/* NULL = the current run */
+	Interval   *wait_for_activity;	/* NULL = it has to be there */
 	Payload    *value;			/* result of complete, details of all others */
 	text	   *message;		/* fail: this and all that follows */
 	text	   *type;
@@ -41,6 +42,15 @@ typedef struct RequestArgs
  * that are no token, no id, no message, a negative delay.
  */
 extern void tc_request_check(RequestMethod method, const RequestArgs *args);
+
+/* Raise an error if a request cannot wait so long for its activity; NULL can be meant. */
+extern void tc_request_check_wait(const Interval *wait);
+
+/*
+ * Until when a request that is made then waits for its activity to be
+ * scheduled; 0 = it does not.  Raises an error where that is no time.
+ */
+extern TimestampTz tc_request_awaited_until(const RequestArgs *args, TimestampTz requested_at);
 
 /*
  * Raise an error if an interval is negative, or more than Temporal knows; less

@@ -74,6 +74,7 @@ CREATE TABLE temporal.outbox (
     key text COLLATE "C",
     recorded_in bigint,
     recorded_activity bigint,
+    awaited_until timestamptz,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -99,6 +100,7 @@ COMMENT ON COLUMN temporal.outbox.decisions IS 'who retried, adopted or discarde
 COMMENT ON COLUMN temporal.outbox.key IS 'by which it names its activity';
 COMMENT ON COLUMN temporal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
 COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording';
+COMMENT ON COLUMN temporal.outbox.awaited_until IS 'until then it waits for its activity to be scheduled; NULL: it does not';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');

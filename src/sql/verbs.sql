@@ -35,12 +35,13 @@ CREATE FUNCTION temporal.complete_activity_by_id(
     activity_id text,
     result temporal.payload DEFAULT NULL,
     run_id text DEFAULT NULL,
+    wait_for_activity interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_complete_activity_by_id';
-COMMENT ON FUNCTION temporal.complete_activity_by_id(text, text, temporal.payload, text, text, text) IS
+COMMENT ON FUNCTION temporal.complete_activity_by_id(text, text, temporal.payload, text, interval, text, text) IS
     'complete the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.fail_activity(
@@ -73,12 +74,13 @@ CREATE FUNCTION temporal.fail_activity_by_id(
     stack_trace text DEFAULT NULL,
     heartbeat_details temporal.payload DEFAULT NULL,
     run_id text DEFAULT NULL,
+    wait_for_activity interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity_by_id';
-COMMENT ON FUNCTION temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text, text) IS
+COMMENT ON FUNCTION temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text) IS
     'fail the current attempt of the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.report_cancellation(
@@ -97,12 +99,13 @@ CREATE FUNCTION temporal.report_cancellation_by_id(
     activity_id text,
     details temporal.payload DEFAULT NULL,
     run_id text DEFAULT NULL,
+    wait_for_activity interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_report_cancellation_by_id';
-COMMENT ON FUNCTION temporal.report_cancellation_by_id(text, text, temporal.payload, text, text, text) IS
+COMMENT ON FUNCTION temporal.report_cancellation_by_id(text, text, temporal.payload, text, interval, text, text) IS
     'report as cancelled the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.heartbeat_activity(
@@ -121,31 +124,32 @@ CREATE FUNCTION temporal.heartbeat_activity_by_id(
     activity_id text,
     details temporal.payload DEFAULT NULL,
     run_id text DEFAULT NULL,
+    wait_for_activity interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_heartbeat_activity_by_id';
-COMMENT ON FUNCTION temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, text, text) IS
+COMMENT ON FUNCTION temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, interval, text, text) IS
     'send a heartbeat for the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 REVOKE ALL ON FUNCTION
     temporal.complete_activity(bytea, temporal.payload, text, text),
-    temporal.complete_activity_by_id(text, text, temporal.payload, text, text, text),
+    temporal.complete_activity_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text, text),
+    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text),
     temporal.report_cancellation(bytea, temporal.payload, text, text),
-    temporal.report_cancellation_by_id(text, text, temporal.payload, text, text, text),
+    temporal.report_cancellation_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.heartbeat_activity(bytea, temporal.payload, text, text),
-    temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, text, text)
+    temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, interval, text, text)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     temporal.complete_activity(bytea, temporal.payload, text, text),
-    temporal.complete_activity_by_id(text, text, temporal.payload, text, text, text),
+    temporal.complete_activity_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text, text),
+    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text),
     temporal.report_cancellation(bytea, temporal.payload, text, text),
-    temporal.report_cancellation_by_id(text, text, temporal.payload, text, text, text),
+    temporal.report_cancellation_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.heartbeat_activity(bytea, temporal.payload, text, text),
-    temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, text, text)
+    temporal.heartbeat_activity_by_id(text, text, temporal.payload, text, interval, text, text)
     TO PUBLIC;

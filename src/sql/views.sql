@@ -90,6 +90,7 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
             WHEN q.made_here IS NOT TRUE THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
+            WHEN o.error_code = 'ACTIVITY_NOT_FOUND' THEN 'waiting'
             WHEN o.attempts > 0 OR e.queue IS NOT NULL THEN 'retrying'
             ELSE 'queued'
        END AS state,
@@ -198,7 +199,7 @@ COMMENT ON COLUMN temporal.request.activity_id IS 'the activity';
 COMMENT ON COLUMN temporal.request.requested_by IS 'role for which it is sent, as it is called now; of one that was dropped, as it was called';
 COMMENT ON COLUMN temporal.request.requested_at IS 'when it was made';
 COMMENT ON COLUMN temporal.request.state IS
-    'queued, in_flight, retrying, held, confirming, suppressed; or finished: delivered, rejected, unconfirmed, superseded';
+    'queued, in_flight, retrying, held, confirming, waiting, suppressed; or finished: delivered, rejected, unconfirmed, superseded';
 COMMENT ON COLUMN temporal.request.attempts IS 'attempts so far; of waiting requests, those that went wrong';
 COMMENT ON COLUMN temporal.request.next_attempt_at IS 'when it is tried again';
 COMMENT ON COLUMN temporal.request.error_code IS 'gRPC status, or a word of the extension, for what last went wrong';

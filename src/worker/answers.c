@@ -8,7 +8,8 @@
  *	  delivered           delivered
  *	  refused for good    rejected, if no earlier attempt may have been applied;
  *	                      else it is found out (proof.c)
- *	  not there any more  it is found out
+ *	  not there           it is found out; if it was never there, it may be
+ *						  waited for
  *	  not processed       sent again, at once; after three times it is a failure
  *	  any other failure   tried again later; by ids not before it is found out
  *	                      that it was not applied.  Too old: rejected, if it was
@@ -28,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "base/event_loop.h"
+#include "compat.h"
 #include "wire/classify.h"
 #include "worker/answers.h"
 #include "worker/coalesce.h"
@@ -39,9 +41,15 @@
 /* A stream that was refused so often, unprocessed, counts as a failure */
 #define REFUSALS_MAX 3
 
+/* Delay between looks for an activity that is waited for, doubling */
+#define WAIT_DELAY_MS 100
+#define WAIT_DELAY_MAX_MS 4000
+
 static void try_later(Request *request, CallMeaning meaning);
 static bool go_by_ids(Request *request);
 static bool is_expired(const Request *request);
+static void go_on(Request *request);
+static bool wait_for_activity(Request *request, const ProofFinding *finding);
 
 void
 tc_answer_settle(Request *request)
@@ -70,7 +78,8 @@ tc_answer_settle(Request *request)
 		case MEANING_GONE:
 			tc_flow_success(queue);
 			request->refusal = request->error_code;
-			if (tc_method_is_heartbeat(request->method))
+			if (tc_method_is_heartbeat(request->method) &&
+				!(meaning == MEANING_GONE && request->awaited_until != 0))
 				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
 			else if (meaning == MEANING_GONE || request->maybe_sent)
 				tc_proof_begin(request, false);
@@ -171,24 +180,40 @@ tc_finding_settle(const ProofFinding *finding)
 			}
 			if (refusal == NULL)
 			{
-				request->looked_up = true;
-				tc_request_was_not_applied(request);
+				go_on(request);
 				return;
 			}
+			if (wait_for_activity(request, finding))
+				return;
 			request->error_code = refusal;
 			break;
 		case PROOF_OTHER_ATTEMPT:
-			if (go_by_ids(request))
-				return;
-			/* FALLTHROUGH */
+		case PROOF_NOT_THERE:
 		case PROOF_NOT_OURS:
+			if (finding->verdict == PROOF_OTHER_ATTEMPT && go_by_ids(request))
+				return;
+			if (finding->verdict == PROOF_NOT_THERE)
+			{
+				if (wait_for_activity(request, finding))
+					return;
+				if (request->awaited_until != 0 && !is_expired(request))
+				{
+					char		words[WORDS_MAX + 64];
+
+					snprintf(words, sizeof(words), "%s, and the time to wait for it is over",
+							 finding->words);
+					tc_request_set_message(request, words);
+					refusal = TC_ACTIVITY_NOT_FOUND;
+				}
+			}
 			request->error_code = refusal != NULL ? refusal : "NOT_FOUND";
 			/* it may have been taken all the same: it leaves no trace */
-			if (tc_method_is_heartbeat(request->method))
+			if (tc_method_is_heartbeat(request->method) && request->maybe_sent)
 				kind = OUTCOME_UNCONFIRMED;
 			break;
 		case PROOF_IMPOSSIBLE:
-			request->error_code = refusal != NULL ? refusal : "NO_ANSWER";
+			request->error_code = refusal != NULL ? refusal :
+				request->maybe_sent ? "NO_ANSWER" : "NOT_FOUND";
 			if (request->maybe_sent)
 				kind = OUTCOME_UNCONFIRMED;
 			break;
@@ -218,7 +243,52 @@ go_by_ids(Request *request)
 	request->error_code = NULL;
 	tc_request_set_message(request, NULL);
 	request->looked_up = !request->maybe_sent;
-	tc_request_was_not_applied(request);
+	tc_request_was_not_applied(request, 0);
+	return true;
+}
+
+/* It was not applied, and its activity waits for it. */
+static void
+go_on(Request *request)
+{
+	request->looked_up = true;
+	if (request->is_absent)
+	{
+		request->is_absent = false;
+		request->error_code = NULL;
+		tc_request_set_message(request, NULL);
+		request->next_attempt_at = 0;
+		tc_recording_add(request);
+	}
+	tc_request_was_not_applied(request, 0);
+}
+
+/*
+ * There is no activity yet, or none that can be ended at present: is it waited
+ * for, and not for too long?
+ */
+static bool
+wait_for_activity(Request *request, const ProofFinding *finding)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		delay = Min(WAIT_DELAY_MS << Min(request->waits, 10), WAIT_DELAY_MAX_MS);
+
+	if (now >= request->awaited_until ||
+		(request->refusal != NULL && strcmp(request->refusal, "NOT_FOUND") != 0))
+		return false;
+	request->waits++;
+	request->is_absent = finding->verdict == PROOF_NOT_THERE;
+	request->looked_up = !request->is_absent;
+	request->error_code = request->is_absent ? TC_ACTIVITY_NOT_FOUND : request->refusal;
+	request->refusal = NULL;
+	request->seen = finding->seen;
+
+	delay = delay * (0.8 + 0.4 * tc_random_fraction());
+	if (request->awaited_until - now < delay * 1000)
+		delay = (request->awaited_until - now) / 1000 + 1;
+	request->next_attempt_at = TimestampTzPlusMilliseconds(now, delay);
+	tc_recording_add(request);
+	tc_request_was_not_applied(request, tc_monotonic_ms() + delay);
 	return true;
 }
 
@@ -237,7 +307,7 @@ is_expired(const Request *request)
 bool
 tc_request_must_be_looked_up(const Request *request)
 {
-	return request->maybe_sent &&
+	return (request->maybe_sent || request->is_absent) &&
 		(is_expired(request) || (tc_method_by_id(request->method) && !request->looked_up));
 }
 
@@ -245,7 +315,7 @@ tc_request_must_be_looked_up(const Request *request)
 void
 tc_request_look_up(Request *request)
 {
-	if (tc_monotonic_ms() < request->doubt_until)
+	if (request->maybe_sent && tc_monotonic_ms() < request->doubt_until)
 		tc_request_retry_at(request, request->doubt_until);
 	else
 		tc_proof_begin(request, is_expired(request));

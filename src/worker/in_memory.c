@@ -106,6 +106,8 @@ tc_request_create(Queue *queue, const OutboxRow *row)
 	request->attempts = row->attempts;
 	request->requested_at = row->requested_at;
 	request->maybe_sent = row->maybe_sent;
+	request->awaited_until = row->awaited_until;
+	request->is_absent = row->is_absent;
 	if (row->former_identities != NULL)
 		request->former_identities = MemoryContextStrdup(bytes_context, row->former_identities);
 	requests_insert(requests_by_id, row->id, &found)->request = request;

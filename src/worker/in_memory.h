@@ -60,6 +60,7 @@
 #include "wire/classify.h"
 #include "worker/channel_pool.h"
 #include "worker/option_changes.h"
+#include "worker/proof_replies.h"
 #include "worker/share.h"
 
 typedef struct Queue Queue;
@@ -98,6 +99,12 @@ typedef struct Request
 	bool		maybe_sent;
 	bool		looked_up;		/* and then it was not applied: it may be sent
 								 * once more */
+	bool		is_absent;		/* the activity, when it was looked for: it is
+								 * looked for again before anything is sent */
+	int			waits;			/* looks that found no activity, or none that
+								 * can be ended */
+	TimestampTz awaited_until;	/* until then that is not the end; 0 = it is */
+	SeenHistory seen;			/* what need not be looked through again */
 	int64		doubt_until;	/* monotonic ms: when what was sent can no
 								 * longer be applied */
 	bool		unrecorded;		/* its state is to be recorded ... */

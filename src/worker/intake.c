@@ -43,6 +43,9 @@
 /* A request whose row is found damaged is looked at again after that long */
 #define DAMAGED_RETRY_MS 3600000
 
+/* What is not recorded yet is looked at again after that time */
+#define UNRECORDED_RETRY_MS 20
+
 /* Rows were read that are not certain to be durable */
 static bool undurable;
 
@@ -98,7 +101,7 @@ take_in(void *arg, const OutboxRow *row)
 {
 	Reader	   *reader = arg;
 	Queue	   *queue = reader->queue;
-	bool		maybe_sent = row->maybe_sent || tc_doubt_covers(row->xid);
+	bool		maybe_sent = row->maybe_sent || (tc_doubt_covers(row->xid) && !row->is_absent);
 	Request    *request;
 	bool		malformed;
 
@@ -188,7 +191,14 @@ take_retry(void *arg, const OutboxRow *row)
 	Request    *request = arg;
 
 	undurable = true;
-	if (row->problem == NULL)
+
+	/*
+	 * what is sent must not be in a row that says that nothing was, if this
+	 * worker crashes: that is about to be recorded
+	 */
+	if (row->is_absent && !request->is_absent && request->unrecorded)
+		tc_request_retry_at(request, tc_monotonic_ms() + UNRECORDED_RETRY_MS);
+	else if (row->problem == NULL)
 		tc_request_reload(request, row);
 	else
 	{

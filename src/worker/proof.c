@@ -149,6 +149,9 @@ tc_proof_begin(Request *request, bool give_up)
 	sought->may_be_retried =
 		tc_request_may_be_retried(request->method, request->bytes, request->len);
 	sought->target.task_token = NULL;	/* it lies in the request's bytes */
+	sought->is_awaited = request->awaited_until != 0;
+	sought->was_never_sent = sought->is_awaited && !request->maybe_sent;
+	sought->seen = request->seen;
 	tc_sought_init(sought);
 	tc_proof_look_init(&proof->look, sought,
 					   AllocSetContextCreate(context, "temporal_complete look",
@@ -281,7 +284,10 @@ evaluate_reply(Proof *proof, ProofFinding *finding)
 	bool		more = tc_proof_look_take(&proof->look, call->reply, call->reply_len);
 
 	if (!more)
+	{
 		finding->verdict = tc_proof_look_verdict(&proof->look, finding->words);
+		finding->seen = proof->look.seen;
+	}
 	pfree(call->reply);
 	call->reply = NULL;
 	proof->failures = 0;
@@ -302,7 +308,7 @@ evaluate_refusal(Proof *proof, ProofFinding *finding)
 
 	if (tc_proof_look_refused(&proof->look, call->meaning, call->code, finding->words) ||
 		(gives_up(proof) && proof->failures >= GIVE_UP_FAILURES))
-		finding->verdict = PROOF_IMPOSSIBLE;
+		finding->verdict = proof->look.is_missing ? PROOF_NOT_THERE : PROOF_IMPOSSIBLE;
 	else
 	{
 		finding->verdict = PROOF_NOT_YET;

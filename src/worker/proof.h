@@ -18,6 +18,7 @@ typedef struct ProofFinding
 	ProofVerdict verdict;
 	char		words[WORDS_MAX];
 	int64		next_look;		/* monotonic ms, after PROOF_NOT_YET */
+	SeenHistory seen;			/* after PROOF_NOT_THERE */
 } ProofFinding;
 
 extern void tc_proofs_init(void);

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
+
 #include "request/method.h"
 #include "worker/proof_look.h"
 #include "temporal.pb-c.h"
@@ -35,6 +37,7 @@ static void next_page(ProofLook *look, ProtoSpan token);
 static bool take_history(ProofLook *look, const uint8 *reply, size_t len);
 static bool take_workflow(ProofLook *look, const uint8 *reply, size_t len);
 static bool take_activity(ProofLook *look, const uint8 *reply, size_t len);
+static void note_seen(ProofLook *look);
 static bool cannot_tell(ProofLook *look, const char *problem);
 
 void
@@ -242,6 +245,7 @@ take_workflow(ProofLook *look, const uint8 *reply, size_t len)
 		tc_sought_has_identity(look->sought, description->last_failure_source);
 
 	begin_search(look);
+	note_seen(look);
 	if (target->run_id == NULL && description->run_id.len > 0)
 	{
 		run = MemoryContextAlloc(look->history_context, description->run_id.len + 1);
@@ -253,7 +257,10 @@ take_workflow(ProofLook *look, const uint8 *reply, size_t len)
 	/* they lie in the reply, which goes now */
 	memset(&description->run_id, 0, sizeof(ProtoSpan));
 	memset(&description->last_failure_source, 0, sizeof(ProtoSpan));
-	return true;
+
+	/* nothing has happened since the last look */
+	return description->has_pending_activity || look->search.seen_events == 0 ||
+		look->search.seen_events < description->events;
 }
 
 static bool
@@ -262,6 +269,23 @@ take_activity(ProofLook *look, const uint8 *reply, size_t len)
 	if (!tc_activity_description_read(reply, len, &look->activity))
 		return cannot_tell(look, "the activity's description cannot be decoded");
 	return false;
+}
+
+/*
+ * What waits for its activity is looked for again and again: not in events in
+ * which there was no such activity, and no trace of the request, before.
+ */
+static void
+note_seen(ProofLook *look)
+{
+	const WorkflowDescription *description = &look->workflow.description;
+	const SoughtRequest *sought = look->sought;
+
+	look->seen.run = hash_bytes_extended(description->run_id.bytes, description->run_id.len, 0);
+	look->seen.events = description->events;
+	if (sought->was_never_sent && sought->seen.run == look->seen.run &&
+		sought->seen.events <= description->events)
+		look->search.seen_events = sought->seen.events;
 }
 
 /* The look is over, and has led to nothing. */
@@ -289,7 +313,7 @@ tc_proof_look_verdict(const ProofLook *look, char words[WORDS_MAX])
 /*---- no answer ----*/
 
 bool
-tc_proof_look_refused(const ProofLook *look, CallMeaning meaning, const char *code,
+tc_proof_look_refused(ProofLook *look, CallMeaning meaning, const char *code,
 					  char words[WORDS_MAX])
 {
 	const char *subject = look->stage == READ_HISTORY ?
@@ -298,6 +322,14 @@ tc_proof_look_refused(const ProofLook *look, CallMeaning meaning, const char *co
 	switch (meaning)
 	{
 		case MEANING_GONE:
+			look->is_missing = look->stage != READ_HISTORY && look->sought->was_never_sent &&
+				look->sought->target.run_id == NULL;
+			if (look->is_missing)
+			{
+				snprintf(words, WORDS_MAX, "there is no %s of that id",
+						 look->stage == DESCRIBE_ACTIVITY ? "standalone activity" : "workflow");
+				return true;
+			}
 			snprintf(words, WORDS_MAX, "%s is no longer known to Temporal",
 					 look->stage == DESCRIBE_ACTIVITY ? "the activity" :
 					 look->stage == READ_HISTORY && look->search.is_former_run ?

@@ -58,8 +58,11 @@ typedef struct ProofLook
 	bool		is_last;		/* see tc_verdict_in_workflow() */
 	LookStage	stage;			/* what is to be asked */
 	const char *problem;		/* why there is no verdict, or NULL */
+	bool		is_missing;		/* workflow or standalone activity; may yet
+								 * come */
 
 	WorkflowState workflow;		/* of DESCRIBE_WORKFLOW */
+	SeenHistory seen;			/* what there was of its history then */
 
 	MemoryContext history_context;	/* of what follows */
 	HistoryPage page;			/* of READ_HISTORY */
@@ -92,7 +95,7 @@ extern ProofVerdict tc_proof_look_verdict(const ProofLook *look, char words[WORD
  * The question was refused: words for that.  True if there is no hope that it
  * will be answered some time.
  */
-extern bool tc_proof_look_refused(const ProofLook *look, CallMeaning meaning,
+extern bool tc_proof_look_refused(ProofLook *look, CallMeaning meaning,
 								  const char *code, char words[WORDS_MAX]);
 
 /*

@@ -64,6 +64,7 @@ static const EventAttributes event_attributes[] =
 #define WORKFLOW_INFO_EXECUTION 1
 #define WORKFLOW_INFO_CLOSE_TIME 4
 #define WORKFLOW_INFO_STATUS 5
+#define WORKFLOW_INFO_HISTORY_LENGTH 6
 #define EXECUTION_RUN_ID 2
 #define EXTENDED_INFO_RESET_RUN_ID 6
 #define PENDING_ACTIVITY_ID 1
@@ -242,6 +243,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 			has_info = true;
 			description->is_running = span_field(field.span, WORKFLOW_INFO_CLOSE_TIME).bytes == NULL;
 			description->status = (RunStatus) varint_field(field.span, WORKFLOW_INFO_STATUS);
+			description->events = varint_field(field.span, WORKFLOW_INFO_HISTORY_LENGTH);
 			description->run_id =
 				span_field(span_field(field.span, WORKFLOW_INFO_EXECUTION), EXECUTION_RUN_ID);
 		}

@@ -66,9 +66,17 @@ typedef enum RunStatus
 	RUN_STATUS_PAUSED
 } RunStatus;
 
+/* How much of the history of a run was looked through, and found not to matter */
+typedef struct SeenHistory
+{
+	uint64		run;			/* hash of its id */
+	int64		events;			/* 0 = nothing */
+}			SeenHistory;
+
 typedef struct WorkflowDescription
 {
 	ProtoSpan	run_id;
+	int64		events;			/* of its history */
 	RunStatus	status;
 	bool		is_running;
 	bool		was_reset;		/* it was terminated so that another run goes

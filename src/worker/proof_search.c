@@ -86,7 +86,9 @@ tc_search_take(void *arg, const ActivityEvent *event)
 	const SoughtRequest *sought = search->sought;
 	bool		more;
 
-	if (!sought->event_is_known && is_too_old(search, event))
+	if (!search->is_former_run && event->event_id <= search->seen_events)
+		more = false;
+	else if (!sought->event_is_known && is_too_old(search, event))
 		more = false;
 	else if (tc_sought_has_identity(sought, event->identity) ||
 			 (sought->may_be_retried && tc_sought_has_identity(sought, event->last_failure_source)))
@@ -274,7 +276,7 @@ tc_search_is_complete(const HistorySearch *search)
 {
 	const SoughtRequest *sought = search->sought;
 
-	if (!sought->by_id || sought->target.run_id != NULL)
+	if (!sought->by_id || sought->target.run_id != NULL || sought->was_never_sent)
 		return true;
 	/* what stopped the search at what is too old, has gone back far enough */
 	return !search->too_many_runs &&
@@ -291,5 +293,8 @@ tc_search_is_same_activity(const HistorySearch *search)
 		return true;
 	if (search->scheduled_before)
 		return search->scheduled_at <= made_at;
+	/* the first one of that id is the one that is waited for */
+	if (search->sought->is_awaited)
+		return true;
 	return search->scheduled_at <= made_at + CLOCK_MARGIN_USECS;
 }

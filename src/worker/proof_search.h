@@ -24,6 +24,9 @@ typedef struct SoughtRequest
 	bool		may_be_retried; /* a failure after which there may be another
 								 * attempt */
 	TimestampTz first_made_at;	/* nothing of it is older */
+	bool		is_awaited;		/* it waits for the activity to be scheduled */
+	bool		was_never_sent; /* ... and no attempt can have been applied */
+	SeenHistory seen;			/* of the current run */
 } SoughtRequest;
 
 /* Fill in what follows from method, identity and former identities. */
@@ -72,6 +75,8 @@ typedef struct HistorySearch
 	const SoughtRequest *sought;
 	bool		is_former_run;	/* of the one whose activity is in question */
 	bool		is_pending;		/* the activity is known to be */
+	int64		seen_events;	/* of the current run: up to there it was
+								 * searched before */
 
 	/* what was found */
 	bool		ours;			/* the request took effect */

@@ -14,7 +14,8 @@
  *	  another run may be the one that was meant            IMPOSSIBLE
  *	  it has ended otherwise                               verdict_on_end()
  *	  it is neither pending nor has it ended               NOT_YET, see below
- *	  by ids: there is none of that id                     NOT_OURS
+ *	  by ids: there is none of that id                     NOT_OURS, NOT_THERE if
+ *														   the workflow runs
  *	  the workflow has ended                               verdict_on_closed()
  *	  it is not pending                                    IMPOSSIBLE
  *	  by ids: it is not the one that was meant             NOT_OURS
@@ -75,7 +76,7 @@ tc_verdict_in_workflow(const SoughtRequest *sought, const HistorySearch *search,
 	if (sought->by_id && !search->is_scheduled && !description->has_pending_activity)
 	{
 		say(words, "the workflow's run has no activity of that id");
-		return PROOF_NOT_OURS;
+		return description->is_running ? PROOF_NOT_THERE : PROOF_NOT_OURS;
 	}
 	if (!description->is_running)
 		return verdict_on_closed(sought, description, words);
@@ -234,7 +235,7 @@ tc_verdict_standalone(const SoughtRequest *sought, const ActivityDescription *ac
 		say(words, "the activity's description does not say whether it has ended");
 		return PROOF_IMPOSSIBLE;
 	}
-	if (sought->by_id && sought->target.run_id == NULL &&
+	if (sought->by_id && sought->target.run_id == NULL && !sought->was_never_sent &&
 		(activity->scheduled_at == 0 || activity->scheduled_at > sought->first_made_at))
 	{
 		say(words, "another run of the activity has begun since the request was made");

@@ -15,6 +15,8 @@ typedef enum ProofVerdict
 	PROOF_OURS,					/* the request took effect */
 	PROOF_PENDING,				/* it did not, and the activity waits: it may
 								 * be sent */
+	PROOF_NOT_THERE,			/* it did not, and the activity has not been
+								 * scheduled */
 	PROOF_NOT_OURS,				/* it did not, and never will */
 	PROOF_OTHER_ATTEMPT,		/* the same, but the same activity waits, on
 								 * another attempt than the token's */

@@ -368,11 +368,11 @@ tc_request_confirm(Request *request)
 }
 
 void
-tc_request_was_not_applied(Request *request)
+tc_request_was_not_applied(Request *request, int64 due)
 {
 	/* others may have been let go first */
 	if (tc_chain_first(request->activity) == request)
-		tc_request_retry_at(request, 0);
+		tc_request_retry_at(request, due);
 	else
 		tc_request_set_state(request, REQUEST_BLOCKED);
 	tc_queue_activate(request->queue);

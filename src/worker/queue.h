@@ -99,7 +99,7 @@ extern void tc_request_reload(Request *request, const OutboxRow *row);
 
 /* CONFIRMING; and no longer, because it was not applied and is to be sent again. */
 extern void tc_request_confirm(Request *request);
-extern void tc_request_was_not_applied(Request *request);
+extern void tc_request_was_not_applied(Request *request, int64 due);
 
 /* FINISHED: the next one for its activity may be sent.  See tc_request_finish() for its outcome. */
 extern void tc_request_end(Request *request);

@@ -83,7 +83,8 @@ bool
 tc_request_has_expired(const Request *request, const ServerConfig *config)
 {
 	return config->expire_after_s > 0 &&
-		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC;
+		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC &&
+		GetCurrentTimestamp() > request->awaited_until;
 }
 
 bool

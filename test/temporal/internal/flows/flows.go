@@ -193,6 +193,16 @@ func Leave(ctx workflow.Context, in PendingInput) error {
 	return ctx.Err()
 }
 
+// Later starts its activity when the signal "go" says "start", and returns what becomes of it; "end" ends it without.
+func Later(ctx workflow.Context, in PendingInput) ([]Outcome, error) {
+	var how string
+	workflow.GetSignalChannel(ctx, "go").Receive(ctx, &how)
+	if how == "end" {
+		return nil, nil
+	}
+	return Pending(ctx, in)
+}
+
 // OrderApproval has an order approved and returns the approval, or the reason why there is none.
 func OrderApproval(ctx workflow.Context, order int64) (json.RawMessage, error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 24 * time.Hour})
@@ -258,6 +268,7 @@ func NewWorker(c client.Client, store *tokens.Store) worker.Worker {
 	w.RegisterWorkflow(Pending)
 	w.RegisterWorkflow(Again)
 	w.RegisterWorkflow(Leave)
+	w.RegisterWorkflow(Later)
 	w.RegisterWorkflow(OrderApproval)
 	w.RegisterActivity(&Activities{Store: store})
 	return w
