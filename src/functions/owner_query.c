@@ -24,7 +24,7 @@ typedef struct ReturnedSet
 {
 	Tuplestorestate *rows;
 	TupleDesc	desc;
-}			ReturnedSet;
+} ReturnedSet;
 
 static void put_row(HeapTuple tuple, TupleDesc desc, void *arg);
 

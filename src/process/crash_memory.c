@@ -92,6 +92,7 @@ static char mark[MAXPGPATH];
 
 static void remove_mark_and_quit(SIGNAL_ARGS);
 static void remove_mark_at_exit(int code, Datum arg);
+static bool read_line(FILE *file, Oid *database, int *count, pg_time_t *last);
 static void read_memory(void);
 static void write_memory(void);
 static void take_marks_of_crashed(void);
@@ -146,32 +147,61 @@ tc_crashes_read(bool take_marks)
 		set_not_before(&known[i]);
 }
 
-/* Lines that cannot be read are passed over: they were written by another version. */
+/* The next line of the memory that can be read; others were written by another version. */
+static bool
+read_line(FILE *file, Oid *database, int *count, pg_time_t *last)
+{
+	char		line[128];
+	long long	time;
+
+	while (fgets(line, sizeof(line), file) != NULL)
+	{
+		if (sscanf(line, "%u %d %lld", database, count, &time) == 3 && *count > 0)
+		{
+			*last = (pg_time_t) time;
+			return true;
+		}
+	}
+	return false;
+}
+
 static void
 read_memory(void)
 {
 	FILE	   *file = AllocateFile(MEMORY_FILE, "r");
-	char		line[128];
+	Oid			database;
+	int			count;
+	pg_time_t	last;
 
 	if (file == NULL)
 		return;
-	while (fgets(line, sizeof(line), file) != NULL)
+	while (read_line(file, &database, &count, &last))
 	{
-		Oid			database;
-		int			count;
-		long long	last;
+		Crashes    *crashes = crashes_of(database, true);
 
-		if (sscanf(line, "%u %d %lld", &database, &count, &last) == 3 && count > 0)
-		{
-			Crashes    *crashes = crashes_of(database, true);
-
-			crashes->count = count;
-			crashes->last = (pg_time_t) last;
-			/* only what lasts is worth being said again */
-			crashes->told = count < MAX_CRASHES;
-		}
+		crashes->count = count;
+		crashes->last = last;
+		/* only what lasts is worth being said again */
+		crashes->told = count < MAX_CRASHES;
 	}
 	FreeFile(file);
+}
+
+bool
+tc_crashes_stop(Oid database)
+{
+	FILE	   *file = AllocateFile(MEMORY_FILE, "r");
+	Oid			other;
+	int			count;
+	pg_time_t	last;
+	bool		stop = false;
+
+	if (file == NULL)
+		return false;
+	while (read_line(file, &other, &count, &last))
+		stop |= other == database && count >= MAX_CRASHES;
+	FreeFile(file);
+	return stop;
 }
 
 static void

@@ -39,4 +39,9 @@ extern void tc_crashes_try_again(void);
 extern void tc_crashes_forget_all(void);
 extern void tc_crashes_forget(Oid database);
 
+/*---- for everybody ----*/
+
+/* Did workers of that database crash so often in a row that it gets no more? */
+extern bool tc_crashes_stop(Oid database);
+
 #endif							/* TC_CRASH_MEMORY_H */

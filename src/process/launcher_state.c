@@ -196,6 +196,12 @@ tc_launcher_starved(void)
 	return *(volatile bool *) &shared->starved;
 }
 
+int
+tc_launcher_count_wanted(void)
+{
+	return *(volatile int *) &shared->nwanted;
+}
+
 /*---- for the launcher ----*/
 
 bool

@@ -35,6 +35,9 @@ extern bool tc_database_is_barred(Oid database);
 /* Does the launcher find no slot for some worker? */
 extern bool tc_launcher_starved(void);
 
+/* How many databases want a worker and have not got one, about; preloaded only. */
+extern int	tc_launcher_count_wanted(void);
+
 /*---- for the launcher ----*/
 
 /*

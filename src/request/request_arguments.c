@@ -35,14 +35,14 @@
 #define DURATION_SECONDS 1
 #define DURATION_NANOS 2
 
-static bool read_failure(ProtoSpan message, RequestArguments * args);
-static bool read_info(ProtoSpan message, RequestArguments * args);
-static bool read_delay(ProtoSpan message, RequestArguments * args);
+static bool read_failure(ProtoSpan message, RequestArguments *args);
+static bool read_info(ProtoSpan message, RequestArguments *args);
+static bool read_delay(ProtoSpan message, RequestArguments *args);
 static bool read_payload(ProtoSpan payloads, ProtoSpan *payload);
 
 bool
 tc_request_arguments(RequestMethod method, const uint8 *request, size_t len,
-					 RequestArguments * args)
+					 RequestArguments *args)
 {
 	bool		by_id = tc_method_by_id(method);
 	ProtoReader reader;
@@ -70,7 +70,7 @@ tc_request_arguments(RequestMethod method, const uint8 *request, size_t len,
 }
 
 static bool
-read_failure(ProtoSpan message, RequestArguments * args)
+read_failure(ProtoSpan message, RequestArguments *args)
 {
 	ProtoReader reader;
 	ProtoField	field;
@@ -90,7 +90,7 @@ read_failure(ProtoSpan message, RequestArguments * args)
 }
 
 static bool
-read_info(ProtoSpan message, RequestArguments * args)
+read_info(ProtoSpan message, RequestArguments *args)
 {
 	ProtoReader reader;
 	ProtoField	field;
@@ -118,7 +118,7 @@ read_info(ProtoSpan message, RequestArguments * args)
 }
 
 static bool
-read_delay(ProtoSpan message, RequestArguments * args)
+read_delay(ProtoSpan message, RequestArguments *args)
 {
 	ProtoReader reader;
 	ProtoField	field;

@@ -28,10 +28,10 @@ typedef struct RequestArguments
 	bool		benign;
 	ProtoSpan	stack_trace;
 	ProtoSpan	heartbeat_details;
-}			RequestArguments;
+} RequestArguments;
 
 /* False if the bytes are no request of that method. */
 extern bool tc_request_arguments(RequestMethod method, const uint8 *request, size_t len,
-								 RequestArguments * args);
+								 RequestArguments *args);
 
 #endif							/* TC_REQUEST_ARGUMENTS_H */

@@ -43,7 +43,7 @@ tc_setting_note_giver(void **extra, GucSource source, bool defining)
 }
 
 bool
-tc_setting_is_for_current_user(const SettingGiver * giver)
+tc_setting_is_for_current_user(const SettingGiver *giver)
 {
 	Oid			user;
 	int			context;

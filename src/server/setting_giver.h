@@ -16,7 +16,7 @@ typedef struct SettingGiver
 	Oid			role;
 	bool		is_administrator;	/* of the cluster or database: for
 									 * everybody */
-}			SettingGiver;
+} SettingGiver;
 
 /*
  * For the check hook of a setting: note who gives the value, or, while the
@@ -25,6 +25,6 @@ typedef struct SettingGiver
 extern bool tc_setting_note_giver(void **extra, GucSource source, bool defining);
 
 /* May who gave it decide for the current user?  NULL: nobody gave one. */
-extern bool tc_setting_is_for_current_user(const SettingGiver * giver);
+extern bool tc_setting_is_for_current_user(const SettingGiver *giver);
 
 #endif							/* TC_SETTING_GIVER_H */

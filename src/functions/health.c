@@ -1,0 +1,109 @@
+/*-------------------------------------------------------------------------
+ *
+ * health.c
+ *	  What temporal.health() needs that no table says, and the error of
+ *	  temporal.check_health().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "base/settings.h"
+#include "compat.h"
+#include "outbox/tables.h"
+#include "process/crash_memory.h"
+#include "process/launcher_databases.h"
+#include "process/launcher_state.h"
+#include "process/worker_slots.h"
+
+#define FACTS_NATTS 13
+
+PG_FUNCTION_INFO_V1(tc_health_facts);
+PG_FUNCTION_INFO_V1(tc_raise_unhealthy);
+
+/* Tables with requests that are there, and are (or, if not, are not) exactly as the install script made them */
+static ArrayType *
+tables(bool missing)
+{
+	Datum		names[TABLE_COUNT];
+	int			count = 0;
+
+	for (TableId id = REQUEST_TABLES_FIRST; id <= REQUEST_TABLES_LAST; id++)
+	{
+		Relation	rel = tc_table_try_open(id, AccessShareLock);
+		bool		is_one = missing ? rel == NULL : rel != NULL && !tc_table_is_as_made(rel, id);
+
+		if (is_one)
+			names[count++] = CStringGetTextDatum(tc_table_name(id));
+		if (rel != NULL)
+			table_close(rel, AccessShareLock);
+	}
+	return construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* Workers that there are in the cluster */
+static int
+count_workers(void)
+{
+	int			count = 0;
+
+	for (int i = 0; tc_preloaded() && i < tc_slot_count(); i++)
+	{
+		SlotView	slot;
+
+		tc_slot_view(i, &slot);
+		if (slot.state == SLOT_STARTING || slot.state == SLOT_RUNNING)
+			count++;
+	}
+	return count;
+}
+
+/* SQL: health_facts() returns record */
+Datum
+tc_health_facts(PG_FUNCTION_ARGS)
+{
+	bool		preloaded = tc_preloaded();
+	TupleDesc	desc;
+	Datum		values[FACTS_NATTS];
+	bool		nulls[FACTS_NATTS] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(TC_VERSION);
+	values[1] = BoolGetDatum(preloaded);
+	values[2] = BoolGetDatum(tc_enabled);
+	values[3] = BoolGetDatum(tc_this_database_is_listed());
+	values[4] = BoolGetDatum(RecoveryInProgress());
+	values[5] = BoolGetDatum(tc_has_worker(MyDatabaseId));
+	values[6] = BoolGetDatum(preloaded && tc_launcher_starved());
+	values[7] = Int32GetDatum(count_workers());
+	values[8] = Int32GetDatum(preloaded ? tc_launcher_count_wanted() : 0);
+	values[9] = Int32GetDatum(tc_max_workers);
+	values[10] = BoolGetDatum(tc_crashes_stop(MyDatabaseId));
+	values[11] = PointerGetDatum(tables(true));
+	values[12] = PointerGetDatum(tables(false));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* SQL: raise_unhealthy(problems text) returns void; NULL: nothing is wrong */
+Datum
+tc_raise_unhealthy(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("temporal_complete is not healthy"),
+				 errdetail_internal("%s", text_to_cstring(PG_GETARG_TEXT_PP(0))),
+				 errhint("See temporal.health().")));
+	PG_RETURN_VOID();
+}
