@@ -10,12 +10,16 @@
  * no use for long is closed, and sooner if there is no place for another one:
  * a database may have more servers than a process may have open files.
  *
+ * There may be very many channels, of which few are connected: what is done often
+ * goes through these only.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -36,6 +40,17 @@
 #define LOOK_AT_FILES_MS 1000
 
 static dlist_head pool = DLIST_STATIC_INIT(pool);
+static dlist_head unused = DLIST_STATIC_INIT(unused);
+static dlist_head connected = DLIST_STATIC_INIT(connected); /* or connecting, or not
+															 * yet settle()d */
+static HTAB *channels_by_key;
+
+typedef struct PooledEntry
+{
+	PooledKey	key;
+	PooledChannel *channel;
+} PooledEntry;
+
 static bool untidy;				/* there may be something to clean up */
 static dlist_head changed = DLIST_STATIC_INIT(changed);
 
@@ -76,6 +91,19 @@ tc_channels_next_changed(void)
 	return channel;
 }
 
+void
+tc_channels_init(void)
+{
+	HASHCTL		info = {
+		.keysize = sizeof(PooledKey),
+		.entrysize = sizeof(PooledEntry),
+		.hcxt = TopMemoryContext
+	};
+
+	channels_by_key = hash_create("temporal_complete channels", 64, &info,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 PooledChannel *
 tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_namespace,
 				ServerProblem *problem)
@@ -86,8 +114,9 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ServerConfig *config;
 	PooledChannel *channel;
-	dlist_iter	iter;
-	SipHash		print;
+	PooledEntry *entry;
+	PooledKey	key;
+	bool		found;
 
 	config = tc_server_config(queue, problem);
 	MemoryContextSwitchTo(old);
@@ -101,27 +130,29 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	*namespace_name = pstrdup(tc_server_namespace(config, &queue->key));
 	*is_own_namespace = strcmp(*namespace_name, config->own_namespace) == 0;
 
-	print = fingerprint(config);
-	dlist_foreach(iter, &pool)
+	key.fingerprint = fingerprint(config);
+	key.serverid = config->serverid;
+	key.umid = config->umid;
+	entry = hash_search(channels_by_key, &key, HASH_FIND, NULL);
+	if (entry != NULL)
 	{
-		channel = dlist_container(PooledChannel, node, iter.cur);
-		if (tc_siphash_equal(channel->fingerprint, print) &&
-			channel->config->serverid == config->serverid &&
-			channel->config->umid == config->umid)
-		{
-			MemoryContextDelete(context);
-			channel->users++;
-			return channel;
-		}
+		MemoryContextDelete(context);
+		channel = entry->channel;
+		if (channel->users++ == 0)
+			dlist_delete(&channel->unused_node);
+		return channel;
 	}
 
 	channel = MemoryContextAllocZero(context, sizeof(PooledChannel));
 	channel->context = context;
 	channel->config = config;
-	channel->fingerprint = print;
+	channel->key = key;
 	channel->users = 1;
 	dlist_init(&channel->queues);
 	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
+	entry = hash_search(channels_by_key, &key, HASH_ENTER, &found);
+	Assert(!found);
+	entry->channel = channel;
 	dlist_push_tail(&pool, &channel->node);
 	return channel;
 }
@@ -130,8 +161,10 @@ void
 tc_channels_release(PooledChannel *channel)
 {
 	Assert(channel->users > 0);
-	if (--channel->users == 0)
-		untidy = true;
+	if (--channel->users > 0)
+		return;
+	dlist_push_tail(&unused, &channel->unused_node);
+	untidy = true;
 }
 
 void
@@ -142,9 +175,9 @@ tc_channels_cleanup(void)
 	if (!untidy)
 		return;
 	untidy = false;
-	dlist_foreach_modify(iter, &pool)
+	dlist_foreach_modify(iter, &connected)
 	{
-		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+		PooledChannel *channel = dlist_container(PooledChannel, connected_node, iter.cur);
 
 		if (channel->idle_is_due)
 		{
@@ -157,15 +190,19 @@ tc_channels_cleanup(void)
 							 idle_due, channel);
 		}
 		/* its role has use for the place */
-		if (channel->account != NULL && is_idle(channel, PG_INT64_MAX) &&
+		if (is_idle(channel, PG_INT64_MAX) &&
 			tc_share_role_lacks(channel->account, SHARE_CONNECTIONS))
 			disconnect(channel);
-		if (channel->users > 0)
-		{
+		if (channel->users > 0 && channel->account != NULL)
 			settle(channel);
-			continue;
-		}
+	}
+	dlist_foreach_modify(iter, &unused)
+	{
+		PooledChannel *channel = dlist_container(PooledChannel, unused_node, iter.cur);
+
+		dlist_delete(&channel->unused_node);
 		dlist_delete(&channel->node);
+		(void) hash_search(channels_by_key, &channel->key, HASH_REMOVE, NULL);
 		tc_timer_cancel(&channel->timer);
 		tc_timer_cancel(&channel->idle_timer);
 		tc_channel_destroy(channel->channel);
@@ -214,6 +251,7 @@ charge(PooledChannel *channel, Account *account)
 		tc_share_give(channel->account, SHARE_CONNECTIONS, channel->connections);
 		tc_account_release(channel->account);
 		channel->account = NULL;
+		dlist_delete(&channel->connected_node);
 		if (account == NULL)
 			channel->connections = 0;
 		else if (channel->connections > 0)
@@ -222,7 +260,10 @@ charge(PooledChannel *channel, Account *account)
 	if (account == NULL)
 		return;
 	if (channel->account == NULL)
+	{
 		channel->account = tc_account_share(account);
+		dlist_push_tail(&connected, &channel->connected_node);
+	}
 	channel->connections++;
 	tc_share_take(account, SHARE_CONNECTIONS, 1);
 }
@@ -289,11 +330,11 @@ close_idle(Account *role_of)
 	PooledChannel *longest = NULL;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &pool)
+	dlist_foreach(iter, &connected)
 	{
-		PooledChannel *channel = dlist_container(PooledChannel, node, iter.cur);
+		PooledChannel *channel = dlist_container(PooledChannel, connected_node, iter.cur);
 
-		if (is_idle(channel, PG_INT64_MAX) && channel->account != NULL &&
+		if (is_idle(channel, PG_INT64_MAX) &&
 			(role_of == NULL || tc_share_same_role(channel->account, role_of)) &&
 			(longest == NULL || channel->used_at < longest->used_at))
 			longest = channel;

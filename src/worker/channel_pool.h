@@ -16,16 +16,26 @@
 #include "server/server.h"
 #include "worker/share.h"
 
+/* What it is found by */
+typedef struct PooledKey
+{
+	SipHash		fingerprint;	/* of the configuration */
+	Oid			serverid;
+	Oid			umid;
+} PooledKey;
+
 /* The channel for a server and a user mapping, shared by all queues that use both */
 typedef struct PooledChannel
 {
 	dlist_node	node;			/* in the pool */
+	dlist_node	unused_node;	/* of those without users */
+	dlist_node	connected_node; /* of those with an account */
 	bool		changed;		/* and tc_channels_next_changed() has not said
 								 * so */
 	dlist_node	changed_node;
 	MemoryContext context;		/* of everything here */
 	ServerConfig *config;
-	SipHash		fingerprint;	/* of the configuration */
+	PooledKey	key;
 	Channel    *channel;
 	dlist_head	queues;			/* that use it; the owner of this keeps them */
 	Account    *account;		/* that its connections are put down to, or
@@ -46,6 +56,8 @@ typedef struct PooledChannel
 	LoopTimer	idle_timer;
 	bool		idle_is_due;	/* it may be idle for too long */
 } PooledChannel;
+
+extern void tc_channels_init(void);
 
 /*
  * A channel that has become ready, or has failed and backs off, or may be tried

@@ -83,6 +83,7 @@ tc_reading_init(void)
 {
 	tc_known_queues_init();
 	tc_doubt_init();
+	tc_channels_init();
 	tc_option_changes_init();
 	tc_option_looks_init();
 	tc_error_notes_init();
