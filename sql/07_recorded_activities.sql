@@ -21,8 +21,7 @@ SET ROLE regress_keys_app;
 
 -- the activity hands its token over, and its row's key is all that is needed from then on
 SELECT temporal.record_activity('order 42', keys_token('wf-42'));
-SELECT temporal.record_activity_by_id('order 43', 'wf-43', 'charge', heartbeat => true,
-    heartbeat_interval => '10 s', while_session => true, heartbeat_details => '{"at": 1}', expires_at => 'infinity');
+SELECT temporal.record_activity_by_id('order 43', 'wf-43', 'charge', expires_at => 'infinity');
 SELECT key, server, namespace, workflow_id, activity_id, run_id, attempt, recorded_by, state, heartbeat,
        heartbeat_interval, while_session, expires_at
   FROM temporal.activity ORDER BY key;
@@ -106,6 +105,7 @@ SELECT temporal.record_activity('k', keys_token('wf'), expires_at => 'yesterday'
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '-1 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '999 ms');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '20000 years');
+SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '10 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_interval => '10 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_details => '1');
 SELECT temporal.record_activity('k', keys_token('wf'), while_session => true);

@@ -138,6 +138,12 @@ check_options(const RecordOptions * options, bool has_details)
 		tc_interval_check("heartbeat_interval", options->interval, true,
 						  "It is the time from one heartbeat to the next.",
 						  "Pass NULL to have it follow the heartbeat timeout of the activity.");
+	if (options->heartbeat)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("heartbeats of recorded activities are not sent in this version"),
+				 errdetail("The activity would time out if it has a heartbeat timeout."),
+				 errhint("Call heartbeat_activity() or heartbeat_activity_by_id() for as long as it lives.")));
 	if (options->expires_at <= GetCurrentTimestamp())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
