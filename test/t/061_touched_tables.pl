@@ -202,13 +202,6 @@ SKIP:
 	make_fails(qr/sequence "temporal.request_id" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'a sequence that would begin anew');
 	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id SET LOGGED');
 }
-$node->safe_psql('postgres',
-	"ALTER TABLE temporal.$_ SET UNLOGGED") foreach qw(last_worker recheck queue_error delivery_segment);
-$node->stop('immediate');
-$node->start;
-ok_finished(make('refusing'), 'rejected', 'what the other tables say is not needed after a crash');
-$node->safe_psql('postgres',
-	"ALTER TABLE temporal.$_ SET LOGGED") foreach qw(last_worker recheck queue_error delivery_segment);
 
 # Columns that are not what they were
 foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['RENAME former_identities TO f', 'RENAME f TO former_identities'])
