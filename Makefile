@@ -3,7 +3,7 @@
 #   make, make install      build and install, by PGXS (PG_CONFIG says for which PostgreSQL)
 #   make installcheck       pg_regress, against a running server that has the extension installed
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
-#   make test               all tests, against throw-away servers; also test-sql, test-tap, test-temporal
+#   make test               all tests, against throw-away servers; also test-sql, test-isolation, test-tap, test-temporal
 #   make test-matrix        compile and test for PostgreSQL 14 to 19, as root; VERSIONS, SUITES: see scripts/test-matrix
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
@@ -20,7 +20,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_com
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-tap test-temporal storm test-upgrade test-matrix indent check-indent typedefs check-house
+OWN_GOALS = demo test test-sql test-isolation test-tap test-temporal storm test-upgrade test-matrix indent check-indent typedefs check-house
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -28,9 +28,9 @@ demo:
 	@demo/demo $(if $(KEEP),keep)
 
 test:
-	@scripts/run-tests sources sql tap temporal
+	@scripts/run-tests sources sql isolation tap temporal
 
-test-sql test-tap test-temporal: test-%:
+test-sql test-isolation test-tap test-temporal: test-%:
 	@scripts/run-tests $*
 
 test-matrix:

@@ -73,7 +73,7 @@ func TestKeysOfFormerAttempts(t *testing.T) {
 	s := startSecured(t, connect.Options{})
 	createServer(t, "attempts", "address '"+s.Address+"'")
 	second := func(t *testing.T, h handle) (w *waiting, key string) {
-		w = startActivityAt(t, s.client, "attempts", h, flows.ActivityOptions{RetryInitialMS: 1})
+		w = startActivityAt(t, s.client, "attempts", h, flows.ActivityOptions{RetryInitialMS: 1, WaitForCancellation: true})
 		key = w.record(t)
 		if err := s.client.CompleteActivity(t.Context(), w.TaskToken, nil, errors.New("by another one")); err != nil {
 			t.Fatal(err)
@@ -94,6 +94,12 @@ func TestKeysOfFormerAttempts(t *testing.T) {
 	t.Run("cancellation", func(t *testing.T) {
 		w, key := second(t, handles[0])
 		w.cancel(t)
+		eventually(t, "the request to cancel", func() error {
+			if w.status(t).(interface{ GetCancelRequested() bool }).GetCancelRequested() {
+				return nil
+			}
+			return errors.New("not yet")
+		})
 		awaitDelivered(t, w.requestByKey(t, "report_cancellation_by_key", key, ""))
 		checkKey(t, key, false)
 	})
