@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "functions/keys.h"
 #include "request/request.h"
 #include "server/delivery.h"

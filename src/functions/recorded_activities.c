@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 
+#include "compat.h"
 #include "functions/arguments.h"
 #include "functions/keys.h"
 #include "functions/owner_query.h"

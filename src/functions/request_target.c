@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "base/foreign_text.h"
+#include "compat.h"
 #include "request/request_fields.h"
 
 PG_FUNCTION_INFO_V1(tc_request_target);

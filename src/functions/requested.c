@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/foreign_text.h"
+#include "compat.h"
 #include "functions/owner_query.h"
 #include "request/payload.h"
 #include "request/request_arguments.h"
