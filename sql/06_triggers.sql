@@ -127,6 +127,21 @@ SELECT verb, workflow_id, activity_id FROM asked();
 SELECT temporal.bind_table('inbox', workflow_id_column => 'wf', activity_id_column => 'act', when_sql => 'true', trigger_name => 'x');
 DROP VIEW inbox;
 
+-- what is known of triggers that are dropped is forgotten when another one fires first
+DO $$
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        CREATE TABLE briefly (task_token bytea);
+        PERFORM temporal.bind_table('briefly', token_column => 'task_token');
+        INSERT INTO briefly VALUES ('\x0a026e73120177');
+        UPDATE briefly SET task_token = task_token;
+        DROP TABLE briefly;
+    END LOOP;
+END
+$$;
+SELECT count(*) FROM asked();
+SELECT count(*) < 5 AS few FROM pg_catalog.pg_backend_memory_contexts WHERE name = 'temporal_complete trigger';
+
 --
 -- What is wrong is said at once, with what would be right
 --

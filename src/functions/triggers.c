@@ -47,6 +47,7 @@ static HTAB *known_triggers = NULL;
 static Datum fire(FunctionCallInfo fcinfo, TriggerVerb verb);
 static void check_event(FunctionCallInfo fcinfo, TriggerVerb verb);
 static KnownTrigger known_trigger(const TriggerData *data, TriggerVerb verb);
+static void forget_triggers(void);
 static void table_changed(Datum arg, Oid relid);
 static bool names_activity(const TriggerPlan *plan, const RequestArgs *args);
 static void take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs *args);
@@ -144,7 +145,6 @@ known_trigger(const TriggerData *data, TriggerVerb verb)
 	KnownTrigger *known;
 	MemoryContext context;
 	MemoryContext old;
-	bool		found;
 
 	if (known_triggers == NULL)
 	{
@@ -157,17 +157,18 @@ known_trigger(const TriggerData *data, TriggerVerb verb)
 		CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
 	}
 
-	known = hash_search(known_triggers, &trigger->tgoid, HASH_ENTER, &found);
-	if (!found)
-	{
-		known->valid = false;
-		known->context = NULL;
-	}
-	if (known->valid && known->plan->verb == verb)
+	known = hash_search(known_triggers, &trigger->tgoid, HASH_FIND, NULL);
+	if (known != NULL && known->valid && known->plan->verb == verb)
 		return *known;
 
-	/* an error leaves nothing that counts, and the context to the transaction */
+	if (known != NULL)
+		known->valid = false;
+	forget_triggers();
+	known = hash_search(known_triggers, &trigger->tgoid, HASH_ENTER, NULL);
 	known->valid = false;
+	known->context = NULL;
+
+	/* an error leaves nothing that counts, and the context to the transaction */
 	context = AllocSetContextCreate(CurTransactionContext, "temporal_complete trigger",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
@@ -177,13 +178,32 @@ known_trigger(const TriggerData *data, TriggerVerb verb)
 						   RelationGetRelationName(table));
 	MemoryContextSwitchTo(old);
 
-	if (known->context != NULL)
-		MemoryContextSetParent(known->context, TopTransactionContext);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	known->context = context;
 	known->table = RelationGetRelid(table);
 	known->valid = true;
 	return *known;
+}
+
+/*
+ * Forget those whose tables have changed, or are gone: if they fire once more,
+ * they are looked at anew.  What the transaction may still use goes with it.
+ */
+static void
+forget_triggers(void)
+{
+	HASH_SEQ_STATUS status;
+	KnownTrigger *known;
+
+	hash_seq_init(&status, known_triggers);
+	while ((known = hash_seq_search(&status)) != NULL)
+	{
+		if (known->valid)
+			continue;
+		if (known->context != NULL)
+			MemoryContextSetParent(known->context, TopTransactionContext);
+		(void) hash_search(known_triggers, &known->trigger, HASH_REMOVE, NULL);
+	}
 }
 
 static void
