@@ -127,6 +127,21 @@ SELECT verb, workflow_id, activity_id FROM asked();
 SELECT temporal.bind_table('inbox', workflow_id_column => 'wf', activity_id_column => 'act', when_sql => 'true', trigger_name => 'x');
 DROP VIEW inbox;
 
+-- an approval and the activity's token, whichever comes first
+CREATE TABLE either (id bigint PRIMARY KEY, status text NOT NULL DEFAULT 'new', task_token bytea);
+SELECT temporal.bind_table('either', token_column => 'task_token', on_update_of => '{status, task_token}',
+    when_sql => $$NEW.status = 'approved' AND NEW.task_token IS NOT NULL
+                  AND (OLD.status <> 'approved' OR OLD.task_token IS DISTINCT FROM NEW.task_token)$$);
+INSERT INTO either VALUES (1), (2);
+UPDATE either SET task_token = '\x0a026e73120177' WHERE id = 1;
+UPDATE either SET status = 'approved';
+SELECT sent FROM asked();
+UPDATE either SET task_token = '\x0a026e73120178' WHERE id = 2;
+SELECT workflow_id, sent FROM asked();
+UPDATE either SET status = 'approved';
+SELECT count(*) FROM asked();
+DROP TABLE either;
+
 -- what is known of triggers that are dropped is forgotten when another one fires first
 DO $$
 BEGIN
