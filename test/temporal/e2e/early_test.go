@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"temporal_complete/test/temporal/internal/connect"
+	"temporal_complete/test/temporal/internal/fault"
 	"temporal_complete/test/temporal/internal/flows"
 	"temporal_complete/test/temporal/internal/pgtest"
 )
@@ -99,6 +100,24 @@ func TestEarly(t *testing.T) {
 	s := startSecured(t, connect.Options{})
 	createServer(t, "early", "address '"+s.Address+"'")
 
+	t.Run("ended by another one while it is waited for", func(t *testing.T) {
+		e := newEarly(s, "early")
+		e.start(t)
+		id := e.request(t, "complete_activity", anHour)
+		awaitWaiting(t, id, noActivity)
+		// no look comes between
+		setFaults(t, s, fault.Rule{Method: "DescribeWorkflowExecution", Mode: fault.FailBefore, Count: 1000})
+		e.signal(t, "start")
+		w := awaitToken(t, e.workflowID, 1)
+		if err := s.client.CompleteActivity(t.Context(), w.TaskToken, "by another one", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ClearFaults(); err != nil {
+			t.Fatal(err)
+		}
+		checkWords(t, awaitFinished(t, id), "rejected", "NOT_FOUND", "the activity was completed by ")
+	})
+
 	t.Run("before the workflow is started", func(t *testing.T) {
 		t.Parallel()
 		e := newEarly(s, "early")
@@ -151,20 +170,6 @@ func TestEarly(t *testing.T) {
 		for _, verb := range []string{"complete_activity", "heartbeat_activity"} {
 			checkWords(t, awaitFinished(t, e.request(t, verb, anHour)), "rejected", "NOT_FOUND", "the activity was completed by ")
 		}
-	})
-
-	t.Run("ended by another one while it is waited for", func(t *testing.T) {
-		t.Parallel()
-		e := newEarly(s, "early")
-		e.start(t)
-		id := e.request(t, "complete_activity", anHour)
-		awaitWaiting(t, id, noActivity)
-		e.signal(t, "start")
-		w := awaitToken(t, e.workflowID, 1)
-		if err := s.client.CompleteActivity(t.Context(), w.TaskToken, "by another one", nil); err != nil {
-			t.Fatal(err)
-		}
-		checkWords(t, awaitFinished(t, id), "rejected", "NOT_FOUND", "the activity was completed by ")
 	})
 
 	t.Run("time is over", func(t *testing.T) {
