@@ -4,6 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+
 	"temporal_complete/test/temporal/internal/connect"
 	"temporal_complete/test/temporal/internal/fault"
 	"temporal_complete/test/temporal/internal/flows"
@@ -71,7 +74,7 @@ func TestKeys(t *testing.T) {
 func TestKeysOfFormerAttempts(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t, connect.Options{})
-	createServer(t, "attempts", "address '"+s.Address+"'")
+	createServer(t, "attempts", s.ForeignServer())
 	second := func(t *testing.T, h handle) (w *waiting, key string) {
 		w = startActivityAt(t, s.client, "attempts", h, flows.ActivityOptions{RetryInitialMS: 1, WaitForCancellation: true})
 		key = w.record(t)
@@ -95,7 +98,7 @@ func TestKeysOfFormerAttempts(t *testing.T) {
 		w, key := second(t, handles[0])
 		w.cancel(t)
 		eventually(t, "the request to cancel", func() error {
-			if w.status(t).(interface{ GetCancelRequested() bool }).GetCancelRequested() {
+			if p := w.status(t).(*workflowpb.PendingActivityInfo); p.GetState() == enumspb.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED {
 				return nil
 			}
 			return errors.New("not yet")
