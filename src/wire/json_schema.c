@@ -127,7 +127,7 @@ DEFINE_MESSAGE(history_reply, MESSAGE("history", 1, history), BYTES("nextPageTok
 
 DEFINE_MESSAGE(workflow_info,
 			   MESSAGE("execution", 1, workflow_execution), TIMESTAMP("closeTime", 4),
-			   ENUM("status", 5, run_statuses));
+			   ENUM("status", 5, run_statuses), INT64("historyLength", 6));
 DEFINE_MESSAGE(pending_activity,
 			   TEXT("activityId", 1), ENUM("state", 3, pending_states),
 			   TIMESTAMP("lastStartedTime", 6), INT32("attempt", 7),
