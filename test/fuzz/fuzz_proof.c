@@ -63,7 +63,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	/* A reply without a message */
 	CHECK(tc_history_read(NULL, 0, take_event, &wanted, &next_page_token));
-	CHECK(tc_workflow_description_read(NULL, 0, "activity", &workflow));
+	CHECK(!tc_workflow_description_read(NULL, 0, "activity", &workflow));
 	CHECK(tc_activity_description_read(NULL, 0, &activity));
 	return 0;
 }
