@@ -52,7 +52,7 @@ tc_outcome_timeout_ms(const Interval *timeout, const char *function)
 }
 
 void
-tc_outcome_wait_begin(OutcomeWait * wait, int64 timeout_ms)
+tc_outcome_wait_begin(OutcomeWait *wait, int64 timeout_ms)
 {
 	wait->cv = RecoveryInProgress() ? NULL : tc_outcomes_cv();
 	wait->client_seen_at = tc_monotonic_ms();
@@ -63,7 +63,7 @@ tc_outcome_wait_begin(OutcomeWait * wait, int64 timeout_ms)
 }
 
 bool
-tc_outcome_wait(OutcomeWait * wait)
+tc_outcome_wait(OutcomeWait *wait)
 {
 	int64		left = wait->cv != NULL ? RECHECK_MS : RECHECK_UNSIGNALLED_MS;
 

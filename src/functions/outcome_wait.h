@@ -17,7 +17,7 @@ typedef struct OutcomeWait
 	int64		until;			/* monotonic ms; -1 = for ever */
 	int64		client_seen_at; /* monotonic ms */
 	int			looks;			/* so far */
-}			OutcomeWait;
+} OutcomeWait;
 
 /*
  * Milliseconds of an interval (months of 30 days, as elsewhere); -1 if it is
@@ -26,10 +26,10 @@ typedef struct OutcomeWait
 extern int64 tc_outcome_timeout_ms(const Interval *timeout, const char *function);
 
 /* From here on outcomes are noticed; the first look comes after this. */
-extern void tc_outcome_wait_begin(OutcomeWait * wait, int64 timeout_ms);
+extern void tc_outcome_wait_begin(OutcomeWait *wait, int64 timeout_ms);
 
 /* After a look in vain: wait for another one.  False if the time is over. */
-extern bool tc_outcome_wait(OutcomeWait * wait);
+extern bool tc_outcome_wait(OutcomeWait *wait);
 
 extern void tc_outcome_wait_end(void);
 

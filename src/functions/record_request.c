@@ -34,11 +34,11 @@ typedef struct CallInfo
 	const RequestArgs *args;
 } CallInfo;
 
-static RequestMethod take_activity(const RecordedActivity * activity, RequestMethod method,
+static RequestMethod take_activity(const RecordedActivity *activity, RequestMethod method,
 								   RequestArgs *args);
 static text *id_text(const char *utf8);
 static int64 write_request(RequestMethod method, const RequestArgs *args, const QueueKey *queue_key,
-						   const RequestKey * key);
+						   const RequestKey *key);
 static void tell_call(void *arg);
 static void tell_text(StringInfo buf, const char *format, const text *value);
 
@@ -96,7 +96,7 @@ tc_record_request_by_key(const RequestCaller *caller, RequestMethod method, Requ
 
 /* Have arguments name the activity as it was recorded.  Returns the method by which that goes. */
 static RequestMethod
-take_activity(const RecordedActivity * activity, RequestMethod method, RequestArgs *args)
+take_activity(const RecordedActivity *activity, RequestMethod method, RequestArgs *args)
 {
 	RequestTarget target;
 
@@ -126,7 +126,7 @@ id_text(const char *utf8)
 /* Write a request that has been checked; it is sent when the transaction commits.  Returns its id. */
 static int64
 write_request(RequestMethod method, const RequestArgs *args, const QueueKey *queue_key,
-			  const RequestKey * key)
+			  const RequestKey *key)
 {
 	RequestIdentity identity;
 	int64		queue;

@@ -32,11 +32,11 @@ typedef struct RecordOptions
 	Interval   *interval;
 	bool		while_session;
 	TimestampTz expires_at;
-}			RecordOptions;
+} RecordOptions;
 
 static Datum record(FunctionCallInfo fcinfo, const char *name, RequestMethod method,
 					RequestArgs *args, int first_option);
-static void check_options(const RecordOptions * options, bool has_details);
+static void check_options(const RecordOptions *options, bool has_details);
 
 PG_FUNCTION_INFO_V1(tc_record_activity);
 PG_FUNCTION_INFO_V1(tc_record_activity_by_id);
@@ -124,7 +124,7 @@ record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestA
 }
 
 static void
-check_options(const RecordOptions * options, bool has_details)
+check_options(const RecordOptions *options, bool has_details)
 {
 	const char *needs_heartbeat = options->interval != NULL ? "heartbeat_interval" :
 		has_details ? "heartbeat_details" :

@@ -24,7 +24,7 @@
 
 void
 tc_outbox_insert(const RequestIdentity *identity, int64 queue,
-				 RequestMethod method, const uint8 *request, size_t len, const RequestKey * key,
+				 RequestMethod method, const uint8 *request, size_t len, const RequestKey *key,
 				 TimestampTz awaited_until)
 {
 	Relation	rel = tc_table_open(TABLE_OUTBOX, RowExclusiveLock);

@@ -35,14 +35,14 @@ typedef struct OwnQueue
 {
 	Oid			role;
 	int64		number;
-}			OwnQueue;
+} OwnQueue;
 
 /*
  * The queues of this database for that key, whichever number they have been
  * given: of its role, or else of all others whose privileges the role has.
  * palloc'd, sorted by role, their number in *count.
  */
-extern OwnQueue * tc_own_queues(const QueueKey *key, bool of_itself, int *count);
+extern OwnQueue *tc_own_queues(const QueueKey *key, bool of_itself, int *count);
 
 /* The recorded activity that a request is about */
 typedef struct RequestKey
@@ -50,7 +50,7 @@ typedef struct RequestKey
 	const char *key;
 	int64		queue;			/* in which it is recorded */
 	int64		id;				/* of the recording */
-}			RequestKey;
+} RequestKey;
 
 /*
  * Take the id that the next request gets, then record the encoded request
@@ -62,7 +62,7 @@ typedef struct RequestKey
 extern int64 tc_outbox_next_id(void);
 extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 							 RequestMethod method, const uint8 *request, size_t len,
-							 const RequestKey * key, TimestampTz awaited_until);
+							 const RequestKey *key, TimestampTz awaited_until);
 
 /*
  * Is there a request of that id that is not finished, as of now, whoever made

@@ -240,8 +240,8 @@ tc_own_queues(const QueueKey *key, bool of_itself, int *count)
 static int
 own_queue_cmp(const void *a, const void *b)
 {
-	const		OwnQueue *x = a;
-	const		OwnQueue *y = b;
+	const OwnQueue *x = a;
+	const OwnQueue *y = b;
 
 	if (x->role != y->role)
 		return x->role < y->role ? -1 : 1;

@@ -41,7 +41,7 @@ typedef struct FoundRow
 {
 	ItemPointerData tid;
 	RecordedActivity activity;
-}			FoundRow;
+} FoundRow;
 
 /* Rows of a key that were found */
 typedef struct Found
@@ -49,17 +49,17 @@ typedef struct Found
 	List	   *rows;
 	bool		heartbeats;		/* one of them has them sent */
 	RecordedActivity newest;	/* id 0: there is none */
-}			Found;
+} Found;
 
-static void find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key,
-						   Found * found);
+static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
+						   Found *found);
 static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
-static bool is_there(const Found * found);
-static bool is_same_activity(const RecordedActivity * activity, const RequestTarget *target);
+static bool is_there(const Found *found);
+static bool is_same_activity(const RecordedActivity *activity, const RequestTarget *target);
 static bool is_same_text(const char *a, const char *b);
 
 bool
-tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key)
+tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 {
 	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
 	Datum		values[RECORDED_ACTIVITY_NATTS] = {0};
@@ -103,7 +103,7 @@ tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key)
 }
 
 bool
-tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity * activity, Oid *owner)
+tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *activity, Oid *owner)
 {
 	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, AccessShareLock);
 	int			nqueues;
@@ -188,7 +188,7 @@ tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *
 }
 
 static bool
-is_same_activity(const RecordedActivity * activity, const RequestTarget *target)
+is_same_activity(const RecordedActivity *activity, const RequestTarget *target)
 {
 	RequestTarget other;
 
@@ -207,7 +207,7 @@ is_same_text(const char *a, const char *b)
 
 /* Queues of one role. */
 static void
-find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key, Found * found)
+find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key, Found *found)
 {
 	Oid			index = tc_table_index(rel, TABLE_RECORDED_ACTIVITY, RECORDED_ACTIVITY_KEY_IDX);
 
@@ -239,7 +239,7 @@ find_in_queues(Relation rel, const OwnQueue * queues, int count, const char *key
 }
 
 static bool
-is_there(const Found * found)
+is_there(const Found *found)
 {
 	return found->newest.id > 0 && found->newest.expires_at > GetCurrentTimestamp();
 }
@@ -266,7 +266,7 @@ remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy)
 }
 
 void
-tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity * activity)
+tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity *activity)
 {
 	Datum		values[RECORDED_ACTIVITY_NATTS];
 	bool		nulls[RECORDED_ACTIVITY_NATTS];

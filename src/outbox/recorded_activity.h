@@ -32,7 +32,7 @@ typedef struct RecordedActivity
 	const Interval *heartbeat_interval; /* NULL: as Temporal's timeout says */
 	int			session_pid;	/* 0: they do not depend on a session */
 	TimestampTz session_start;
-}			RecordedActivity;
+} RecordedActivity;
 
 /* Columns of temporal.recorded_activity */
 #define RECORDED_ACTIVITY_NATTS 12
@@ -57,7 +57,7 @@ typedef enum RecordedActivityAttr
  * snapshot sees under the key, without waiting for anybody.  queue_key is what
  * its queue is.  Says whether heartbeats were to be sent for what it replaces.
  */
-extern bool tc_activity_record(const RecordedActivity * activity, const QueueKey *queue_key);
+extern bool tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key);
 
 /*
  * What the active snapshot sees under a key, and has not expired: that of the
@@ -66,7 +66,7 @@ extern bool tc_activity_record(const RecordedActivity * activity, const QueueKey
  * What it points to is palloc'd.
  */
 extern bool tc_activity_find(const QueueKey *queue_key, const char *key,
-							 RecordedActivity * activity, Oid *owner);
+							 RecordedActivity *activity, Oid *owner);
 
 /*
  * Remove what the active snapshot sees under a key; waits for others that are
@@ -84,6 +84,6 @@ extern bool tc_activity_finish(int64 queue, const char *key, int64 id,
 							   const RequestTarget *ended);
 
 /* A row as it is; what it points to is in the tuple, or palloc'd. */
-extern void tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity * activity);
+extern void tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity *activity);
 
 #endif							/* TC_RECORDED_ACTIVITY_H */

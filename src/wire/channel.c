@@ -14,7 +14,7 @@
 Channel *
 tc_channel_create(const ChannelOptions *options, ChannelStateChanged changed, void *arg)
 {
-	const		Transport *transport = options->http ? &tc_http_transport : &tc_grpc_transport;
+	const Transport *transport = options->http ? &tc_http_transport : &tc_grpc_transport;
 	Channel    *channel = calloc(1, transport->size);
 
 	if (channel == NULL || !tc_channel_options_copy(&channel->options, options))

@@ -29,7 +29,7 @@ typedef struct Transport
 
 	/* Free what was closed: nothing refers to it any more. */
 	void		(*sweep) (Channel *channel);
-}			Transport;
+} Transport;
 
 extern const Transport tc_grpc_transport;
 extern const Transport tc_http_transport;
@@ -37,7 +37,7 @@ extern const Transport tc_http_transport;
 /* Beneath the callbacks of a transport; what follows is its own. */
 struct Channel
 {
-	const		Transport *transport;
+	const Transport *transport;
 	ChannelOptions options;		/* our copy */
 	ChannelStateChanged changed;
 	void	   *arg;

@@ -47,9 +47,9 @@ typedef struct GrpcChannel
 	LoopTimer	connect_timer;
 	LoopTimer	later;			/* something is to be told */
 	ChannelError failure;		/* of a connect that failed at once */
-}			GrpcChannel;
+} GrpcChannel;
 
-static void set_state(GrpcChannel * channel, ChannelState state, const ChannelError *error);
+static void set_state(GrpcChannel *channel, ChannelState state, const ChannelError *error);
 static void session_changed(void *arg);
 static void current_changed(GrpcSession *session);
 static void on_connect_timeout(void *arg);
@@ -188,7 +188,7 @@ sweep(Channel *base)
 	}
 }
 
-const		Transport tc_grpc_transport = {
+const Transport tc_grpc_transport = {
 	.size = sizeof(GrpcChannel),
 	.max_connections = 1,
 	.init = init,
@@ -203,7 +203,7 @@ const		Transport tc_grpc_transport = {
 };
 
 static void
-set_state(GrpcChannel * channel, ChannelState state, const ChannelError *error)
+set_state(GrpcChannel *channel, ChannelState state, const ChannelError *error)
 {
 	if (state != CHANNEL_CONNECTING)
 		tc_timer_cancel(&channel->connect_timer);

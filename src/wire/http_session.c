@@ -23,9 +23,9 @@
 /* Metadata goes to Temporal's services by this name, and to proxies by its own. */
 #define METADATA_PREFIX "Grpc-Metadata-"
 
-static bool set_up(HttpSession * session, CurlDriven driven, int connections, ChannelError *error);
-static bool add_lines(HttpSession * session);
-static bool add_line(HttpSession * session, const char *prefix, const char *name, const char *value);
+static bool set_up(HttpSession *session, CurlDriven driven, int connections, ChannelError *error);
+static bool add_lines(HttpSession *session);
+static bool add_line(HttpSession *session, const char *prefix, const char *name, const char *value);
 
 HttpSession *
 tc_http_session_open(Channel *channel, const ChannelOptions *options, int connections,
@@ -52,7 +52,7 @@ tc_http_session_open(Channel *channel, const ChannelOptions *options, int connec
 }
 
 void
-tc_http_session_close(HttpSession * session)
+tc_http_session_close(HttpSession *session)
 {
 	if (session->multi != NULL)
 		tc_curl_multi_close(session->multi);
@@ -62,7 +62,7 @@ tc_http_session_close(HttpSession * session)
 }
 
 void
-tc_http_session_free(HttpSession * session)
+tc_http_session_free(HttpSession *session)
 {
 	sigset_t	old;
 
@@ -79,7 +79,7 @@ tc_http_session_free(HttpSession * session)
 }
 
 bool
-tc_http_session_is_stale(HttpSession * session)
+tc_http_session_is_stale(HttpSession *session)
 {
 	if (!session->stale && session->files != 0)
 		session->stale = tc_channel_files_stamp(session->options) != session->files;
@@ -87,7 +87,7 @@ tc_http_session_is_stale(HttpSession * session)
 }
 
 static bool
-set_up(HttpSession * session, CurlDriven driven, int connections, ChannelError *error)
+set_up(HttpSession *session, CurlDriven driven, int connections, ChannelError *error)
 {
 	const ChannelOptions *options = session->options;
 	sigset_t	old;
@@ -141,7 +141,7 @@ set_up(HttpSession * session, CurlDriven driven, int connections, ChannelError *
  * they are, not as JSON of its own liking.
  */
 static bool
-add_lines(HttpSession * session)
+add_lines(HttpSession *session)
 {
 	const ChannelOptions *options = session->options;
 	const nghttp2_nv *headers;
@@ -167,7 +167,7 @@ add_lines(HttpSession * session)
 }
 
 static bool
-add_line(HttpSession * session, const char *prefix, const char *name, const char *value)
+add_line(HttpSession *session, const char *prefix, const char *name, const char *value)
 {
 	size_t		size = strlen(prefix) + strlen(name) + strlen(value) + 3;
 	char	   *line = malloc(size);

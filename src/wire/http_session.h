@@ -40,21 +40,21 @@ typedef struct HttpSession
 	int			files_open;		/* counted as external file descriptors */
 	uint64		files;			/* stamp of the files that were read for it */
 	bool		stale;			/* they have changed since */
-}			HttpSession;
+} HttpSession;
 
 /*
  * Read what the options name.  Nothing is connected before there is a call.
  * driven() is called with the session when calls may be over.  NULL, with
  * *error filled in, if that cannot be.
  */
-extern HttpSession * tc_http_session_open(Channel *channel, const ChannelOptions *options,
-										  int connections, CurlDriven driven, ChannelError *error);
+extern HttpSession *tc_http_session_open(Channel *channel, const ChannelOptions *options,
+										 int connections, CurlDriven driven, ChannelError *error);
 
 /* Close it, once it has no calls; it is freed apart, when nothing can refer to it. */
-extern void tc_http_session_close(HttpSession * session);
-extern void tc_http_session_free(HttpSession * session);
+extern void tc_http_session_close(HttpSession *session);
+extern void tc_http_session_free(HttpSession *session);
 
 /* Have the files from which it has its credentials changed? */
-extern bool tc_http_session_is_stale(HttpSession * session);
+extern bool tc_http_session_is_stale(HttpSession *session);
 
 #endif							/* TC_HTTP_SESSION_H */

@@ -17,11 +17,11 @@ typedef struct JsonBuffer
 	size_t		max;
 	bool		failed;			/* for lack of memory, or over max: no more is
 								 * added */
-}			JsonBuffer;
+} JsonBuffer;
 
 /* Room for so many more bytes at the end, or NULL. */
 static inline uint8 *
-tc_json_room(JsonBuffer * buffer, size_t len)
+tc_json_room(JsonBuffer *buffer, size_t len)
 {
 	if (buffer->failed || len > buffer->max - buffer->len)
 		buffer->failed = true;
@@ -42,7 +42,7 @@ tc_json_room(JsonBuffer * buffer, size_t len)
 }
 
 static inline void
-tc_json_add(JsonBuffer * buffer, const void *bytes, size_t len)
+tc_json_add(JsonBuffer *buffer, const void *bytes, size_t len)
 {
 	uint8	   *room = tc_json_room(buffer, len);
 
@@ -54,7 +54,7 @@ tc_json_add(JsonBuffer * buffer, const void *bytes, size_t len)
 }
 
 static inline void
-tc_json_add_text(JsonBuffer * buffer, const char *text)
+tc_json_add_text(JsonBuffer *buffer, const char *text)
 {
 	tc_json_add(buffer, text, strlen(text));
 }

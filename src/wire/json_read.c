@@ -31,19 +31,19 @@
 #define LENGTH_SIZE 5
 
 static const char *bounds_problem(const char *text, size_t len);
-static void read_error(const cJSON * json, JsonAnswerRead * read);
-static bool add_message(JsonBuffer * buffer, const JsonMessage * message, const cJSON * json);
-static bool add_value(JsonBuffer * buffer, const JsonField * field, const cJSON * json);
-static void add_varint(JsonBuffer * buffer, uint64 value);
-static void add_tag(JsonBuffer * buffer, uint32 number, int wire_type);
-static void add_bytes(JsonBuffer * buffer, uint32 number, const void *bytes, size_t len);
-static bool add_base64(JsonBuffer * buffer, uint32 number, const char *text);
-static bool add_timestamp(JsonBuffer * buffer, uint32 number, const char *text);
-static size_t begin_message(JsonBuffer * buffer, uint32 number);
-static void end_message(JsonBuffer * buffer, size_t begin);
+static void read_error(const cJSON *json, JsonAnswerRead *read);
+static bool add_message(JsonBuffer *buffer, const JsonMessage *message, const cJSON *json);
+static bool add_value(JsonBuffer *buffer, const JsonField *field, const cJSON *json);
+static void add_varint(JsonBuffer *buffer, uint64 value);
+static void add_tag(JsonBuffer *buffer, uint32 number, int wire_type);
+static void add_bytes(JsonBuffer *buffer, uint32 number, const void *bytes, size_t len);
+static bool add_base64(JsonBuffer *buffer, uint32 number, const char *text);
+static bool add_timestamp(JsonBuffer *buffer, uint32 number, const char *text);
+static size_t begin_message(JsonBuffer *buffer, uint32 number);
+static void end_message(JsonBuffer *buffer, size_t begin);
 
 JsonAnswer
-tc_json_read(const char *text, size_t len, const JsonMessage * reply, JsonAnswerRead * read)
+tc_json_read(const char *text, size_t len, const JsonMessage *reply, JsonAnswerRead *read)
 {
 	cJSON	   *json;
 	const char *end = text;
@@ -125,11 +125,11 @@ bounds_problem(const char *text, size_t len)
 
 /* A google.rpc.Status */
 static void
-read_error(const cJSON * json, JsonAnswerRead * read)
+read_error(const cJSON *json, JsonAnswerRead *read)
 {
 	double		code = cJSON_GetObjectItemCaseSensitive(json, "code")->valuedouble;
 	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "message"));
-	const		cJSON *details = cJSON_GetObjectItemCaseSensitive(json, "details");
+	const cJSON *details = cJSON_GetObjectItemCaseSensitive(json, "details");
 	const char *type;
 
 	/* none that gRPC knows: UNKNOWN */
@@ -144,12 +144,12 @@ read_error(const cJSON * json, JsonAnswerRead * read)
 
 /* False if a value is of another type than the field. */
 static bool
-add_message(JsonBuffer * buffer, const JsonMessage * message, const cJSON * json)
+add_message(JsonBuffer *buffer, const JsonMessage *message, const cJSON *json)
 {
-	for (const JsonField * field = message->fields; field->name != NULL; field++)
+	for (const JsonField *field = message->fields; field->name != NULL; field++)
 	{
-		const		cJSON *value = cJSON_GetObjectItemCaseSensitive(json, field->name);
-		const		cJSON *item;
+		const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, field->name);
+		const cJSON *item;
 
 		if (value == NULL || cJSON_IsNull(value))
 			continue;
@@ -171,7 +171,7 @@ add_message(JsonBuffer * buffer, const JsonMessage * message, const cJSON * json
 }
 
 static bool
-add_value(JsonBuffer * buffer, const JsonField * field, const cJSON * json)
+add_value(JsonBuffer *buffer, const JsonField *field, const cJSON *json)
 {
 	const char *text = cJSON_GetStringValue(json);
 	size_t		begin;
@@ -244,7 +244,7 @@ add_value(JsonBuffer * buffer, const JsonField * field, const cJSON * json)
 }
 
 static void
-add_varint(JsonBuffer * buffer, uint64 value)
+add_varint(JsonBuffer *buffer, uint64 value)
 {
 	uint8		bytes[10];
 	int			len = 0;
@@ -256,13 +256,13 @@ add_varint(JsonBuffer * buffer, uint64 value)
 }
 
 static void
-add_tag(JsonBuffer * buffer, uint32 number, int wire_type)
+add_tag(JsonBuffer *buffer, uint32 number, int wire_type)
 {
 	add_varint(buffer, number << 3 | wire_type);
 }
 
 static void
-add_bytes(JsonBuffer * buffer, uint32 number, const void *bytes, size_t len)
+add_bytes(JsonBuffer *buffer, uint32 number, const void *bytes, size_t len)
 {
 	add_tag(buffer, number, 2);
 	add_varint(buffer, len);
@@ -271,7 +271,7 @@ add_bytes(JsonBuffer * buffer, uint32 number, const void *bytes, size_t len)
 
 /* Of either alphabet, padded or not */
 static bool
-add_base64(JsonBuffer * buffer, uint32 number, const char *text)
+add_base64(JsonBuffer *buffer, uint32 number, const char *text)
 {
 	size_t		len = strlen(text);
 	size_t		padded = (len + 3) / 4 * 4;
@@ -298,7 +298,7 @@ add_base64(JsonBuffer * buffer, uint32 number, const char *text)
 
 /* As in 2026-11-26T17:00:00.123456789Z, always in UTC */
 static bool
-add_timestamp(JsonBuffer * buffer, uint32 number, const char *text)
+add_timestamp(JsonBuffer *buffer, uint32 number, const char *text)
 {
 	struct tm	tm = {0};
 	int			length = 0;
@@ -335,7 +335,7 @@ add_timestamp(JsonBuffer * buffer, uint32 number, const char *text)
 
 /* Where a message within a message begins: its length is put in at its end. */
 static size_t
-begin_message(JsonBuffer * buffer, uint32 number)
+begin_message(JsonBuffer *buffer, uint32 number)
 {
 	static const uint8 no_length[LENGTH_SIZE] = {0};
 
@@ -345,7 +345,7 @@ begin_message(JsonBuffer * buffer, uint32 number)
 }
 
 static void
-end_message(JsonBuffer * buffer, size_t begin)
+end_message(JsonBuffer *buffer, size_t begin)
 {
 	size_t		len = buffer->len - begin;
 

@@ -16,7 +16,7 @@ typedef enum JsonAnswer
 	JSON_REPLY,					/* a message, in reply */
 	JSON_ERROR,					/* a status, a message and details */
 	JSON_NEITHER				/* problem says what is wrong; a constant */
-}			JsonAnswer;
+} JsonAnswer;
 
 #define JSON_MESSAGE_SIZE 512
 #define JSON_DETAIL_TYPE_SIZE 64
@@ -29,13 +29,13 @@ typedef struct JsonAnswerRead
 	char		detail_type[JSON_DETAIL_TYPE_SIZE];
 	bool		has_details;
 	const char *problem;
-}			JsonAnswerRead;
+} JsonAnswerRead;
 
 /*
  * The text may be anything.  Of a reply, what the method's schema does not
  * have is passed over.
  */
-extern JsonAnswer tc_json_read(const char *text, size_t len, const JsonMessage * reply,
-							   JsonAnswerRead * read);
+extern JsonAnswer tc_json_read(const char *text, size_t len, const JsonMessage *reply,
+							   JsonAnswerRead *read);
 
 #endif							/* TC_JSON_READ_H */

@@ -195,7 +195,7 @@ static const HttpMethod methods[] = {
 	&describe_activity_request, &activity_reply},
 };
 
-const		HttpMethod *
+const HttpMethod *
 tc_http_method(const char *grpc_path)
 {
 	const char *name = strrchr(grpc_path, '/');

@@ -23,7 +23,7 @@ typedef enum JsonKind
 	JSON_DURATION,				/* written only */
 	JSON_MAP,					/* map<string, bytes> */
 	JSON_MESSAGE
-}			JsonKind;
+} JsonKind;
 
 typedef struct JsonMessage JsonMessage;
 
@@ -33,14 +33,14 @@ typedef struct JsonField
 	uint32		number;
 	JsonKind	kind;
 	bool		repeated;
-	const		JsonMessage *message;	/* of JSON_MESSAGE */
+	const JsonMessage *message; /* of JSON_MESSAGE */
 	const char *const *names;	/* of JSON_ENUM: those of 0, 1, ...; ends with
 								 * NULL */
-}			JsonField;
+} JsonField;
 
 struct JsonMessage
 {
-	const		JsonField *fields;
+	const JsonField *fields;
 };
 
 /* How a method of the workflow service is called over HTTP */
@@ -48,7 +48,7 @@ typedef enum HttpGeneration
 {
 	HTTP_PATHS_2026,			/* from server 1.30.1 on */
 	HTTP_PATHS_2023				/* before */
-}			HttpGeneration;
+} HttpGeneration;
 
 #define HTTP_GENERATIONS 2
 
@@ -63,9 +63,9 @@ typedef struct HttpMethod
 	 */
 	const char *path[HTTP_GENERATIONS];
 	const char *standalone_path[HTTP_GENERATIONS];
-	const		JsonMessage *request;
-	const		JsonMessage *reply;
-}			HttpMethod;
+	const JsonMessage *request;
+	const JsonMessage *reply;
+} HttpMethod;
 
 /* By the path of a gRPC call; NULL if there is none. */
 extern const HttpMethod *tc_http_method(const char *grpc_path);

@@ -22,22 +22,22 @@
 /* Longest dotted name of a field */
 #define NAME_SIZE 64
 
-static void write_message(JsonBuffer * buffer, const JsonMessage * message, ProtoSpan span);
-static void write_field(JsonBuffer * buffer, const JsonField * field, ProtoSpan message);
-static void write_value(JsonBuffer * buffer, const JsonField * field, const ProtoField *value);
-static void write_map(JsonBuffer * buffer, const JsonField * field, ProtoSpan message);
-static void write_string(JsonBuffer * buffer, ProtoSpan span);
-static void write_base64(JsonBuffer * buffer, ProtoSpan span);
-static void write_duration(JsonBuffer * buffer, ProtoSpan span);
-static void write_query(JsonBuffer * buffer, const char *path, const char *prefix,
-						const JsonMessage * message, ProtoSpan span);
-static void write_percent(JsonBuffer * buffer, ProtoSpan span);
-static bool find(const JsonMessage * message, const char *name, size_t name_len, ProtoSpan span,
+static void write_message(JsonBuffer *buffer, const JsonMessage *message, ProtoSpan span);
+static void write_field(JsonBuffer *buffer, const JsonField *field, ProtoSpan message);
+static void write_value(JsonBuffer *buffer, const JsonField *field, const ProtoField *value);
+static void write_map(JsonBuffer *buffer, const JsonField *field, ProtoSpan message);
+static void write_string(JsonBuffer *buffer, ProtoSpan span);
+static void write_base64(JsonBuffer *buffer, ProtoSpan span);
+static void write_duration(JsonBuffer *buffer, ProtoSpan span);
+static void write_query(JsonBuffer *buffer, const char *path, const char *prefix,
+						const JsonMessage *message, ProtoSpan span);
+static void write_percent(JsonBuffer *buffer, ProtoSpan span);
+static bool find(const JsonMessage *message, const char *name, size_t name_len, ProtoSpan span,
 				 ProtoSpan *value);
-static bool last_of(const JsonField * field, ProtoSpan message, ProtoField *value);
+static bool last_of(const JsonField *field, ProtoSpan message, ProtoField *value);
 
 bool
-tc_json_write_path(JsonBuffer * buffer, const HttpMethod * method, HttpGeneration generation,
+tc_json_write_path(JsonBuffer *buffer, const HttpMethod *method, HttpGeneration generation,
 				   const uint8 *message, size_t len)
 {
 	ProtoSpan	span = {message, len};
@@ -73,7 +73,7 @@ tc_json_write_path(JsonBuffer * buffer, const HttpMethod * method, HttpGeneratio
 }
 
 void
-tc_json_write_body(JsonBuffer * buffer, const HttpMethod * method, const uint8 *message, size_t len)
+tc_json_write_body(JsonBuffer *buffer, const HttpMethod *method, const uint8 *message, size_t len)
 {
 	ProtoSpan	span = {message, len};
 
@@ -81,12 +81,12 @@ tc_json_write_body(JsonBuffer * buffer, const HttpMethod * method, const uint8 *
 }
 
 static void
-write_message(JsonBuffer * buffer, const JsonMessage * message, ProtoSpan span)
+write_message(JsonBuffer *buffer, const JsonMessage *message, ProtoSpan span)
 {
 	bool		first = true;
 
 	tc_json_add_text(buffer, "{");
-	for (const JsonField * field = message->fields; field->name != NULL; field++)
+	for (const JsonField *field = message->fields; field->name != NULL; field++)
 	{
 		ProtoField	value;
 
@@ -110,7 +110,7 @@ write_message(JsonBuffer * buffer, const JsonMessage * message, ProtoSpan span)
 
 /* All values of a repeated field */
 static void
-write_field(JsonBuffer * buffer, const JsonField * field, ProtoSpan message)
+write_field(JsonBuffer *buffer, const JsonField *field, ProtoSpan message)
 {
 	ProtoReader reader;
 	ProtoField	value;
@@ -129,7 +129,7 @@ write_field(JsonBuffer * buffer, const JsonField * field, ProtoSpan message)
 }
 
 static void
-write_value(JsonBuffer * buffer, const JsonField * field, const ProtoField *value)
+write_value(JsonBuffer *buffer, const JsonField *field, const ProtoField *value)
 {
 	char		number[32];
 
@@ -170,7 +170,7 @@ write_value(JsonBuffer * buffer, const JsonField * field, const ProtoField *valu
 
 /* A map is a repeated message of key and value. */
 static void
-write_map(JsonBuffer * buffer, const JsonField * field, ProtoSpan message)
+write_map(JsonBuffer *buffer, const JsonField *field, ProtoSpan message)
 {
 	static const JsonField key = {"key", 1, JSON_TEXT, false, NULL, NULL};
 	static const JsonField bytes = {"value", 2, JSON_BYTES, false, NULL, NULL};
@@ -198,7 +198,7 @@ write_map(JsonBuffer * buffer, const JsonField * field, ProtoSpan message)
 }
 
 static void
-write_string(JsonBuffer * buffer, ProtoSpan span)
+write_string(JsonBuffer *buffer, ProtoSpan span)
 {
 	size_t		done = 0;
 
@@ -220,7 +220,7 @@ write_string(JsonBuffer * buffer, ProtoSpan span)
 }
 
 static void
-write_base64(JsonBuffer * buffer, ProtoSpan span)
+write_base64(JsonBuffer *buffer, ProtoSpan span)
 {
 	/* with a zero byte at the end */
 	uint8	   *room = tc_json_room(buffer, (span.len + 2) / 3 * 4 + 1);
@@ -230,7 +230,7 @@ write_base64(JsonBuffer * buffer, ProtoSpan span)
 }
 
 static void
-write_duration(JsonBuffer * buffer, ProtoSpan span)
+write_duration(JsonBuffer *buffer, ProtoSpan span)
 {
 	static const JsonField seconds = {"seconds", 1, JSON_INT64, false, NULL, NULL};
 	static const JsonField nanos = {"nanos", 2, JSON_INT32, false, NULL, NULL};
@@ -254,10 +254,10 @@ write_duration(JsonBuffer * buffer, ProtoSpan span)
  * message.field=value.
  */
 static void
-write_query(JsonBuffer * buffer, const char *path, const char *prefix, const JsonMessage * message,
+write_query(JsonBuffer *buffer, const char *path, const char *prefix, const JsonMessage *message,
 			ProtoSpan span)
 {
-	for (const JsonField * field = message->fields; field->name != NULL; field++)
+	for (const JsonField *field = message->fields; field->name != NULL; field++)
 	{
 		ProtoField	value;
 		char		name[NAME_SIZE];
@@ -302,7 +302,7 @@ write_query(JsonBuffer * buffer, const char *path, const char *prefix, const Jso
 
 /* Whatever is not sure to have no meaning of its own is escaped. */
 static void
-write_percent(JsonBuffer * buffer, ProtoSpan span)
+write_percent(JsonBuffer *buffer, ProtoSpan span)
 {
 	/* names that are paths */
 	bool		dots = span.len > 0 && span.len <= 2 && memcmp(span.bytes, "..", span.len) == 0;
@@ -325,13 +325,13 @@ write_percent(JsonBuffer * buffer, ProtoSpan span)
 
 /* The text that a name such as execution.workflowId stands for; false if it is not there or empty. */
 static bool
-find(const JsonMessage * message, const char *name, size_t name_len, ProtoSpan span,
+find(const JsonMessage *message, const char *name, size_t name_len, ProtoSpan span,
 	 ProtoSpan *value)
 {
 	const char *dot = memchr(name, '.', name_len);
 	size_t		len = dot != NULL ? dot - name : name_len;
 
-	for (const JsonField * field = message->fields; field->name != NULL; field++)
+	for (const JsonField *field = message->fields; field->name != NULL; field++)
 	{
 		ProtoField	found;
 
@@ -350,7 +350,7 @@ find(const JsonMessage * message, const char *name, size_t name_len, ProtoSpan s
 
 /* The last value of a field, which is the one that counts. */
 static bool
-last_of(const JsonField * field, ProtoSpan message, ProtoField *value)
+last_of(const JsonField *field, ProtoSpan message, ProtoField *value)
 {
 	ProtoReader reader;
 	ProtoField	next;

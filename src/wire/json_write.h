@@ -17,9 +17,9 @@
  * path: Temporal's server splits what is between slashes only after it has
  * undone escapes, so an id with a slash is not to be had in a path.
  */
-extern bool tc_json_write_path(JsonBuffer * buffer, const HttpMethod * method,
+extern bool tc_json_write_path(JsonBuffer *buffer, const HttpMethod *method,
 							   HttpGeneration generation, const uint8 *message, size_t len);
-extern void tc_json_write_body(JsonBuffer * buffer, const HttpMethod * method,
+extern void tc_json_write_body(JsonBuffer *buffer, const HttpMethod *method,
 							   const uint8 *message, size_t len);
 
 #endif							/* TC_JSON_WRITE_H */

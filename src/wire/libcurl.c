@@ -47,7 +47,7 @@ static void on_socket_ready(void *arg, uint32 events);
 static int	on_curl_socket(CURL *easy, curl_socket_t sock, int what, void *userp, void *socketp);
 static int	on_curl_timer(CURLM *handle, long timeout_ms, void *userp);
 static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *userp);
-static void drive(CurlMulti * multi, curl_socket_t sock, int events);
+static void drive(CurlMulti *multi, curl_socket_t sock, int events);
 
 void
 tc_curl_enter(sigset_t *old)
@@ -71,7 +71,7 @@ tc_curl_leave(const sigset_t *old)
 }
 
 bool
-tc_curl_target_make(CurlTarget * target, const ChannelOptions *options, ChannelError *error)
+tc_curl_target_make(CurlTarget *target, const ChannelOptions *options, ChannelError *error)
 {
 	static bool initialized = false;
 	const char *tls_name = options->tls_server_name;
@@ -115,15 +115,15 @@ tc_curl_target_make(CurlTarget * target, const ChannelOptions *options, ChannelE
 }
 
 void
-tc_curl_target_free(CurlTarget * target)
+tc_curl_target_free(CurlTarget *target)
 {
 	curl_slist_free_all(target->connect_to);
 	target->connect_to = NULL;
 }
 
 bool
-tc_curl_set_common(CURL *easy, const ChannelOptions *options, const CurlTarget * target,
-				   CurlTls * tls, char *error_buffer)
+tc_curl_set_common(CURL *easy, const ChannelOptions *options, const CurlTarget *target,
+				   CurlTls *tls, char *error_buffer)
 {
 	bool		ok = true;
 
@@ -287,7 +287,7 @@ tc_curl_multi_open(CurlDriven driven, void *arg)
 }
 
 void
-tc_curl_multi_close(CurlMulti * multi)
+tc_curl_multi_close(CurlMulti *multi)
 {
 	sigset_t	old;
 
@@ -302,14 +302,14 @@ tc_curl_multi_close(CurlMulti * multi)
 }
 
 CURLM *
-tc_curl_multi_handle(CurlMulti * multi)
+tc_curl_multi_handle(CurlMulti *multi)
 {
 	return multi->handle;
 }
 
 /* This sets the timer, and so libcurl starts with the loop. */
 bool
-tc_curl_multi_add(CurlMulti * multi, CURL *easy)
+tc_curl_multi_add(CurlMulti *multi, CURL *easy)
 {
 	sigset_t	old;
 	CURLMcode	code;
@@ -321,7 +321,7 @@ tc_curl_multi_add(CurlMulti * multi, CURL *easy)
 }
 
 void
-tc_curl_multi_remove(CurlMulti * multi, CURL *easy)
+tc_curl_multi_remove(CurlMulti *multi, CURL *easy)
 {
 	sigset_t	old;
 
@@ -331,7 +331,7 @@ tc_curl_multi_remove(CurlMulti * multi, CURL *easy)
 }
 
 bool
-tc_curl_multi_next(CurlMulti * multi, CURL **easy, CURLcode *code)
+tc_curl_multi_next(CurlMulti *multi, CURL **easy, CURLcode *code)
 {
 	sigset_t	old;
 	CURLMsg    *message;
@@ -351,7 +351,7 @@ tc_curl_multi_next(CurlMulti * multi, CURL **easy, CURLcode *code)
 }
 
 void
-tc_curl_multi_forget_sockets(CurlMulti * multi)
+tc_curl_multi_forget_sockets(CurlMulti *multi)
 {
 	dlist_mutable_iter iter;
 
@@ -390,7 +390,7 @@ on_socket_ready(void *arg, uint32 events)
  * Let libcurl go on.  The multi handle may be gone on return.
  */
 static void
-drive(CurlMulti * multi, curl_socket_t sock, int events)
+drive(CurlMulti *multi, curl_socket_t sock, int events)
 {
 	sigset_t	old;
 	int			running;

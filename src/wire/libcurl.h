@@ -27,19 +27,19 @@ typedef struct CurlTarget
 {
 	char		base[2 * TC_HOST_SIZE];
 	struct curl_slist *connect_to;	/* or NULL */
-}			CurlTarget;
+} CurlTarget;
 
 /* False, with *error filled in, if the options name no target.  Within tc_curl_enter(). */
-extern bool tc_curl_target_make(CurlTarget * target, const ChannelOptions *options,
+extern bool tc_curl_target_make(CurlTarget *target, const ChannelOptions *options,
 								ChannelError *error);
-extern void tc_curl_target_free(CurlTarget * target);
+extern void tc_curl_target_free(CurlTarget *target);
 
 /* TLS of handles; settings is NULL in cleartext. */
 typedef struct CurlTls
 {
 	TlsSettings *settings;
 	ChannelError error;			/* code NULL: OpenSSL took the certificates */
-}			CurlTls;
+} CurlTls;
 
 /*
  * Tell a handle what holds for all: URL, names, TLS, times.  What it is given
@@ -48,7 +48,7 @@ typedef struct CurlTls
  * tc_curl_enter().
  */
 extern bool tc_curl_set_common(CURL *easy, const ChannelOptions *options,
-							   const CurlTarget * target, CurlTls * tls, char *error_buffer);
+							   const CurlTarget *target, CurlTls *tls, char *error_buffer);
 
 /* Why a handle could not connect, for operators; it must not be in use. */
 extern void tc_curl_explain_connect(CURL *easy, CURLcode code, const char *error_buffer,
@@ -64,20 +64,20 @@ typedef struct CurlMulti CurlMulti;
 typedef void (*CurlDriven) (void *arg, CURLMcode code);
 
 /* NULL for lack of memory.  These enter libcurl by themselves. */
-extern CurlMulti * tc_curl_multi_open(CurlDriven driven, void *arg);
+extern CurlMulti *tc_curl_multi_open(CurlDriven driven, void *arg);
 
 /* Its handles have to be removed before. */
-extern void tc_curl_multi_close(CurlMulti * multi);
-extern CURLM *tc_curl_multi_handle(CurlMulti * multi);
+extern void tc_curl_multi_close(CurlMulti *multi);
+extern CURLM *tc_curl_multi_handle(CurlMulti *multi);
 
 /* libcurl begins in the next turn of the loop. */
-extern bool tc_curl_multi_add(CurlMulti * multi, CURL *easy);
-extern void tc_curl_multi_remove(CurlMulti * multi, CURL *easy);
+extern bool tc_curl_multi_add(CurlMulti *multi, CURL *easy);
+extern void tc_curl_multi_remove(CurlMulti *multi, CURL *easy);
 
 /* The next handle that is done since this was asked last; false if there is none. */
-extern bool tc_curl_multi_next(CurlMulti * multi, CURL **easy, CURLcode *code);
+extern bool tc_curl_multi_next(CurlMulti *multi, CURL **easy, CURLcode *code);
 
 /* From here on, its sockets are somebody else's to watch. */
-extern void tc_curl_multi_forget_sockets(CurlMulti * multi);
+extern void tc_curl_multi_forget_sockets(CurlMulti *multi);
 
 #endif							/* TC_LIBCURL_H */

@@ -71,7 +71,7 @@ typedef struct SeenHistory
 {
 	uint64		run;			/* hash of its id */
 	int64		events;			/* 0 = nothing */
-}			SeenHistory;
+} SeenHistory;
 
 typedef struct WorkflowDescription
 {

@@ -38,7 +38,7 @@ check_message(const uint8 *bytes, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const		HttpMethod *method;
+	const HttpMethod *method;
 	JsonAnswerRead read = {.reply.max = MAX_REPLY};
 	JsonBuffer	path = {.max = MAX_REPLY};
 	JsonBuffer	body = {.max = MAX_REPLY};

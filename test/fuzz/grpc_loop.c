@@ -28,7 +28,7 @@ int			nconnections;
 int64		now_ms;
 
 /* Nobody asks for it. */
-const		Transport tc_http_transport = {0};
+const Transport tc_http_transport = {0};
 
 static dlist_head timers = DLIST_STATIC_INIT(timers);
 
