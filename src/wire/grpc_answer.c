@@ -113,14 +113,10 @@ tc_grpc_answer_data(GrpcAnswer *answer, const uint8 *data, size_t len, size_t *h
 		uint8	   *grown = NULL;
 
 		if (needed > max)
-			answer->reply_problem = "the reply is too large";
-		else if (!tc_reply_hold(held, before, size))
-			answer->reply_problem = "the replies to all calls in flight are too large";
-		else if ((grown = realloc(is_small ? NULL : answer->reply, size)) == NULL)
-		{
-			(void) tc_reply_hold(held, size, before);
-			answer->reply_problem = "out of memory for the reply";
-		}
+			answer->reply_problem = TC_REPLY_TOO_LARGE;
+		else
+			grown = tc_reply_grow(held, is_small ? NULL : answer->reply, before, size,
+								  &answer->reply_problem);
 		if (grown == NULL)
 			return false;
 		if (is_small)

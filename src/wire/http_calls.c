@@ -49,7 +49,7 @@ typedef struct HttpCall
 	HttpCalls  *calls;
 	HttpSession *session;
 	Call		call;
-	const		HttpMethod *method;
+	const HttpMethod *method;
 	HttpGeneration generation;
 
 	CURL	   *easy;
@@ -67,32 +67,32 @@ typedef struct HttpCall
 	/* once finished */
 	CallFate	fate;
 	JsonAnswerRead read;
-}			HttpCall;
+} HttpCall;
 
-static HttpCall * new_call(HttpSession * session);
-static void recycle_call(HttpCall * http_call);
-static void free_call(HttpCall * http_call);
-static bool write_request(HttpCall * http_call, CallFate *fate);
-static bool set_request(HttpCall * http_call);
+static HttpCall *new_call(HttpSession *session);
+static void recycle_call(HttpCall *http_call);
+static void free_call(HttpCall *http_call);
+static bool write_request(HttpCall *http_call, CallFate *fate);
+static bool set_request(HttpCall *http_call);
 static size_t on_read(char *buffer, size_t size, size_t nitems, void *arg);
 static int	on_seek(void *arg, curl_off_t offset, int origin);
 static size_t on_write(char *bytes, size_t size, size_t nitems, void *arg);
-static void over(HttpCall * http_call, CURLcode code);
-static bool could_not_connect(HttpCall * http_call, CURLcode code);
-static CallFate judge(HttpCall * http_call, long http_status);
-static bool is_wrong_path(const HttpCall * http_call);
-static bool correct_generation(HttpCall * http_call);
-static void say(HttpCall * http_call, const char *fmt,...) pg_attribute_printf(2, 3);
-static void finish(HttpCall * http_call, CallFate fate);
+static void over(HttpCall *http_call, CURLcode code);
+static bool could_not_connect(HttpCall *http_call, CURLcode code);
+static CallFate judge(HttpCall *http_call, long http_status);
+static bool is_wrong_path(const HttpCall *http_call);
+static bool correct_generation(HttpCall *http_call);
+static void say(HttpCall *http_call, const char *fmt,...) pg_attribute_printf(2, 3);
+static void finish(HttpCall *http_call, CallFate fate);
 
 void
-tc_http_calls_init(HttpCalls * calls)
+tc_http_calls_init(HttpCalls *calls)
 {
 	dlist_init(&calls->finished);
 }
 
 bool
-tc_http_call_start(HttpCalls * calls, HttpSession * session, const Call *call)
+tc_http_call_start(HttpCalls *calls, HttpSession *session, const Call *call)
 {
 	HttpCall   *http_call = session != NULL ? new_call(session) : NULL;
 	CallFate	fate = CALL_NOT_PROCESSED;
@@ -108,6 +108,8 @@ tc_http_call_start(HttpCalls * calls, HttpSession * session, const Call *call)
 	http_call->call = *call;
 	http_call->method = tc_http_method(call->path);
 	http_call->generation = session->generation;
+	http_call->path.max = MAX_PATH;
+	http_call->body.max = MAX_BODY;
 	http_call->read.reply.max = call->max_reply;
 	dlist_push_tail(&session->calls, &http_call->node);
 	session->ncalls++;
@@ -121,7 +123,7 @@ tc_http_call_start(HttpCalls * calls, HttpSession * session, const Call *call)
 }
 
 void
-tc_http_calls_take(HttpCalls * calls, HttpSession * session)
+tc_http_calls_take(HttpCalls *calls, HttpSession *session)
 {
 	CURL	   *easy;
 	CURLcode	code;
@@ -140,7 +142,7 @@ tc_http_calls_take(HttpCalls * calls, HttpSession * session)
 }
 
 void
-tc_http_calls_abandon(HttpCalls * calls, HttpSession * session)
+tc_http_calls_abandon(HttpCalls *calls, HttpSession *session)
 {
 	while (!dlist_is_empty(&session->calls))
 	{
@@ -155,7 +157,7 @@ tc_http_calls_abandon(HttpCalls * calls, HttpSession * session)
 }
 
 void
-tc_http_calls_tell(HttpCalls * calls)
+tc_http_calls_tell(HttpCalls *calls)
 {
 	while (!dlist_is_empty(&calls->finished))
 	{
@@ -178,7 +180,7 @@ tc_http_calls_tell(HttpCalls * calls)
 
 /* With a handle of libcurl that has what all calls have in common */
 static HttpCall *
-new_call(HttpSession * session)
+new_call(HttpSession *session)
 {
 	HttpCall   *http_call;
 	CURL	   *easy;
@@ -191,8 +193,6 @@ new_call(HttpSession * session)
 	if (http_call == NULL)
 		return NULL;
 	http_call->session = session;
-	http_call->path.max = MAX_PATH;
-	http_call->body.max = MAX_BODY;
 	tc_curl_enter(&old);
 	http_call->easy = easy = curl_easy_init();
 	ok = easy != NULL &&
@@ -221,7 +221,7 @@ new_call(HttpSession * session)
 
 /* What it has of a call is given up; its handle serves another one of the session. */
 static void
-recycle_call(HttpCall * http_call)
+recycle_call(HttpCall *http_call)
 {
 	if (http_call->answer != NULL)
 		(void) tc_reply_hold(&http_call->calls->held, http_call->answer_size, 0);
@@ -237,8 +237,6 @@ recycle_call(HttpCall * http_call)
 	memset(&http_call->path, 0, sizeof(JsonBuffer));
 	memset(&http_call->body, 0, sizeof(JsonBuffer));
 	memset(&http_call->read, 0, sizeof(JsonAnswerRead));
-	http_call->path.max = MAX_PATH;
-	http_call->body.max = MAX_BODY;
 	http_call->sent = 0;
 	http_call->answer = NULL;
 	http_call->answer_len = http_call->answer_size = 0;
@@ -249,7 +247,7 @@ recycle_call(HttpCall * http_call)
 
 /* One that holds nothing but its handle */
 static void
-free_call(HttpCall * http_call)
+free_call(HttpCall *http_call)
 {
 	sigset_t	old;
 
@@ -262,10 +260,10 @@ free_call(HttpCall * http_call)
 
 /* False, and what becomes of the call, if it cannot be written. */
 static bool
-write_request(HttpCall * http_call, CallFate *fate)
+write_request(HttpCall *http_call, CallFate *fate)
 {
 	const Call *call = &http_call->call;
-	const		HttpMethod *method = http_call->method;
+	const HttpMethod *method = http_call->method;
 
 	if (method == NULL)
 		return false;
@@ -284,7 +282,7 @@ write_request(HttpCall * http_call, CallFate *fate)
 }
 
 static bool
-set_request(HttpCall * http_call)
+set_request(HttpCall *http_call)
 {
 	CURL	   *easy = http_call->easy;
 	char		timeout[GRPC_TIMEOUT_SIZE];
@@ -344,22 +342,18 @@ on_write(char *bytes, size_t size, size_t nitems, void *arg)
 
 	if (needed > http_call->answer_size)
 	{
-		size_t		grown_size = Min(Max(needed, 2 * http_call->answer_size), max);
+		size_t		size = Min(Max(needed, 2 * http_call->answer_size), max);
 		char	   *grown = NULL;
 
 		if (needed > max)
-			http_call->answer_problem = "the reply is too large";
-		else if (!tc_reply_hold(&http_call->calls->held, http_call->answer_size, grown_size))
-			http_call->answer_problem = "the replies to all calls in flight are too large";
-		else if ((grown = realloc(http_call->answer, grown_size)) == NULL)
-		{
-			(void) tc_reply_hold(&http_call->calls->held, grown_size, http_call->answer_size);
-			http_call->answer_problem = "out of memory for the reply";
-		}
+			http_call->answer_problem = TC_REPLY_TOO_LARGE;
+		else
+			grown = tc_reply_grow(&http_call->calls->held, http_call->answer, http_call->answer_size,
+								  size, &http_call->answer_problem);
 		if (grown == NULL)
 			return 0;
 		http_call->answer = grown;
-		http_call->answer_size = grown_size;
+		http_call->answer_size = size;
 	}
 	memcpy(http_call->answer + http_call->answer_len, bytes, len);
 	http_call->answer_len = needed;
@@ -370,7 +364,7 @@ on_write(char *bytes, size_t size, size_t nitems, void *arg)
  * libcurl has come to the end of a call.
  */
 static void
-over(HttpCall * http_call, CURLcode code)
+over(HttpCall *http_call, CURLcode code)
 {
 	HttpSession *session = http_call->session;
 	const char *text = http_call->error_buffer[0] ? http_call->error_buffer : curl_easy_strerror(code);
@@ -407,7 +401,7 @@ over(HttpCall * http_call, CURLcode code)
 
 /* Is it certain that nothing of the request was sent? */
 static bool
-could_not_connect(HttpCall * http_call, CURLcode code)
+could_not_connect(HttpCall *http_call, CURLcode code)
 {
 	curl_off_t	ready_at = 0;
 	sigset_t	old;
@@ -433,7 +427,7 @@ could_not_connect(HttpCall * http_call, CURLcode code)
 
 /* What does the answer say? */
 static CallFate
-judge(HttpCall * http_call, long http_status)
+judge(HttpCall *http_call, long http_status)
 {
 	HttpSession *session = http_call->session;
 	JsonAnswerRead *read = &http_call->read;
@@ -485,9 +479,9 @@ judge(HttpCall * http_call, long http_status)
  * servers one by which an activity is started, with other fields.
  */
 static bool
-is_wrong_path(const HttpCall * http_call)
+is_wrong_path(const HttpCall *http_call)
 {
-	const		JsonAnswerRead *read = &http_call->read;
+	const JsonAnswerRead *read = &http_call->read;
 
 	return read->status == GRPC_STATUS_UNIMPLEMENTED ||
 		(read->status == GRPC_STATUS_NOT_FOUND && !read->has_details &&
@@ -499,7 +493,7 @@ is_wrong_path(const HttpCall * http_call)
 
 /* Take the other generation of paths from now on; false if that was tried, too. */
 static bool
-correct_generation(HttpCall * http_call)
+correct_generation(HttpCall *http_call)
 {
 	HttpSession *session = http_call->session;
 
@@ -514,7 +508,7 @@ correct_generation(HttpCall * http_call)
 }
 
 static void
-say(HttpCall * http_call, const char *fmt,...)
+say(HttpCall *http_call, const char *fmt,...)
 {
 	va_list		args;
 
@@ -527,7 +521,7 @@ say(HttpCall * http_call, const char *fmt,...)
  * A call is over; its callback is run by tc_http_calls_tell().
  */
 static void
-finish(HttpCall * http_call, CallFate fate)
+finish(HttpCall *http_call, CallFate fate)
 {
 	http_call->fate = fate;
 	http_call->session->ncalls--;

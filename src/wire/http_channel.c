@@ -41,14 +41,14 @@ typedef struct HttpChannel
 
 	LoopTimer	later;			/* something is to be told */
 	ChannelError failure;		/* of a connect */
-}			HttpChannel;
+} HttpChannel;
 
 static void on_driven(void *arg, CURLMcode code);
 static void on_later(void *arg);
 static void version_told(void *arg, const CallResult *result);
 static HttpGeneration guess_generation(const CallResult *result);
 static bool looks_like_temporal(const CallResult *result);
-static void close_if_done(HttpChannel * channel, HttpSession * session);
+static void close_if_done(HttpChannel *channel, HttpSession *session);
 
 static void
 init(Channel *base)
@@ -115,7 +115,7 @@ connect_session(Channel *base, int connections)
 static int
 capacity(const Channel *base)
 {
-	const		HttpSession *session = ((const HttpChannel *) base)->current;
+	const HttpSession *session = ((const HttpChannel *) base)->current;
 
 	return Max(session->max_calls - session->ncalls, 0);
 }
@@ -189,7 +189,7 @@ sweep(Channel *base)
 	}
 }
 
-const		Transport tc_http_transport = {
+const Transport tc_http_transport = {
 	.size = sizeof(HttpChannel),
 	.max_connections = MAX_CONNECTIONS,
 	.init = init,
@@ -249,7 +249,7 @@ on_later(void *arg)
 
 /* A session that is not for new calls is done with when its calls are. */
 static void
-close_if_done(HttpChannel * channel, HttpSession * session)
+close_if_done(HttpChannel *channel, HttpSession *session)
 {
 	if (session == channel->current || session->multi == NULL || session->ncalls > 0)
 		return;
@@ -284,12 +284,9 @@ version_told(void *arg, const CallResult *result)
 	else if (session->tls.settings != NULL && result->fate != CALL_ANSWERED &&
 			 tc_tls_explain(session->tls.settings, address, &channel->failure))
 		;						/* it said why */
-	else if (result->fate != CALL_ANSWERED)
-		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
-						 "\"%s\" does not answer as Temporal's HTTP API does: %s",
-						 address, result->message);
 	else
 		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED,
+						 result->fate == CALL_ANSWERED &&
 						 result->grpc_status != GRPC_STATUS_UNAVAILABLE,
 						 "\"%s\" does not answer as Temporal's HTTP API does: %s",
 						 address, result->message);

@@ -28,3 +28,22 @@ tc_reply_hold(size_t *held, size_t before, size_t now)
 	held_by_all = others + now;
 	return true;
 }
+
+void *
+tc_reply_grow(size_t *held, void *reply, size_t before, size_t now, const char **problem)
+{
+	void	   *grown;
+
+	if (!tc_reply_hold(held, before, now))
+	{
+		*problem = "the replies to all calls in flight are too large";
+		return NULL;
+	}
+	grown = realloc(reply, now);
+	if (grown == NULL)
+	{
+		(void) tc_reply_hold(held, now, before);
+		*problem = "out of memory for the reply";
+	}
+	return grown;
+}

@@ -22,4 +22,15 @@
  */
 extern bool tc_reply_hold(size_t *held, size_t before, size_t now);
 
+/*
+ * The memory of an answer (NULL = none yet), of `before` bytes, as one of `now`
+ * bytes, if the channel may hold that.  NULL, the memory left as it is, and
+ * *problem, a constant, if not.
+ */
+extern void *tc_reply_grow(size_t *held, void *reply, size_t before, size_t now,
+						   const char **problem);
+
+/* For an answer that is larger than whoever asked takes */
+#define TC_REPLY_TOO_LARGE "the reply is too large"
+
 #endif							/* TC_REPLY_MEMORY_H */
