@@ -223,7 +223,9 @@ look_at_options(void)
 	{
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
 
-		if (!queue->may_look && tc_queue_wants_options(queue))
+		/* an error, of another queue maybe, took the turn it had */
+		queue->may_look = false;
+		if (tc_queue_wants_options(queue))
 			tc_option_look_want(queue);
 	}
 	if (!tc_option_looks_due())

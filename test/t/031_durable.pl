@@ -54,50 +54,76 @@ await_finished($node);
 is(states($node), 'delivered|5', 'and is delivered');
 
 # The same where the transaction that has read the request ends with an error,
-# because the rows of another queue, which is read after it, are on a page that
-# is damaged.
-$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
-$node->reload;
-await('the worker to leave', sub { worker_pid($node) eq '' });
-# nothing is left on that page of requests that are gone
-$node->safe_psql('postgres', 'VACUUM temporal.outbox');
-for (my $i = 0;; $i++)
+# because a row of another queue, which is looked at before it or read after
+# it, is on a page that is damaged.
+damaged_page('before it', 6, 0);
+damaged_page('after it', 7, 63);
+done_testing();
+
+sub damaged_page
 {
-	$node->safe_psql('postgres', <<"EOS");
-CREATE SERVER damaged_$i FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '$closed');
+	my ($when, $activity, $row) = @_;
+
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+	$node->reload;
+	await('the worker to leave', sub { worker_pid($node) eq '' });
+	# nothing is left on that page of requests that are gone
+	$node->safe_psql('postgres', 'DELETE FROM temporal.outbox');
+	$node->safe_psql('postgres', 'VACUUM temporal.outbox');
+	for (my $i = 0;; $i++)
+	{
+		my $server = "damaged_${activity}_$i";
+
+		$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER $server FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '$closed');
 DELETE FROM temporal.outbox;
-SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'damaged_$i')) FROM generate_series(1, 200);
+SELECT count(temporal.complete_activity_by_id('w', 'a', server => '$server')) FROM generate_series(1, 200);
 EOS
-	last if $node->safe_psql('postgres', <<"EOS") eq 't';
+		last if $node->safe_psql('postgres', <<"EOS") eq 't';
 SELECT d.number > ALL (SELECT number FROM temporal.queue t WHERE t.server_name = 'temporal')
-  FROM temporal.queue d WHERE d.server_name = 'damaged_$i'
+  FROM temporal.queue d WHERE d.server_name = '$server'
 EOS
+	}
+	my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal.outbox')");
+	my $block = $node->safe_psql('postgres', "SELECT (ctid::text::point)[0] FROM temporal.outbox ORDER BY id OFFSET $row LIMIT 1") * 8192;
+	cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('temporal.outbox')"), '>', $block + 8192, 'there are other pages');
+	$node->stop;
+	my $page = overwrite($file, $block, "\x7F" x 8192);
+	$node->start;
+	my $session = $node->background_psql('postgres');
+	my $id = $session->query_safe(
+		"SELECT temporal.complete_activity(task_token, '\"durable\"') FROM pending_activity WHERE activity_id = '$activity'");
+	# only the worker can make it durable now
+	my $walwriter = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+	stop_idle($walwriter);
+	my $offset = -s $node->logfile;
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+	$node->reload;
+	await('the request to arrive', sub { my %arrivals = $temporal->arrivals; $arrivals{$id} });
+	unlike(substr(slurp_file($node->logfile), $offset), qr/crashed|terminated by signal/, 'the worker goes on after the error');
+	kill('KILL', $walwriter);
+	eval { $session->quit };
+	await('a restart', sub { substr(slurp_file($node->logfile), $offset) =~ /redo .*ready to accept connections/s });
+	$node->stop;
+	like(substr(slurp_file($node->logfile), $offset), qr/ERROR:  invalid page in block/, "there was an error $when");
+	overwrite($file, $block, $page);
+	$node->start;
+	is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $id"),
+		1, 'what has arrived at Temporal is known after an error and a crash');
 }
-my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal.outbox')");
-my $block = $node->safe_psql('postgres', 'SELECT min((ctid::text::point)[0]) FROM temporal.outbox') * 8192;
-cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('temporal.outbox')"), '>', $block + 8192, 'there are other pages');
-$node->stop;
-my $page = overwrite($file, $block, "\x7F" x 8192);
-$node->start;
-my $session = $node->background_psql('postgres');
-my $id = $session->query_safe(
-	"SELECT temporal.complete_activity(task_token, '\"durable\"') FROM pending_activity WHERE activity_id = '6'");
-# only the worker can make it durable now
-my $walwriter = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-kill('STOP', $walwriter) or die "could not stop the WAL writer: $!";
-my $offset = -s $node->logfile;
-$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
-$node->reload;
-await('the request to arrive', sub { my %arrivals = $temporal->arrivals; $arrivals{$id} });
-kill('KILL', $walwriter);
-eval { $session->quit };
-await('a restart', sub { substr(slurp_file($node->logfile), $offset) =~ /redo .*ready to accept connections/s });
-$node->stop;
-like(substr(slurp_file($node->logfile), $offset), qr/ERROR:  invalid page in block/, 'there was an error while it was read');
-overwrite($file, $block, $page);
-$node->start;
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id = $id"),
-	1, 'what has arrived at Temporal is known after an error and a crash');
+
+# Stop the WAL writer while it holds no lock that others need.
+sub stop_idle
+{
+	my ($walwriter) = @_;
+
+	await('the WAL writer to be idle', sub {
+		kill('STOP', $walwriter) or die "could not stop the WAL writer: $!";
+		return 1 if $node->safe_psql('postgres', "SELECT wait_event FROM pg_stat_activity WHERE pid = $walwriter") eq 'WalWriterMain';
+		kill('CONT', $walwriter);
+		return 0;
+	});
+}
 
 # Overwrite a part of a file; what was there before.
 sub overwrite
@@ -113,5 +139,3 @@ sub overwrite
 	close($handle) or die "$name: $!";
 	return $before;
 }
-
-done_testing();
