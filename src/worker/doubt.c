@@ -13,12 +13,17 @@
  * somebody may have sent more since, whose deletion of the row did not come
  * along.  It may also come here by logical replication, from another database
  * of this cluster, or from this one and back: so it says by which transaction
- * it was written, and does not count where another one has stored it.  Nothing
- * here sends or reads requests.
+ * it was written, and does not count where another one has stored it.
+ *
+ * A copy may even have been given the OID of its original, once that was
+ * dropped: what was requested before the files of this database were made was
+ * maybe sent from where they come from.  Nothing here sends or reads requests.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <sys/stat.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -59,6 +64,9 @@ enum
 #define LOCKED_WAIT_MS 2000
 #define LOCKED_RETRY_MS 10
 
+/* Times of files are those of the last tick of the kernel's clock */
+#define FILE_TIME_MARGIN_MS 10
+
 /* What may have been sent by others; NULL = nothing */
 static ReadSnapshot *in_doubt;
 
@@ -69,6 +77,10 @@ static int64 began_at;
 /* Does no row say that a worker has left? */
 static bool noted;
 
+/* When the files of this database were made, at the latest */
+static TimestampTz files_made_at;
+
+static void look_at_files(void);
 static Relation open_when_unlocked(void);
 static void set_since(TimestampTz since);
 static bool of_this_timeline(const Datum *values);
@@ -86,6 +98,7 @@ tc_doubt_init(void)
 	bool		left = false;
 	bool		copied = false;
 
+	look_at_files();
 	in_doubt_since = GetCurrentTimestamp();
 	began_at = tc_monotonic_ms();
 	if (rel == NULL)
@@ -145,6 +158,27 @@ tc_doubt_init(void)
 	table_close(rel, NoLock);
 }
 
+/*
+ * PG_VERSION is written when a database is made, and never again.  On another
+ * disk it may be newer than that, or be made anew by recovery: then there is
+ * doubt without a reason, which costs a look.
+ */
+static void
+look_at_files(void)
+{
+	char	   *path = psprintf("%s/PG_VERSION", DatabasePath);
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", path)));
+	pfree(path);
+	files_made_at = (TimestampTz) (st.st_mtime - (time_t) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
+		tc_mtime_nsec(&st) / 1000;
+	files_made_at = TimestampTzPlusMilliseconds(files_made_at, FILE_TIME_MARGIN_MS);
+}
+
 /* Without a place in the queue for the lock, where others might wait behind it.  NULL: still locked. */
 static Relation
 open_when_unlocked(void)
@@ -183,6 +217,12 @@ bool
 tc_doubt_covers(uint64 xid)
 {
 	return tc_snapshot_sees(in_doubt, xid);
+}
+
+bool
+tc_doubt_is_of_copy(TimestampTz requested_at)
+{
+	return requested_at < files_made_at;
 }
 
 int64

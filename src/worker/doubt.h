@@ -15,6 +15,12 @@ extern void tc_doubt_init(void);
 extern bool tc_doubt_covers(uint64 xid);
 
 /*
+ * Was it asked for where the files of this database were copied from?  Then it
+ * may have been sent from there, whatever was known of it before that.
+ */
+extern bool tc_doubt_is_of_copy(TimestampTz requested_at);
+
+/*
  * When the first worker after the one that may have sent it began, by
  * tc_monotonic_ms(): since then nobody has sent any of it.
  */

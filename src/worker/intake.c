@@ -101,7 +101,8 @@ take_in(void *arg, const OutboxRow *row)
 {
 	Reader	   *reader = arg;
 	Queue	   *queue = reader->queue;
-	bool		maybe_sent = row->maybe_sent || (tc_doubt_covers(row->xid) && !row->is_absent);
+	bool		maybe_sent = row->maybe_sent || (tc_doubt_covers(row->xid) && !row->is_absent) ||
+		tc_doubt_is_of_copy(row->requested_at);
 	Request    *request;
 	bool		malformed;
 
@@ -162,7 +163,7 @@ note_doubt(Request *request, const OutboxRow *row)
 	else if (row->maybe_sent)
 		request->doubt_until = tc_monotonic_ms() +
 			TimestampDifferenceMilliseconds(GetCurrentTimestamp(), row->next_attempt_at);
-	if (tc_doubt_covers(row->xid))
+	if (tc_doubt_covers(row->xid) || tc_doubt_is_of_copy(row->requested_at))
 		request->doubt_until = Max(request->doubt_until, tc_doubt_began_at() +
 								   timeout_ms + TC_DEADLINE_MARGIN_MS);
 	/* a clock that was put back must not let it wait for longer */

@@ -140,4 +140,33 @@ is($node->safe_psql('late', "SELECT state, error_code FROM temporal.wait_for_req
 like($node->safe_psql('late', "SELECT error_message FROM temporal.request WHERE id = $id{cloned}"),
 	qr{completed by postgresql:clone/$id{cloned}@}, 'with the name of that copy');
 
+# A copy that takes its original's place, even its OID, does not send again what the original has sent
+SKIP:
+{
+	skip 'PostgreSQL 14 chooses the OIDs of databases', 3 if $node->pg_version < 15;
+
+	start_activities($temporal, $node, 'swap', 1, 1, '-activity-id', 'swap');
+	$node->safe_psql('postgres', 'CREATE DATABASE swap');
+	my $oid = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'swap'");
+	$node->safe_psql('swap', <<"EOS");
+CREATE EXTENSION temporal_complete;
+SELECT setval('temporal.request_id', 1000000);
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}');
+EOS
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+	$node->reload;
+	await('the workers to leave', sub { worker_pid($node, 'swap') eq '' });
+	my $sent = $node->safe_psql('swap', "SELECT temporal.complete_activity_by_id('swap-0', 'swap')");
+	$node->safe_psql('postgres', 'CREATE DATABASE kept TEMPLATE swap');
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+	$node->reload;
+	is($node->safe_psql('swap', "SELECT state FROM temporal.wait_for_request($sent, '180 s')"), 'delivered', 'the original sends it');
+	$node->safe_psql('postgres', 'DROP DATABASE swap WITH (FORCE)');
+	$node->safe_psql('postgres', "CREATE DATABASE swap TEMPLATE kept OID = $oid");
+	is($node->safe_psql('swap', "SELECT state FROM temporal.wait_for_request($sent, '180 s')"),
+		'delivered', 'the copy finds that it was');
+	%arrivals = $temporal->arrivals;
+	is($arrivals{$sent}, 1, 'and does not send it again');
+}
+
 done_testing();
