@@ -26,8 +26,9 @@
  * not empty it.  Nothing is flushed: a process that crashes takes nothing
  * that was written with it, and what a power failure takes is no loss.
  *
- * Nothing here may raise an error: without a memory workers are started all
- * the same.
+ * Nothing here may raise an error, wait, or take much: without a memory
+ * workers are started all the same, and so they are whatever somebody has put
+ * there in place of these files.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,6 +55,12 @@
 
 /* So many crashes in a row are enough */
 #define MAX_CRASHES 4
+
+/* The launcher goes on after that, but need not be counted for longer */
+#define MAX_COUNTED 10
+
+/* Databases that are remembered, and marks that are looked at; more have not crashed one by one */
+#define MAX_KNOWN 1000
 
 /* Before the first new start; four times as long each time, up to the maximum */
 #define WAIT_MIN_S 1
@@ -92,6 +99,8 @@ static char mark[MAXPGPATH];
 
 static void remove_mark_and_quit(SIGNAL_ARGS);
 static void remove_mark_at_exit(int code, Datum arg);
+static bool is_file(const char *path, struct stat *st);
+static FILE *open_memory(void);
 static bool read_line(FILE *file, Oid *database, int *count, pg_time_t *last);
 static void read_memory(void);
 static void write_memory(void);
@@ -112,7 +121,9 @@ tc_crash_mark(Oid database)
 	pqsignal(SIGQUIT, remove_mark_and_quit);
 	on_proc_exit(remove_mark_at_exit, (Datum) 0);
 
-	fd = open(mark, O_CREAT | O_TRUNC | O_WRONLY, pg_file_create_mode);
+	/* of a process of the same id, before */
+	unlink(mark);
+	fd = open(mark, O_CREAT | O_EXCL | O_WRONLY, pg_file_create_mode);
 	if (fd < 0)
 		ereport(LOG,
 				(errcode_for_file_access(),
@@ -147,18 +158,40 @@ tc_crashes_read(bool take_marks)
 		set_not_before(&known[i]);
 }
 
-/* The next line of the memory that can be read; others were written by another version. */
+/* Not a pipe, at which one would wait, nor a link to something else. */
+static bool
+is_file(const char *path, struct stat *st)
+{
+	return lstat(path, st) == 0 && S_ISREG(st->st_mode);
+}
+
+/* NULL if there is none */
+static FILE *
+open_memory(void)
+{
+	struct stat st;
+
+	return is_file(MEMORY_FILE, &st) ? AllocateFile(MEMORY_FILE, "r") : NULL;
+}
+
+/*
+ * The next line of the memory that can be read; others were written by another
+ * version.  A time that lies ahead is of a clock that was put back.
+ */
 static bool
 read_line(FILE *file, Oid *database, int *count, pg_time_t *last)
 {
 	char		line[128];
-	long long	time;
+	long long	time_read;
 
 	while (fgets(line, sizeof(line), file) != NULL)
 	{
-		if (sscanf(line, "%u %d %lld", database, count, &time) == 3 && *count > 0)
+		pg_time_t	now = (pg_time_t) time(NULL);
+
+		if (sscanf(line, "%u %d %lld", database, count, &time_read) == 3 && *count > 0)
 		{
-			*last = (pg_time_t) time;
+			*count = Min(*count, MAX_COUNTED);
+			*last = time_read < 0 || time_read > (long long) now ? now : (pg_time_t) time_read;
 			return true;
 		}
 	}
@@ -168,17 +201,19 @@ read_line(FILE *file, Oid *database, int *count, pg_time_t *last)
 static void
 read_memory(void)
 {
-	FILE	   *file = AllocateFile(MEMORY_FILE, "r");
+	FILE	   *file = open_memory();
 	Oid			database;
 	int			count;
 	pg_time_t	last;
 
 	if (file == NULL)
 		return;
-	while (read_line(file, &database, &count, &last))
+	for (int i = 0; i < MAX_KNOWN && read_line(file, &database, &count, &last); i++)
 	{
 		Crashes    *crashes = crashes_of(database, true);
 
+		if (crashes == NULL)
+			break;
 		crashes->count = count;
 		crashes->last = last;
 		/* only what lasts is worth being said again */
@@ -190,7 +225,7 @@ read_memory(void)
 bool
 tc_crashes_stop(Oid database)
 {
-	FILE	   *file = AllocateFile(MEMORY_FILE, "r");
+	FILE	   *file = open_memory();
 	Oid			other;
 	int			count;
 	pg_time_t	last;
@@ -198,7 +233,7 @@ tc_crashes_stop(Oid database)
 
 	if (file == NULL)
 		return false;
-	while (read_line(file, &other, &count, &last))
+	for (int i = 0; i < MAX_KNOWN && read_line(file, &other, &count, &last); i++)
 		stop |= other == database && count >= MAX_CRASHES;
 	FreeFile(file);
 	return stop;
@@ -215,6 +250,7 @@ write_memory(void)
 		unlink(MEMORY_FILE);
 		return;
 	}
+	unlink(MEMORY_FILE_TMP);
 	file = AllocateFile(MEMORY_FILE_TMP, "w");
 	if (file != NULL)
 	{
@@ -255,7 +291,7 @@ take_marks_of_crashed(void)
 		if (sscanf(entry->d_name, MARK_PREFIX "%u", &database) != 1)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", PG_STAT_TMP_DIR, entry->d_name);
-		if (stat(path, &st) == 0)
+		if (is_file(path, &st) && nmarks < MAX_KNOWN)
 		{
 			Mark	   *more = realloc(marks, (nmarks + 1) * sizeof(Mark));
 
@@ -288,6 +324,8 @@ note_crash(Oid database, pg_time_t began)
 	Crashes    *crashes = crashes_of(database, true);
 	pg_time_t	now = (pg_time_t) time(NULL);
 
+	if (crashes == NULL)
+		return;
 	if (now - began > WORKED_WELL_S || began - crashes->last > IN_A_ROW_S)
 		crashes->count = 0;
 	crashes->count++;
@@ -395,13 +433,14 @@ tc_crashes_forget(Oid database)
 	write_memory();
 }
 
+/* NULL if there is none, or no room for another one. */
 static Crashes *
 crashes_of(Oid database, bool create)
 {
 	for (int i = 0; i < nknown; i++)
 		if (known[i].database == database)
 			return &known[i];
-	if (!create)
+	if (!create || nknown == MAX_KNOWN)
 		return NULL;
 	if (known == NULL)
 		known = MemoryContextAlloc(TopMemoryContext, sizeof(Crashes));
