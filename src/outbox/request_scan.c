@@ -10,7 +10,8 @@
  * the rows that they removed.  A foreign scan is opaque: the privileges of the
  * reader are looked at below it, no condition of the reader is evaluated
  * there, and nobody sees how many rows there were.  Only "id = ..." is passed
- * down, so that a request is found by its id with indexes.
+ * down, so that a request is found by its id with indexes; buffers and rows that
+ * are read then are counted for nobody but who may see all requests.
  *
  * The statement that is run below names nothing that a reader could make, and
  * runs as the owner of the extension.  No expression of the reader must
@@ -27,6 +28,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "executor/spi.h"
 #include "foreign/fdwapi.h"
 #include "miscadmin.h"
@@ -38,6 +40,7 @@
 #include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
+#include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -87,8 +90,17 @@ typedef struct RequestScan
 	MemoryContext context;		/* of the query, its parameters and state */
 	QueryDesc  *query;			/* NULL: not begun */
 	Oid			owner;			/* of the extension */
+	bool		sees_all;		/* whoever reads */
 	bool		exhausted;
 } RequestScan;
+
+/* What was counted before a part of a scan that is not to be counted */
+typedef struct Counts
+{
+	BufferUsage buffers;
+	WalUsage	wal;
+	bool		of_tables;
+} Counts;
 
 static void get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid);
 static void get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid);
@@ -103,6 +115,9 @@ static void add_path_by_join(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *c
 static bool is_id(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 				  EquivalenceMember *em, void *arg);
 static Expr *id_in_clause(PlannerInfo *root, RelOptInfo *rel, Expr *clause, Selection *selection);
+static TupleTableSlot *next_of_query(RequestScan *state);
+static void begin_uncounted(Counts *counts, bool sees_all);
+static void end_uncounted(const Counts *counts, bool sees_all);
 static bool start_query(ForeignScanState *node);
 static void plan_query(ForeignScanState *node, RequestScan *state);
 static void end_query(RequestScan *state);
@@ -344,28 +359,24 @@ next_row(ForeignScanState *node)
 {
 	RequestScan *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	TupleTableSlot *row;
-	MemoryContext old;
-	int			context;
-	Oid			user;
+	TupleTableSlot *volatile row = NULL;
+	Counts		counts;
 
 	ExecClearTuple(slot);
 	if (state->exhausted)
 		return slot;
-	if (state->query == NULL && !start_query(node))
+	state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+	begin_uncounted(&counts, state->sees_all);
+	PG_TRY();
 	{
-		state->exhausted = true;
-		return slot;
+		if (state->query != NULL || start_query(node))
+			row = next_of_query(state);
 	}
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(state->owner, context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	old = MemoryContextSwitchTo(state->query->estate->es_query_cxt);
-	ResetPerTupleExprContext(state->query->estate);
-	row = ExecProcNode(state->query->planstate);
-	MemoryContextSwitchTo(old);
-	SetUserIdAndSecContext(user, context);
+	PG_FINALLY();
+	{
+		end_uncounted(&counts, state->sees_all);
+	}
+	PG_END_TRY();
 	if (TupIsNull(row))
 	{
 		state->exhausted = true;
@@ -380,6 +391,49 @@ next_row(ForeignScanState *node)
 		slot->tts_isnull[state->wanted[i] - 1] = row->tts_isnull[i];
 	}
 	return ExecStoreVirtualTuple(slot);
+}
+
+static TupleTableSlot *
+next_of_query(RequestScan *state)
+{
+	EState	   *estate = state->query->estate;
+	TupleTableSlot *row;
+	MemoryContext old;
+	int			context;
+	Oid			user;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(state->owner, context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	old = MemoryContextSwitchTo(estate->es_query_cxt);
+	ResetPerTupleExprContext(estate);
+	row = ExecProcNode(state->query->planstate);
+	MemoryContextSwitchTo(old);
+	SetUserIdAndSecContext(user, context);
+	return row;
+}
+
+/*
+ * EXPLAIN (ANALYZE, BUFFERS) and pg_stat_xact_user_tables would tell a reader
+ * in which table there is a request of others that has an id.
+ */
+static void
+begin_uncounted(Counts *counts, bool sees_all)
+{
+	counts->buffers = pgBufferUsage;
+	counts->wal = pgWalUsage;
+	counts->of_tables = pgstat_track_counts;
+	pgstat_track_counts &= sees_all;
+}
+
+static void
+end_uncounted(const Counts *counts, bool sees_all)
+{
+	pgstat_track_counts = counts->of_tables;
+	if (sees_all)
+		return;
+	pgBufferUsage = counts->buffers;
+	pgWalUsage = counts->wal;
 }
 
 static void
@@ -412,7 +466,7 @@ start_query(ForeignScanState *node)
 	params->params[0].ptype = OIDOID;
 	params->params[0].value = ObjectIdGetDatum(GetUserId());
 	params->params[1].ptype = BOOLOID;
-	params->params[1].value = BoolGetDatum(has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
+	params->params[1].value = BoolGetDatum(state->sees_all);
 	params->params[2].ptype = state->selection == SELECT_IDS ? INT8ARRAYOID : INT8OID;
 	params->params[2].value = Int64GetDatum(0);
 	if (state->selection != SELECT_ALL)

@@ -180,6 +180,24 @@ foreach my $pair (
 	is(explained($pair->[0]), explained($pair->[1]), "EXPLAIN ANALYZE does not tell: $pair->[0]");
 }
 
+# Nor what was read for it, by its id, in buffers and in the counts of tables
+sub counted
+{
+	my ($id) = @_;
+	my $stdout = $node->safe_psql('postgres', <<"EOS", extra_params => [ '-U', 'snoop' ]);
+BEGIN;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) SELECT * FROM temporal.request WHERE id = $id;
+SELECT relname, s.seq_scan, s.seq_tup_read, s.idx_scan, s.idx_tup_fetch
+  FROM pg_stat_xact_user_tables s WHERE schemaname = 'temporal' ORDER BY 1;
+COMMIT;
+EOS
+
+	$stdout =~ s/^Planning:\n( +.*\n)*//mg;
+	$stdout =~ s/\bid = \S+//g;
+	return $stdout;
+}
+is(counted($ids{$_}), counted(4711), "what is read for $_ is not told") foreach grep { /hidden/ } sort keys %ids;
+
 # Nothing else than the view is to be read, and nothing is in the statistics
 foreach my $object ('temporal.outbox', 'temporal.rejected', 'temporal.delivery', 'temporal.delivery_0',
 	'temporal.queue', 'temporal.queue_here', 'temporal.queue_error', 'temporal.every_request', 'temporal.visible_request',
