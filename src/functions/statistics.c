@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "base/foreign_text.h"
 #include "compat.h"

@@ -115,6 +115,7 @@ static void add_path_by_join(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *c
 static bool is_id(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 				  EquivalenceMember *em, void *arg);
 static Expr *id_in_clause(PlannerInfo *root, RelOptInfo *rel, Expr *clause, Selection *selection);
+static TupleTableSlot *next_uncounted(ForeignScanState *node);
 static TupleTableSlot *next_of_query(RequestScan *state);
 static void begin_uncounted(Counts *counts, bool sees_all);
 static void end_uncounted(const Counts *counts, bool sees_all);
@@ -359,24 +360,12 @@ next_row(ForeignScanState *node)
 {
 	RequestScan *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	TupleTableSlot *volatile row = NULL;
-	Counts		counts;
+	TupleTableSlot *row;
 
 	ExecClearTuple(slot);
 	if (state->exhausted)
 		return slot;
-	state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
-	begin_uncounted(&counts, state->sees_all);
-	PG_TRY();
-	{
-		if (state->query != NULL || start_query(node))
-			row = next_of_query(state);
-	}
-	PG_FINALLY();
-	{
-		end_uncounted(&counts, state->sees_all);
-	}
-	PG_END_TRY();
+	row = next_uncounted(node);
 	if (TupIsNull(row))
 	{
 		state->exhausted = true;
@@ -391,6 +380,29 @@ next_row(ForeignScanState *node)
 		slot->tts_isnull[state->wanted[i] - 1] = row->tts_isnull[i];
 	}
 	return ExecStoreVirtualTuple(slot);
+}
+
+/* NULL, or an empty slot, if there are no more */
+static TupleTableSlot *
+next_uncounted(ForeignScanState *node)
+{
+	RequestScan *state = node->fdw_state;
+	TupleTableSlot *volatile row = NULL;
+	Counts		counts;
+
+	state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+	begin_uncounted(&counts, state->sees_all);
+	PG_TRY();
+	{
+		if (state->query != NULL || start_query(node))
+			row = next_of_query(state);
+	}
+	PG_FINALLY();
+	{
+		end_uncounted(&counts, state->sees_all);
+	}
+	PG_END_TRY();
+	return row;
 }
 
 static TupleTableSlot *

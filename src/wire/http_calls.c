@@ -342,18 +342,18 @@ on_write(char *bytes, size_t size, size_t nitems, void *arg)
 
 	if (needed > http_call->answer_size)
 	{
-		size_t		size = Min(Max(needed, 2 * http_call->answer_size), max);
+		size_t		new_size = Min(Max(needed, 2 * http_call->answer_size), max);
 		char	   *grown = NULL;
 
 		if (needed > max)
 			http_call->answer_problem = TC_REPLY_TOO_LARGE;
 		else
 			grown = tc_reply_grow(&http_call->calls->held, http_call->answer, http_call->answer_size,
-								  size, &http_call->answer_problem);
+								  new_size, &http_call->answer_problem);
 		if (grown == NULL)
 			return 0;
 		http_call->answer = grown;
-		http_call->answer_size = size;
+		http_call->answer_size = new_size;
 	}
 	memcpy(http_call->answer + http_call->answer_len, bytes, len);
 	http_call->answer_len = needed;
