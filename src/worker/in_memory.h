@@ -165,7 +165,6 @@ struct Queue
 	int64		look_after;		/* monotonic ms: not before, after an error */
 	bool		awaits_look;	/* its turn to look: see option_looks.c */
 	dlist_node	look_node;		/* ... among those of its role */
-	bool		may_look;		/* it has its turn, in this transaction */
 	OptionHashes option_hashes; /* see option_changes.h */
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read; changed by

@@ -22,9 +22,6 @@
 #include "worker/flow.h"
 #include "worker/option_looks.h"
 
-/* Queues that look in one turn */
-#define LOOKS_AT_ONCE 64
-
 /* Looking takes a part of the time, at most one of so many */
 #define LOOK_PART 2
 
@@ -126,23 +123,26 @@ tc_option_looks_due(void)
 	return !dlist_is_empty(&lines) && not_before <= tc_monotonic_ms();
 }
 
-void
-tc_option_looks_turn(void)
+Queue *
+tc_option_looks_next(void)
 {
-	for (int n = 0; n < LOOKS_AT_ONCE && !dlist_is_empty(&lines); n++)
-	{
-		LookLine   *line = dlist_container(LookLine, node, dlist_pop_head_node(&lines));
-		dlist_head *some = dlist_is_empty(&line->first) ? &line->others : &line->first;
-		Queue	   *queue = dlist_container(Queue, look_node, dlist_head_node(some));
+	LookLine   *line;
+	dlist_head *some;
+	Queue	   *queue;
 
-		dlist_push_tail(&lines, &line->node);
-		leave_line(queue);
-		queue->may_look = true;
-		/* one that could not send may be able to now */
-		if (queue->channel == NULL)
-			tc_flow_pause_until(queue, 0);
-		tc_queue_activate(queue);
-	}
+	if (dlist_is_empty(&lines))
+		return NULL;
+	line = dlist_container(LookLine, node, dlist_pop_head_node(&lines));
+	some = dlist_is_empty(&line->first) ? &line->others : &line->first;
+	queue = dlist_container(Queue, look_node, dlist_head_node(some));
+
+	dlist_push_tail(&lines, &line->node);
+	leave_line(queue);
+	/* one that could not send may be able to now */
+	if (queue->channel == NULL)
+		tc_flow_pause_until(queue, 0);
+	tc_queue_activate(queue);
+	return queue;
 }
 
 void

@@ -23,10 +23,10 @@ extern bool tc_option_looks_wanted(void);
 extern bool tc_option_looks_due(void);
 
 /*
- * Those whose turn it is become active.  When they have looked, say how long
- * that took.
+ * The one whose turn it is, which becomes active; NULL if none awaits it.  When
+ * some have looked, say how long that took.
  */
-extern void tc_option_looks_turn(void);
+extern Queue *tc_option_looks_next(void);
 extern void tc_option_looks_took(int64 ms);
 
 #endif							/* TC_OPTION_LOOKS_H */

@@ -60,6 +60,9 @@
 #define READ_TRIES 8
 #define QUEUE_BROKEN_MS 60000
 
+/* Queues that look at their options in one turn */
+#define LOOKS_AT_ONCE 64
+
 static bool report_held;		/* there are new queues, maybe with requests
 								 * that are held */
 static Queue *current;			/* whose turn it is in the transaction; NULL =
@@ -223,29 +226,24 @@ look_at_options(void)
 	{
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
 
-		/* an error, of another queue maybe, took the turn it had */
-		queue->may_look = false;
 		if (tc_queue_wants_options(queue))
 			tc_option_look_want(queue);
 	}
 	if (!tc_option_looks_due())
 		return;
 	begin = tc_monotonic_ms();
-	tc_option_looks_turn();
-	dlist_foreach(iter, tc_active_queues())
+	/* after an error those whose turn has not come still await it */
+	for (int n = 0; n < LOOKS_AT_ONCE && (current = tc_option_looks_next()) != NULL; n++)
 	{
-		current = dlist_container(Queue, active_node, iter.cur);
-
 		/*
 		 * without rows there is no reason to look at options, or to say what
 		 * is wrong with them
 		 */
-		if (current->may_look && tc_queue_wants_options(current) &&
+		if (tc_queue_wants_options(current) &&
 			(tc_queue_has_use_for_options(current) || tc_intake_has_rows(current)))
 			tc_queue_use_options(current);
-		current->may_look = false;
-		current = NULL;
 	}
+	current = NULL;
 	tc_option_looks_took(tc_monotonic_ms() - begin);
 }
 
