@@ -116,9 +116,8 @@ static bool is_id(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 				  EquivalenceMember *em, void *arg);
 static Expr *id_in_clause(PlannerInfo *root, RelOptInfo *rel, Expr *clause, Selection *selection);
 static TupleTableSlot *next_uncounted(ForeignScanState *node);
-static TupleTableSlot *next_of_query(RequestScan *state);
-static void begin_uncounted(Counts *counts, bool sees_all);
-static void end_uncounted(const Counts *counts, bool sees_all);
+static void put_back(const Counts *counts);
+static TupleTableSlot *next_of_query(ForeignScanState *node);
 static bool start_query(ForeignScanState *node);
 static void plan_query(ForeignScanState *node, RequestScan *state);
 static void end_query(RequestScan *state);
@@ -365,7 +364,10 @@ next_row(ForeignScanState *node)
 	ExecClearTuple(slot);
 	if (state->exhausted)
 		return slot;
-	row = next_uncounted(node);
+	/* as long as a query runs, what it was begun with */
+	if (state->query == NULL)
+		state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+	row = state->sees_all ? next_of_query(node) : next_uncounted(node);
 	if (TupIsNull(row))
 	{
 		state->exhausted = true;
@@ -382,38 +384,53 @@ next_row(ForeignScanState *node)
 	return ExecStoreVirtualTuple(slot);
 }
 
-/* NULL, or an empty slot, if there are no more */
+/*
+ * EXPLAIN (ANALYZE, BUFFERS) and pg_stat_xact_user_tables would tell a reader
+ * in which table there is a request of others that has an id.
+ */
 static TupleTableSlot *
 next_uncounted(ForeignScanState *node)
 {
-	RequestScan *state = node->fdw_state;
 	TupleTableSlot *volatile row = NULL;
-	Counts		counts;
+	Counts		counts = {pgBufferUsage, pgWalUsage, pgstat_track_counts};
 
-	state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
-	begin_uncounted(&counts, state->sees_all);
+	pgstat_track_counts = false;
 	PG_TRY();
 	{
-		if (state->query != NULL || start_query(node))
-			row = next_of_query(state);
+		row = next_of_query(node);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		end_uncounted(&counts, state->sees_all);
+		put_back(&counts);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	put_back(&counts);
 	return row;
 }
 
-static TupleTableSlot *
-next_of_query(RequestScan *state)
+static void
+put_back(const Counts *counts)
 {
-	EState	   *estate = state->query->estate;
+	pgBufferUsage = counts->buffers;
+	pgWalUsage = counts->wal;
+	pgstat_track_counts = counts->of_tables;
+}
+
+/* NULL, or an empty slot, if there are no more */
+static TupleTableSlot *
+next_of_query(ForeignScanState *node)
+{
+	RequestScan *state = node->fdw_state;
+	EState	   *estate;
 	TupleTableSlot *row;
 	MemoryContext old;
 	int			context;
 	Oid			user;
 
+	if (state->query == NULL && !start_query(node))
+		return NULL;
+	estate = state->query->estate;
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(state->owner, context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -423,29 +440,6 @@ next_of_query(RequestScan *state)
 	MemoryContextSwitchTo(old);
 	SetUserIdAndSecContext(user, context);
 	return row;
-}
-
-/*
- * EXPLAIN (ANALYZE, BUFFERS) and pg_stat_xact_user_tables would tell a reader
- * in which table there is a request of others that has an id.
- */
-static void
-begin_uncounted(Counts *counts, bool sees_all)
-{
-	counts->buffers = pgBufferUsage;
-	counts->wal = pgWalUsage;
-	counts->of_tables = pgstat_track_counts;
-	pgstat_track_counts &= sees_all;
-}
-
-static void
-end_uncounted(const Counts *counts, bool sees_all)
-{
-	pgstat_track_counts = counts->of_tables;
-	if (sees_all)
-		return;
-	pgBufferUsage = counts->buffers;
-	pgWalUsage = counts->wal;
 }
 
 static void
