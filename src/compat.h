@@ -10,8 +10,6 @@
 #ifndef TC_COMPAT_H
 #define TC_COMPAT_H
 
-#include <sys/stat.h>
-
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -255,17 +253,6 @@ tc_json_is_valid(char *json, int len, int encoding)
 #else
 	return pg_parse_json(makeJsonLexContextCstringLen(json, len, encoding, false),
 						 &nullSemAction) == JSON_SUCCESS;
-#endif
-}
-
-/* The part of a file's time of modification that is less than a second: POSIX and macOS. */
-static inline long
-tc_mtime_nsec(const struct stat *st)
-{
-#ifdef __APPLE__
-	return st->st_mtimespec.tv_nsec;
-#else
-	return st->st_mtim.tv_nsec;
 #endif
 }
 

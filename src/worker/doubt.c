@@ -174,9 +174,8 @@ look_at_files(void)
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", path)));
 	pfree(path);
-	files_made_at = (TimestampTz) (st.st_mtime - (time_t) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
-		tc_mtime_nsec(&st) / 1000;
-	files_made_at = TimestampTzPlusMilliseconds(files_made_at, FILE_TIME_MARGIN_MS);
+	files_made_at = TimestampTzPlusMilliseconds(time_t_to_timestamptz(st.st_mtim.tv_sec) +
+												st.st_mtim.tv_nsec / 1000, FILE_TIME_MARGIN_MS);
 }
 
 /* Without a place in the queue for the lock, where others might wait behind it.  NULL: still locked. */
