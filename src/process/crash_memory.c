@@ -186,10 +186,10 @@ read_line(FILE *file, Oid *database, int *count, pg_time_t *last)
 
 	while (fgets(line, sizeof(line), file) != NULL)
 	{
-		pg_time_t	now = (pg_time_t) time(NULL);
-
 		if (sscanf(line, "%u %d %lld", database, count, &time_read) == 3 && *count > 0)
 		{
+			pg_time_t	now = (pg_time_t) time(NULL);
+
 			*count = Min(*count, MAX_COUNTED);
 			*last = time_read < 0 || time_read > (long long) now ? now : (pg_time_t) time_read;
 			return true;

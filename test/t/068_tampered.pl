@@ -30,18 +30,9 @@ sub restarted
 	return;
 }
 
-# As the one whom the server belongs to
-sub write_file
-{
-	my ($path, $content) = @_;
-
-	append_to_file($path, $content);
-	return;
-}
-
-restarted('garbage', sub { write_file($memory, join('', map { chr(($_ * 7919) % 251) } 1 .. 65536) . "\n$database 1\n$database -5 7\n"); });
+restarted('garbage', sub { append_to_file($memory, join('', map { chr(($_ * 7919) % 251) } 1 .. 65536) . "\n$database 1\n$database -5 7\n"); });
 restarted('counts and times at their limits', sub {
-	write_file($memory, "4294967295 2147483647 9223372036854775807\n$database 2 -9223372036854775808\n");
+	append_to_file($memory, "4294967295 2147483647 9223372036854775807\n$database 2 -9223372036854775808\n");
 });
 restarted('a pipe', sub { unlink($memory); POSIX::mkfifo($memory, 0600) or die "mkfifo: $!"; });
 restarted('a directory', sub { unlink($memory); mkdir($memory) or die "mkdir: $!"; });
@@ -56,7 +47,7 @@ my ($private) = map { /^Private_Dirty: +(\d+)/m ? $1 : () } slurp_file("/proc/$l
 cmp_ok($private, '<', 16 * 1024, 'which is not read into memory (kB)');
 restarted('links to other files', sub {
 	unlink($memory);
-	write_file($elsewhere, "as it was\n");
+	append_to_file($elsewhere, "as it was\n");
 	symlink($elsewhere, $memory);
 	symlink($elsewhere, "$memory.tmp");
 });
