@@ -6,7 +6,7 @@
  * Rows are inserted without SPI: it costs half as much, and the caller needs
  * no privilege on the table.  Who may make a request is decided
  * before, by verbs.c.  Nothing here is done for the worker: it reads in
- * snapshot_read.c and records outcomes in outcomes.c.
+ * outbox_read.c and records outcomes in outcomes.c.
  *
  *-------------------------------------------------------------------------
  */
