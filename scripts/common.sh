@@ -110,9 +110,10 @@ fast_directory()
 	fi
 }
 
-# Build the extension. $1: further flags for make, such as COPT=-Werror.
+# Build the extension. Arguments: further flags for make, such as COPT=-Werror, which stage_extension uses too.
 build_extension()
 {
+	build_flags=("$@")
 	find_pg_config || die "no pg_config with PGXS found; run scripts/install-dependencies, or set PG_CONFIG"
 	make -C "$top" -s -j"$(nproc)" PG_CONFIG="$PG_CONFIG" "$@" all
 }
@@ -151,7 +152,8 @@ stage_extension()
 	else
 		die "this PostgreSQL looks for extensions in $sharedir only, which is not yours to write: run \"make install\" as its owner before"
 	fi
-	make -C "$top" -s PG_CONFIG="$PG_CONFIG" ${staged_in:+DESTDIR="$staged_in"} install >"$target/install.log" ||
+	make -C "$top" -s PG_CONFIG="$PG_CONFIG" ${build_flags[@]+"${build_flags[@]}"} \
+		${staged_in:+DESTDIR="$staged_in"} install >"$target/install.log" ||
 		die "make install failed, see $target/install.log"
 	chmod -R a+rX "$target"
 }
