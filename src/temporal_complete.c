@@ -27,7 +27,7 @@
 #include "process/launcher.h"
 #include "process/launcher_databases.h"
 #include "process/launcher_state.h"
-#include "process/ping_mailbox.h"
+#include "process/session_calls.h"
 #include "process/statistics.h"
 #include "process/worker_slots.h"
 #include "server/default_server.h"
@@ -161,7 +161,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(tc_launcher_state_size());
 	RequestAddinShmemSpace(tc_worker_slots_size());
 	RequestAddinShmemSpace(tc_in_flight_size());
-	RequestAddinShmemSpace(tc_ping_mailboxes_size());
+	RequestAddinShmemSpace(tc_session_calls_size());
 	tc_statistics_request();
 }
 
@@ -176,7 +176,7 @@ start_shmem(void)
 	tc_launcher_state_startup();
 	tc_worker_slots_startup();
 	tc_in_flight_startup();
-	tc_ping_mailboxes_startup();
+	tc_session_calls_startup();
 	tc_statistics_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

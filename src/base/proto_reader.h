@@ -137,4 +137,33 @@ tc_proto_is(const ProtoField *field, uint32 number, uint32 wire_type)
 	return field->number == number && field->wire_type == wire_type;
 }
 
+/* A field of a message, the last one of that number; no bytes, or 0, if there is none. */
+static inline ProtoSpan
+tc_span_field(ProtoSpan message, uint32 number)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	ProtoSpan	result = {NULL, 0};
+
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, number, PROTO_BYTES))
+			result = field.span;
+	return result;
+}
+
+static inline int64
+tc_varint_field(ProtoSpan message, uint32 number)
+{
+	ProtoReader reader;
+	ProtoField	field;
+	int64		result = 0;
+
+	tc_proto_begin(&reader, message.bytes, message.len);
+	while (tc_proto_next(&reader, &field))
+		if (tc_proto_is(&field, number, PROTO_VARINT))
+			result = (int64) field.varint;
+	return result;
+}
+
 #endif							/* TC_PROTO_READER_H */

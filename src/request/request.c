@@ -26,11 +26,10 @@
 
 /*
  * Temporal's defaults of limit.blobSize.error, measured on the encoded
- * Payloads or Failure; of limit.maxIDLength; and the size at which its gRPC
- * server stops reading a message, less what the worker adds to a request.
+ * Payloads or Failure; and the size at which its gRPC server stops reading a
+ * message, less what the worker adds to a request.
  */
 #define MAX_BLOB_BYTES (2 * 1024 * 1024)
-#define MAX_ID_BYTES 1000
 #define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 2048)
 
 /* Largest number of seconds in a protobuf Duration: 10,000 years */
@@ -273,18 +272,18 @@ tc_namespace_problem(const char *namespace_name)
 	return NULL;
 }
 
-static char *
-id_to_utf8(const char *name, const text *value)
+char *
+tc_id_to_utf8(const char *name, const text *value)
 {
 	char	   *id = tc_text_to_utf8(name, value);
 	size_t		len = strlen(id);
 
-	if (len > MAX_ID_BYTES)
+	if (len > TC_ID_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("%s is too long", name),
 				 errdetail("In UTF-8 it has %zu bytes, Temporal's limit is %d.",
-						   len, MAX_ID_BYTES),
+						   len, TC_ID_MAX),
 				 errhint("Check that the id was not mixed up with another value.")));
 	return id;
 }
@@ -397,9 +396,9 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 	((m).task_token.data = (uint8 *) VARDATA_ANY(args->task_token), \
 	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token))
 #define SET_ID_FORM(m) \
-	((m).workflow_id = id_to_utf8("workflow_id", args->workflow_id), \
-	 (m).run_id = id_to_utf8("run_id", args->run_id), \
-	 (m).activity_id = id_to_utf8("activity_id", args->activity_id))
+	((m).workflow_id = tc_id_to_utf8("workflow_id", args->workflow_id), \
+	 (m).run_id = tc_id_to_utf8("run_id", args->run_id), \
+	 (m).activity_id = tc_id_to_utf8("activity_id", args->activity_id))
 
 /*
  * Long because each method has a message of its own, and so a case here.

@@ -70,6 +70,10 @@ extern char *tc_string_to_utf8(const char *name, char *string, int len);
 /* The same for an argument; the empty string for NULL. */
 extern char *tc_text_to_utf8(const char *name, const text *value);
 
+/* The same for an id; also if it exceeds Temporal's limit (limit.maxIDLength), TC_ID_MAX bytes. */
+#define TC_ID_MAX 1000
+extern char *tc_id_to_utf8(const char *name, const text *value);
+
 /*
  * A namespace, given in the database's encoding, in UTF-8: the string itself,
  * or palloc'd.  Raises an error where it cannot be UTF-8 or exceeds Temporal's

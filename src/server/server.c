@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "catalog/dependency.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
@@ -45,6 +46,8 @@ const int	tc_server_catalogs[] = {
 	FOREIGNSERVEROID, FOREIGNDATAWRAPPEROID, USERMAPPINGUSERSERVER, AUTHOID, AUTHMEMROLEMEM,
 	DATABASEOID, -1
 };
+
+static ServerConfig *config_for(const QueueRow *queue, bool to_look, ServerProblem *problem);
 
 /*---------------------------------------------------------------------------
  * For the worker
@@ -208,8 +211,28 @@ read_config(const ForeignServer *server, Oid role, ServerProblem *problem)
 	return config;
 }
 
+/* Who monitors may see what a server says, and ask of it nothing else. */
+static bool
+may_look(Oid serverid, Oid role)
+{
+	return tc_server_aclcheck(serverid, role) == ACLCHECK_OK ||
+		has_privs_of_role(role, ROLE_PG_MONITOR);
+}
+
 ServerConfig *
 tc_server_config(const QueueRow *queue, ServerProblem *problem)
+{
+	return config_for(queue, false, problem);
+}
+
+ServerConfig *
+tc_server_config_to_look(const QueueRow *queue, ServerProblem *problem)
+{
+	return config_for(queue, true, problem);
+}
+
+static ServerConfig *
+config_for(const QueueRow *queue, bool to_look, ServerProblem *problem)
 {
 	const QueueKey *key = &queue->key;
 	ForeignServer *server = GetForeignServerExtended(key->server, FSV_MISSING_OK);
@@ -226,7 +249,8 @@ tc_server_config(const QueueRow *queue, ServerProblem *problem)
 	else if (role == NULL)
 		set_problem(problem, NOT_PERMITTED,
 					psprintf("role \"%s\" was dropped", queue->role_name));
-	else if (tc_server_aclcheck(key->server, key->role) != ACLCHECK_OK)
+	else if (to_look ? !may_look(key->server, key->role) :
+			 tc_server_aclcheck(key->server, key->role) != ACLCHECK_OK)
 		set_problem(problem, NOT_PERMITTED,
 					psprintf("role \"%s\" may no longer use foreign server \"%s\"",
 							 role, server->servername));
@@ -302,7 +326,7 @@ tc_server_own_namespace(const ForeignServer *server)
  */
 
 /*
- * A server that a role was found to be allowed to use.  Whatever that rests
+ * A server, and whether a role was found to be allowed to use it.  Whatever that rests
  * on (the server, its wrapper, its privileges, the role and its memberships)
  * empties the cache when it changes.
  */
@@ -310,6 +334,7 @@ typedef struct CachedServer
 {
 	Oid			role;
 	Oid			serverid;
+	bool		may_use;
 	char		name[NAMEDATALEN];
 	const char *own_namespace;
 	const char *namespaces;		/* NULL = the option is not given */
@@ -348,7 +373,7 @@ empty_cache(void)
 	cache_valid = true;
 }
 
-/* Look up a server and check that the role may use it. */
+/* Look up a server, and whether the role may use it. */
 static const CachedServer *
 cache_server(const char *name, Oid role)
 {
@@ -375,8 +400,6 @@ cache_server(const char *name, Oid role)
 						   GetForeignDataWrapper(server->fdwid)->fdwname),
 				 errhint("Name a server of the foreign-data wrapper \"%s\".",
 						 TC_WRAPPER_NAME)));
-	if (tc_server_aclcheck(server->serverid, role) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, server->servername);
 
 	/*
 	 * If something changed meanwhile, the cache is no longer valid: then this
@@ -385,6 +408,7 @@ cache_server(const char *name, Oid role)
 	cached = &cached_servers[ncached_servers];
 	cached->role = role;
 	cached->serverid = server->serverid;
+	cached->may_use = tc_server_aclcheck(server->serverid, role) == ACLCHECK_OK;
 	strlcpy(cached->name, server->servername, NAMEDATALEN);
 	cached->own_namespace =
 		MemoryContextStrdup(cache_context, tc_server_own_namespace(server));
@@ -413,8 +437,8 @@ check_namespace(const CachedServer *server, const char *namespace_name)
 				 errhint("Pass NULL for the namespace of the server, or have its owner add this one to the option.")));
 }
 
-CallerServer
-tc_server_for_caller(const char *server_arg, const char *namespace_arg)
+static CallerServer
+find_server(const char *server_arg, const char *namespace_arg, bool to_look)
 {
 	const char *name = (server_arg != NULL) ? server_arg : tc_default_server();
 	Oid			role = GetUserId();
@@ -430,10 +454,24 @@ tc_server_for_caller(const char *server_arg, const char *namespace_arg)
 	}
 	if (cached == NULL)
 		cached = cache_server(name, role);
+	if (!cached->may_use && !(to_look && may_look(cached->serverid, role)))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, cached->name);
 	if (namespace_arg != NULL)
 		check_namespace(cached, namespace_arg);
 
 	caller.serverid = cached->serverid;
 	caller.name = cached->name;
 	return caller;
+}
+
+CallerServer
+tc_server_for_caller(const char *server_arg, const char *namespace_arg)
+{
+	return find_server(server_arg, namespace_arg, false);
+}
+
+CallerServer
+tc_server_to_look_at(const char *server_arg, const char *namespace_arg)
+{
+	return find_server(server_arg, namespace_arg, true);
 }

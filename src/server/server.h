@@ -35,6 +35,12 @@ typedef struct ServerProblem
  */
 extern ServerConfig *tc_server_config(const QueueRow *queue, ServerProblem *problem);
 
+/*
+ * The same for looking only, which members of pg_monitor may do without being
+ * allowed to use the server.
+ */
+extern ServerConfig *tc_server_config_to_look(const QueueRow *queue, ServerProblem *problem);
+
 /* Their caches; ends with -1. */
 extern const int tc_server_catalogs[];
 
@@ -60,6 +66,9 @@ typedef struct CallerServer
  * next call.
  */
 extern CallerServer tc_server_for_caller(const char *server_arg, const char *namespace_arg);
+
+/* The same for a caller who only wants to look, as above. */
+extern CallerServer tc_server_to_look_at(const char *server_arg, const char *namespace_arg);
 
 /* The namespace that the options of a server say; points into them, or is constant. */
 extern const char *tc_server_own_namespace(const ForeignServer *server);

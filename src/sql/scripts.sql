@@ -57,8 +57,65 @@ AS 'MODULE_PATHNAME', 'tc_ping';
 COMMENT ON FUNCTION temporal.ping(text) IS
     'asks the worker to call a server (NULL: temporal_complete.default_server) the way that requests take: version, TLS, time of a call, whether credentials and namespace are accepted, or what is wrong';
 REVOKE ALL ON FUNCTION temporal.ping(text) FROM PUBLIC;
-/* it needs USAGE on the foreign server */
+/* it needs USAGE on the foreign server, or membership in pg_monitor */
 GRANT EXECUTE ON FUNCTION temporal.ping(text) TO PUBLIC;
+
+/* Temporal, seen from SQL: asked by the worker, over a connection of its own. */
+CREATE FUNCTION temporal.pending_activities(
+    workflow_id text,
+    run_id text DEFAULT NULL,
+    server text DEFAULT NULL,
+    namespace text DEFAULT NULL)
+RETURNS TABLE (
+    activity_id text,
+    activity_type text,
+    state text,
+    attempt bigint,
+    maximum_attempts bigint,
+    scheduled_time timestamptz,
+    last_started_time timestamptz,
+    last_heartbeat_time timestamptz,
+    heartbeat_timeout interval,
+    next_attempt_time timestamptz,
+    expiration_time timestamptz,
+    last_failure text,
+    last_worker_identity text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_pending_activities';
+COMMENT ON FUNCTION temporal.pending_activities(text, text, text, text) IS
+    'asks Temporal which activities of a workflow are pending (its current run, unless another one is named); none if there is no such workflow, or it is closed';
+
+CREATE FUNCTION temporal.describe_activity(
+    activity_id text,
+    run_id text DEFAULT NULL,
+    server text DEFAULT NULL,
+    namespace text DEFAULT NULL)
+RETURNS TABLE (
+    activity_type text,
+    activity_run_id text,
+    status text,
+    state text,
+    close_time timestamptz,
+    attempt bigint,
+    maximum_attempts bigint,
+    scheduled_time timestamptz,
+    last_started_time timestamptz,
+    last_heartbeat_time timestamptz,
+    heartbeat_timeout interval,
+    next_attempt_time timestamptz,
+    expiration_time timestamptz,
+    last_failure text,
+    last_worker_identity text)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_describe_activity';
+COMMENT ON FUNCTION temporal.describe_activity(text, text, text, text) IS
+    'asks Temporal what a standalone activity is doing, or how it ended; no row if there is none';
+
+REVOKE ALL ON FUNCTION temporal.pending_activities(text, text, text, text),
+    temporal.describe_activity(text, text, text, text) FROM PUBLIC;
+/* they need USAGE on the foreign server, or membership in pg_monitor */
+GRANT EXECUTE ON FUNCTION temporal.pending_activities(text, text, text, text),
+    temporal.describe_activity(text, text, text, text) TO PUBLIC;
 
 CREATE FUNCTION temporal.wake_worker()
 RETURNS void

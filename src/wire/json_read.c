@@ -39,6 +39,9 @@ static void add_tag(JsonBuffer *buffer, uint32 number, int wire_type);
 static void add_bytes(JsonBuffer *buffer, uint32 number, const void *bytes, size_t len);
 static bool add_base64(JsonBuffer *buffer, uint32 number, const char *text);
 static bool add_timestamp(JsonBuffer *buffer, uint32 number, const char *text);
+static bool add_duration(JsonBuffer *buffer, uint32 number, const char *text);
+static int32 read_fraction(const char **text);
+static void add_time(JsonBuffer *buffer, uint32 number, int64 seconds, int32 nanos);
 static size_t begin_message(JsonBuffer *buffer, uint32 number);
 static void end_message(JsonBuffer *buffer, size_t begin);
 
@@ -237,6 +240,8 @@ add_value(JsonBuffer *buffer, const JsonField *field, const cJSON *json)
 			return true;
 
 		case JSON_DURATION:
+			return text !=NULL && add_duration(buffer, field->number, text);
+
 		case JSON_MAP:
 			break;				/* none is read */
 	}
@@ -302,8 +307,7 @@ add_timestamp(JsonBuffer *buffer, uint32 number, const char *text)
 {
 	struct tm	tm = {0};
 	int			length = 0;
-	int32		nanos = 0;
-	size_t		begin;
+	int32		nanos;
 
 	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
 			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &length) != 6 || length == 0)
@@ -312,25 +316,63 @@ add_timestamp(JsonBuffer *buffer, uint32 number, const char *text)
 	tm.tm_mon -= 1;
 	text	  +=length;
 
-	if (*text == '.')
-	{
-		int32		unit = 100000000;
-
-		for (text ++; *text >='0' && *text <='9'; text ++)
-		{
-			nanos += (*text -'0') *unit;
-			unit /= 10;
-		}
-	}
+	nanos = read_fraction(&text);
 	if (strcmp(text, "Z") != 0)
 		return false;
-	begin = begin_message(buffer, number);
+	add_time(buffer, number, (int64) timegm(&tm), nanos);
+	return true;
+}
+
+/* As in 1.500s, never negative where it is read */
+static bool
+add_duration(JsonBuffer *buffer, uint32 number, const char *text)
+{
+	char	   *rest;
+	int64		seconds;
+	int32		nanos;
+
+	if (*text <'0' || *text >'9')
+		return false;
+	seconds = strtoll(text, &rest, 10);
+	text = rest;
+
+	nanos = read_fraction(&text);
+	if (strcmp(text, "s") != 0)
+		return false;
+	add_time(buffer, number, seconds, nanos);
+	return true;
+}
+
+/* Billionths of a second, if there are some; *text goes on behind them. */
+static int32
+read_fraction(const char **text)
+{
+	const char *next = *text;
+	int32		nanos = 0;
+	int32		unit = 100000000;
+
+	if (*next != '.')
+		return 0;
+	for (next++; *next >= '0' && *next <= '9'; next++)
+	{
+		nanos += (*next - '0') * unit;
+		unit /= 10;
+	}
+	*text = next;
+	return nanos;
+}
+
+/* A Timestamp or a Duration */
+static void
+add_time(JsonBuffer *buffer, uint32 number, int64 seconds, int32 nanos)
+{
+	size_t		begin = begin_message(buffer, number);
+
 	add_tag(buffer, 1, 0);
-	add_varint(buffer, (uint64) timegm(&tm));
+	add_varint(buffer, (uint64) seconds);
 	add_tag(buffer, 2, 0);
 	add_varint(buffer, (uint64) nanos);
 	end_message(buffer, begin);
-	return true;
 }
 
 /* Where a message within a message begins: its length is put in at its end. */

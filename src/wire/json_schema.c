@@ -4,7 +4,8 @@
  *	  Temporal's messages in protobuf and in JSON: which field is which.
  *
  * Tables only.  Numbers are those of proto/temporal.proto and of
- * worker/proof_replies.c, which says what is looked at in a reply.
+ * worker/proof_replies.c and request/description.c, which say what is looked at in
+ * a reply.
  *
  *-------------------------------------------------------------------------
  */
@@ -128,10 +129,18 @@ DEFINE_MESSAGE(history_reply, MESSAGE("history", 1, history), BYTES("nextPageTok
 DEFINE_MESSAGE(workflow_info,
 			   MESSAGE("execution", 1, workflow_execution), TIMESTAMP("closeTime", 4),
 			   ENUM("status", 5, run_statuses), INT64("historyLength", 6));
+DEFINE_MESSAGE(activity_type, TEXT("name", 1));
+DEFINE_MESSAGE(activity_options, DURATION("heartbeatTimeout", 5));
+DEFINE_MESSAGE(retry_policy, INT32("maximumAttempts", 4));
+DEFINE_MESSAGE(activity_failure, TEXT("message", 1), TEXT("source", 2));
 DEFINE_MESSAGE(pending_activity,
-			   TEXT("activityId", 1), ENUM("state", 3, pending_states),
-			   TIMESTAMP("lastStartedTime", 6), INT32("attempt", 7),
-			   MESSAGE("lastFailure", 11, failure_source), BOOL("paused", 19));
+			   TEXT("activityId", 1), MESSAGE("activityType", 2, activity_type),
+			   ENUM("state", 3, pending_states), TIMESTAMP("lastHeartbeatTime", 5),
+			   TIMESTAMP("lastStartedTime", 6), INT32("attempt", 7), INT32("maximumAttempts", 8),
+			   TIMESTAMP("scheduledTime", 9), TIMESTAMP("expirationTime", 10),
+			   MESSAGE("lastFailure", 11, activity_failure), TEXT("lastWorkerIdentity", 12),
+			   TIMESTAMP("nextAttemptScheduleTime", 18), BOOL("paused", 19),
+			   MESSAGE("activityOptions", 24, activity_options));
 DEFINE_MESSAGE(extended_info, TEXT("resetRunId", 6));
 DEFINE_MESSAGE(workflow_reply,
 			   MESSAGE("workflowExecutionInfo", 2, workflow_info),
@@ -140,10 +149,13 @@ DEFINE_MESSAGE(workflow_reply,
 			   MESSAGE("workflowExtendedInfo", 8, extended_info));
 
 DEFINE_MESSAGE(activity_info,
+			   TEXT("activityId", 1), TEXT("runId", 2), MESSAGE("activityType", 3, activity_type),
 			   ENUM("status", 4, activity_statuses), ENUM("runState", 5, pending_states),
-			   TIMESTAMP("lastStartedTime", 14), INT32("attempt", 15),
-			   TIMESTAMP("scheduleTime", 17), MESSAGE("lastFailure", 20, failure_source),
-			   TEXT("lastWorkerIdentity", 21));
+			   DURATION("heartbeatTimeout", 10), MESSAGE("retryPolicy", 11, retry_policy),
+			   TIMESTAMP("lastHeartbeatTime", 13), TIMESTAMP("lastStartedTime", 14),
+			   INT32("attempt", 15), TIMESTAMP("scheduleTime", 17), TIMESTAMP("expirationTime", 18),
+			   TIMESTAMP("closeTime", 19), MESSAGE("lastFailure", 20, activity_failure),
+			   TEXT("lastWorkerIdentity", 21), TIMESTAMP("nextAttemptScheduleTime", 24));
 DEFINE_MESSAGE(outcome, MESSAGE("failure", 2, failure_source));
 DEFINE_MESSAGE(activity_reply,
 			   MESSAGE("info", 2, activity_info), MESSAGE("outcome", 4, outcome));

@@ -15,6 +15,7 @@
 
 #include "common/hashfn.h"
 
+#include "request/description.h"
 #include "request/method.h"
 #include "worker/proof_look.h"
 #include "temporal.pb-c.h"
@@ -94,8 +95,8 @@ tc_proof_look_path(const ProofLook *look)
 {
 	static const char *const paths[] = {
 		[READ_HISTORY] = WORKFLOW_SERVICE "GetWorkflowExecutionHistoryReverse",
-		[DESCRIBE_WORKFLOW] = WORKFLOW_SERVICE "DescribeWorkflowExecution",
-		[DESCRIBE_ACTIVITY] = WORKFLOW_SERVICE "DescribeActivityExecution",
+		[DESCRIBE_WORKFLOW] = DESCRIBE_WORKFLOW_PATH,
+		[DESCRIBE_ACTIVITY] = DESCRIBE_ACTIVITY_PATH,
 	};
 
 	return paths[look->stage];
@@ -106,50 +107,29 @@ tc_proof_look_question(const ProofLook *look, const char *namespace_utf8, size_t
 {
 	const RequestTarget *target = &look->sought->target;
 	const HistoryPage *page = &look->page;
-	char	   *empty = "";
-	char	   *namespace_ = unconstify(char *, namespace_utf8);
-	char	   *run_id = target->run_id != NULL ? target->run_id : empty;
+	const char *workflow_id = target->workflow_id != NULL ? target->workflow_id : "";
+	const char *run_id = target->run_id != NULL ? target->run_id : "";
 	Temporal__WorkflowExecution execution = TEMPORAL__WORKFLOW_EXECUTION__INIT;
 	Temporal__GetWorkflowExecutionHistoryReverseRequest history =
 		TEMPORAL__GET_WORKFLOW_EXECUTION_HISTORY_REVERSE_REQUEST__INIT;
-	Temporal__DescribeWorkflowExecutionRequest workflow =
-		TEMPORAL__DESCRIBE_WORKFLOW_EXECUTION_REQUEST__INIT;
-	Temporal__DescribeActivityExecutionRequest activity =
-		TEMPORAL__DESCRIBE_ACTIVITY_EXECUTION_REQUEST__INIT;
-	const ProtobufCMessage *message = NULL;
 	uint8	   *bytes;
 
-	execution.workflow_id = target->workflow_id != NULL ? target->workflow_id : empty;
-	execution.run_id = run_id;
-	switch (look->stage)
-	{
-		case READ_HISTORY:
-			if (page->run != NULL)
-				execution.run_id = unconstify(char *, page->run);
-			history.namespace_ = namespace_;
-			history.execution = &execution;
-			history.maximum_page_size = page->size;
-			history.next_page_token.data = page->token;
-			history.next_page_token.len = page->token_len;
-			message = &history.base;
-			break;
-		case DESCRIBE_WORKFLOW:
-			workflow.namespace_ = namespace_;
-			workflow.execution = &execution;
-			message = &workflow.base;
-			break;
-		case DESCRIBE_ACTIVITY:
-			activity.namespace_ = namespace_;
-			activity.activity_id = target->activity_id != NULL ? target->activity_id : empty;
-			activity.run_id = run_id;
-			activity.include_outcome = true;
-			activity.include_last_failure = true;
-			message = &activity.base;
-			break;
-	}
-	*len = protobuf_c_message_get_packed_size(message);
+	if (look->stage == DESCRIBE_WORKFLOW)
+		return tc_describe_workflow_encode(namespace_utf8, workflow_id, run_id, len);
+	if (look->stage == DESCRIBE_ACTIVITY)
+		return tc_describe_activity_encode(namespace_utf8, target->activity_id != NULL ?
+										   target->activity_id : "", run_id, true, len);
+
+	execution.workflow_id = unconstify(char *, workflow_id);
+	execution.run_id = unconstify(char *, page->run != NULL ? page->run : run_id);
+	history.namespace_ = unconstify(char *, namespace_utf8);
+	history.execution = &execution;
+	history.maximum_page_size = page->size;
+	history.next_page_token.data = page->token;
+	history.next_page_token.len = page->token_len;
+	*len = protobuf_c_message_get_packed_size(&history.base);
 	bytes = palloc(*len + 1);
-	protobuf_c_message_pack(message, bytes);
+	protobuf_c_message_pack(&history.base, bytes);
 	return bytes;
 }
 

@@ -95,42 +95,13 @@ static const EventAttributes event_attributes[] =
 #define ACTIVITY_STATUS_PAUSED 7
 #define OUTCOME_FAILURE 2
 
-/* A bytes field of a message, the last one of that number. */
-static ProtoSpan
-span_field(ProtoSpan message, uint32 number)
-{
-	ProtoReader reader;
-	ProtoField	field;
-	ProtoSpan	result = {NULL, 0};
-
-	tc_proto_begin(&reader, message.bytes, message.len);
-	while (tc_proto_next(&reader, &field))
-		if (tc_proto_is(&field, number, PROTO_BYTES))
-			result = field.span;
-	return result;
-}
-
-static int64
-varint_field(ProtoSpan message, uint32 number)
-{
-	ProtoReader reader;
-	ProtoField	field;
-	int64		result = 0;
-
-	tc_proto_begin(&reader, message.bytes, message.len);
-	while (tc_proto_next(&reader, &field))
-		if (tc_proto_is(&field, number, PROTO_VARINT))
-			result = (int64) field.varint;
-	return result;
-}
-
 /* A Timestamp; 0 if there is none, or one that cannot be meant. */
 static TimestampTz
 time_field(ProtoSpan message, uint32 number)
 {
-	ProtoSpan	timestamp = span_field(message, number);
-	int64		seconds = varint_field(timestamp, TIMESTAMP_SECONDS);
-	int64		nanos = varint_field(timestamp, TIMESTAMP_NANOS);
+	ProtoSpan	timestamp = tc_span_field(message, number);
+	int64		seconds = tc_varint_field(timestamp, TIMESTAMP_SECONDS);
+	int64		nanos = tc_varint_field(timestamp, TIMESTAMP_NANOS);
 
 	if (seconds <= 0 || seconds > SECONDS_MAX || nanos < 0 || nanos >= INT64CONST(1000000000))
 		return 0;
@@ -170,23 +141,23 @@ read_event(ProtoSpan message, ActivityEvent *event)
 			event->kind = event_attributes[i].kind;
 			if (event_attributes[i].scheduled_event_id != 0)
 				event->scheduled_event_id =
-					varint_field(field.span, event_attributes[i].scheduled_event_id);
+					tc_varint_field(field.span, event_attributes[i].scheduled_event_id);
 			if (event_attributes[i].activity_id != 0)
-				event->activity_id = span_field(field.span, event_attributes[i].activity_id);
+				event->activity_id = tc_span_field(field.span, event_attributes[i].activity_id);
 			if (event_attributes[i].identity != 0)
-				event->identity = span_field(field.span, event_attributes[i].identity);
+				event->identity = tc_span_field(field.span, event_attributes[i].identity);
 			if (event_attributes[i].attempt != 0)
-				event->attempt = (int) varint_field(field.span, event_attributes[i].attempt);
+				event->attempt = (int) tc_varint_field(field.span, event_attributes[i].attempt);
 			if (event_attributes[i].failure != 0)
 			{
-				ProtoSpan	failure = span_field(field.span, event_attributes[i].failure);
+				ProtoSpan	failure = tc_span_field(field.span, event_attributes[i].failure);
 
 				if (event_attributes[i].failure_cause != 0)
-					failure = span_field(failure, event_attributes[i].failure_cause);
-				event->last_failure_source = span_field(failure, FAILURE_SOURCE);
+					failure = tc_span_field(failure, event_attributes[i].failure_cause);
+				event->last_failure_source = tc_span_field(failure, FAILURE_SOURCE);
 			}
 			if (event_attributes[i].former_run != 0)
-				event->former_run = span_field(field.span, event_attributes[i].former_run);
+				event->former_run = tc_span_field(field.span, event_attributes[i].former_run);
 		}
 	}
 	if (event->kind == ACTIVITY_SCHEDULED)
@@ -241,30 +212,30 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 		if (tc_proto_is(&field, WORKFLOW_RESPONSE_INFO, PROTO_BYTES))
 		{
 			has_info = true;
-			description->is_running = span_field(field.span, WORKFLOW_INFO_CLOSE_TIME).bytes == NULL;
-			description->status = (RunStatus) varint_field(field.span, WORKFLOW_INFO_STATUS);
-			description->events = varint_field(field.span, WORKFLOW_INFO_HISTORY_LENGTH);
+			description->is_running = tc_span_field(field.span, WORKFLOW_INFO_CLOSE_TIME).bytes == NULL;
+			description->status = (RunStatus) tc_varint_field(field.span, WORKFLOW_INFO_STATUS);
+			description->events = tc_varint_field(field.span, WORKFLOW_INFO_HISTORY_LENGTH);
 			description->run_id =
-				span_field(span_field(field.span, WORKFLOW_INFO_EXECUTION), EXECUTION_RUN_ID);
+				tc_span_field(tc_span_field(field.span, WORKFLOW_INFO_EXECUTION), EXECUTION_RUN_ID);
 		}
 		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_EXTENDED_INFO, PROTO_BYTES))
-			description->was_reset = span_field(field.span, EXTENDED_INFO_RESET_RUN_ID).len > 0;
+			description->was_reset = tc_span_field(field.span, EXTENDED_INFO_RESET_RUN_ID).len > 0;
 		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_WORKFLOW_TASK, PROTO_BYTES))
 			description->has_pending_workflow_task = true;
 		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_ACTIVITIES, PROTO_BYTES))
 		{
-			ProtoSpan	id = span_field(field.span, PENDING_ACTIVITY_ID);
+			ProtoSpan	id = tc_span_field(field.span, PENDING_ACTIVITY_ID);
 
 			if (!tc_span_is(id, activity_id, id_len))
 				continue;
 			description->has_pending_activity = true;
 			description->is_started =
-				is_state_started(varint_field(field.span, PENDING_ACTIVITY_STATE));
-			description->is_paused = varint_field(field.span, PENDING_ACTIVITY_PAUSED) != 0;
+				is_state_started(tc_varint_field(field.span, PENDING_ACTIVITY_STATE));
+			description->is_paused = tc_varint_field(field.span, PENDING_ACTIVITY_PAUSED) != 0;
 			description->started_at = time_field(field.span, PENDING_ACTIVITY_LAST_STARTED_TIME);
-			description->attempt = (int) varint_field(field.span, PENDING_ACTIVITY_ATTEMPT);
+			description->attempt = (int) tc_varint_field(field.span, PENDING_ACTIVITY_ATTEMPT);
 			description->last_failure_source =
-				span_field(span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
+				tc_span_field(tc_span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
 		}
 	}
 	return !reader.malformed && has_info;
@@ -282,7 +253,7 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 	{
 		if (tc_proto_is(&field, ACTIVITY_RESPONSE_INFO, PROTO_BYTES))
 		{
-			int64		status = varint_field(field.span, ACTIVITY_INFO_STATUS);
+			int64		status = tc_varint_field(field.span, ACTIVITY_INFO_STATUS);
 
 			description->is_running = status == ACTIVITY_STATUS_RUNNING ||
 				status == ACTIVITY_STATUS_PAUSED;
@@ -293,19 +264,19 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 			description->is_timed_out = status == ACTIVITY_STATUS_TIMED_OUT;
 			description->scheduled_at = time_field(field.span, ACTIVITY_INFO_SCHEDULE_TIME);
 			description->started_at =
-				is_state_started(varint_field(field.span, ACTIVITY_INFO_RUN_STATE)) ?
+				is_state_started(tc_varint_field(field.span, ACTIVITY_INFO_RUN_STATE)) ?
 				time_field(field.span, ACTIVITY_INFO_LAST_STARTED_TIME) : 0;
-			description->attempt = (int) varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
-			description->last_identity = span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
+			description->attempt = (int) tc_varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
+			description->last_identity = tc_span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
 			description->last_failure_source =
-				span_field(span_field(field.span, ACTIVITY_INFO_LAST_FAILURE), FAILURE_SOURCE);
+				tc_span_field(tc_span_field(field.span, ACTIVITY_INFO_LAST_FAILURE), FAILURE_SOURCE);
 		}
 		else if (tc_proto_is(&field, ACTIVITY_RESPONSE_OUTCOME, PROTO_BYTES))
 		{
-			ProtoSpan	end = span_field(field.span, OUTCOME_FAILURE);
+			ProtoSpan	end = tc_span_field(field.span, OUTCOME_FAILURE);
 
 			description->has_failed = end.bytes != NULL;
-			description->end_source = span_field(end, FAILURE_SOURCE);
+			description->end_source = tc_span_field(end, FAILURE_SOURCE);
 		}
 	}
 	return !reader.malformed;

@@ -31,14 +31,14 @@
 #include "compat.h"
 #include "outbox/outbox.h"
 #include "process/crash_memory.h"
-#include "process/ping_mailbox.h"
+#include "process/session_calls.h"
 #include "process/termination.h"
 #include "process/worker_settings.h"
 #include "process/worker_slots.h"
 #include "worker/counting.h"
 #include "worker/dispatch.h"
 #include "worker/gauges.h"
-#include "worker/ping.h"
+#include "worker/session_calls.h"
 #include "worker/tidying.h"
 #include "worker/transaction.h"
 #include "worker/wakes.h"
@@ -129,7 +129,7 @@ tc_worker_main(Datum arg)
 		poll_if_due();
 		rotate_if_due();
 		tc_tidying_turn();
-		tc_ping_turn();
+		tc_session_calls_turn();
 
 		/*
 		 * when others wait for this slot, what is in flight is the last of
@@ -140,8 +140,8 @@ tc_worker_main(Datum arg)
 		more = tc_dispatch_turn();
 		if (tc_extension_is_gone())
 			leave_extension();
-		if (tc_worker_asked_to_leave(tc_ping_is_busy()))
-			leave_in_order(tc_dispatch_is_idle() && !tc_ping_is_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
+		if (tc_worker_asked_to_leave(tc_session_calls_are_busy()))
+			leave_in_order(tc_dispatch_is_idle() && !tc_session_calls_are_busy() ? WORKER_EXIT_IDLE : WORKER_EXIT_ASKED);
 		leave_if_idle();
 		/* nobody should wait for statistics while this process sleeps */
 		if (!more && tc_dispatch_in_flight() == 0)
@@ -291,7 +291,7 @@ leave_if_idle(void)
 	int64		now = tc_monotonic_ms();
 	int64		leave_at = busy_at + tc_worker_idle_timeout * INT64CONST(1000);
 
-	if (!tc_dispatch_is_idle() || tc_ping_is_busy())
+	if (!tc_dispatch_is_idle() || tc_session_calls_are_busy())
 	{
 		busy_at = now;
 		return;
@@ -341,19 +341,19 @@ leave_in_order(WorkerExit reason)
 		tc_dispatch_tell_rest();
 	}
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	tc_worker_return_pings();
+	tc_worker_return_calls();
 	if (tc_worker_detach(reason))
 		proc_exit(0);
 	tc_gauges_leave(false);
 }
 
-/* The process ends without having left: pings go first, see ping_mailbox.h. */
+/* The process ends without having left: calls of sessions go first, see process/session_calls.h. */
 static void
 detach_at_exit(int code, Datum arg)
 {
 	if (!tc_worker_has_slot())
 		return;
 	tc_counting_flush();
-	tc_worker_return_pings();
+	tc_worker_return_calls();
 	(void) tc_worker_detach(WORKER_EXIT_CRASHED);
 }

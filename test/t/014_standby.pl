@@ -34,7 +34,7 @@ is($standby->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE 
 	'1', 'requests can be looked at there');
 
 my ($rc, $stdout, $stderr) = $standby->psql('postgres', 'SELECT temporal.ping()');
-like($stderr, qr/cannot ping during recovery/, 'ping says so');
+like($stderr, qr/cannot call Temporal during recovery/, 'ping says so');
 ($rc, $stdout, $stderr) = $standby->psql('postgres', complete_something());
 isnt($rc, 0, 'no request can be made there');
 is( $standby->safe_psql(

@@ -1,0 +1,385 @@
+/*-------------------------------------------------------------------------
+ *
+ * session_calls.c
+ *	  The worker's side of what sessions ask of a server.
+ *
+ * Such a call goes the way that requests go, from the worker, but over a
+ * connection of its own, by the options as they are now.
+ *
+ * A ping asks for the server's version, which needs no authorization, and then
+ * makes a request that cannot touch any activity and is refused with
+ * INVALID_ARGUMENT once credentials and namespace have been accepted.
+ *
+ * A description is handed over as it came: the session reads it.  So nothing
+ * in it can harm the worker.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+
+#include "base/foreign_text.h"
+#include "process/session_calls.h"
+#include "request/description.h"
+#include "request/method.h"
+#include "request/replies.h"
+#include "request/request.h"
+#include "server/server.h"
+#include "wire/classify.h"
+#include "worker/channel_pool.h"
+#include "worker/session_calls.h"
+#include "worker/transaction.h"
+
+#define SYSTEM_INFO_PATH WORKFLOW_SERVICE "GetSystemInfo"
+
+/* What a server says of itself, and of the probe */
+#define MAX_REPLY (64 * 1024)
+
+/* Of a description, with what activities have failed with and heartbeaten: as of proofs */
+#define MAX_DESCRIPTION (8 * 1024 * 1024)
+
+typedef struct CallOfSession
+{
+	dlist_node	node;
+	SessionCall asked;
+	SessionAnswer answer;
+	MemoryContext context;
+	ServerConfig *config;
+	const char *namespace_name;
+	ServerProblem problem;		/* in UTF-8; if there is no config */
+	Channel    *channel;
+	const char *path;			/* of the call that matters */
+	uint8	   *message;
+	size_t		message_len;
+	uint8		system_info[2048];
+	size_t		system_info_len;
+	instr_time	sent_at;
+	uint8	   *description;	/* NULL = none */
+	size_t		description_len;
+	size_t		handed_over;
+	char		error_message[1024];	/* as it came (UTF-8) */
+	bool		over;
+	bool		translated;		/* the answer is complete */
+} CallOfSession;
+
+/* At once; more wait until one of them has ended */
+#define MAX_CALLS 32
+
+static dlist_head calls = DLIST_STATIC_INIT(calls);
+static int	ncalls = 0;
+
+static void end_calls(void);
+static bool hand_over(CallOfSession *it);
+static void begin_call(const SessionCall *asked);
+static void read_options(void *arg);
+static void state_changed(void *arg, Channel *channel, ChannelState state,
+						  const ChannelError *error);
+static void system_info_done(void *arg, const CallResult *result);
+static void make_call(CallOfSession *it, const char *path, const uint8 *message, size_t len,
+					  size_t max_reply, CallDone done);
+static void probe_done(void *arg, const CallResult *result);
+static void description_done(void *arg, const CallResult *result);
+static void call_failed(CallOfSession *it, const char *code, const char *message);
+static void end_call(CallOfSession *it);
+static void translate(void *arg);
+
+void
+tc_session_calls_turn(void)
+{
+	SessionCall asked;
+
+	/* one that ends may make room for another one, and one may end at once */
+	for (;;)
+	{
+		end_calls();
+		if (ncalls == MAX_CALLS || !tc_worker_take_call(&asked))
+			break;
+		begin_call(&asked);
+	}
+}
+
+/* End those that are over, and those that nobody waits for any more. */
+static void
+end_calls(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &calls)
+	{
+		CallOfSession *it = dlist_container(CallOfSession, node, iter.cur);
+
+		if (!tc_worker_call_is_awaited(&it->asked) || (it->over && hand_over(it)))
+			end_call(it);
+	}
+}
+
+/* Hand over as much as the session takes now.  True when it has got all of it, and the answer. */
+static bool
+hand_over(CallOfSession *it)
+{
+	if (it->channel != NULL)
+		tc_channel_destroy(it->channel);
+	it->channel = NULL;
+	while (it->handed_over < it->description_len)
+	{
+		size_t		len = Min(it->description_len - it->handed_over, SESSION_PART_SIZE);
+
+		if (!tc_worker_hand_over(&it->asked, it->handed_over,
+								 it->description + it->handed_over, len))
+			return false;
+		it->handed_over += len;
+	}
+	if (!it->translated)
+	{
+		MemoryContext old = MemoryContextSwitchTo(it->context);
+
+		/* if there can be no transaction, what is ASCII is told */
+		if (!tc_run_transaction(translate, it))
+			translate(it);
+		it->translated = true;
+		MemoryContextSwitchTo(old);
+	}
+	return tc_worker_answer_call(&it->asked, &it->answer);
+}
+
+bool
+tc_session_calls_are_busy(void)
+{
+	return !dlist_is_empty(&calls);
+}
+
+static void
+begin_call(const SessionCall *asked)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "temporal_complete call of a session",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CallOfSession *it = palloc0(sizeof(CallOfSession));
+
+	/* what a ping finds to be right, requests have to find, too */
+	tc_channels_files_may_have_changed();
+
+	it->context = context;
+	it->asked = *asked;
+	dlist_push_tail(&calls, &it->node);
+	ncalls++;
+	if (!tc_run_transaction(read_options, it))
+		call_failed(it, "CONFIGURATION", "the server's options cannot be read; see the server log");
+	else if (it->config == NULL)
+		call_failed(it, it->problem.code, it->problem.message);
+	else
+	{
+		it->channel = tc_channel_create(&it->config->channel, state_changed, it);
+		tc_channel_connect(it->channel, 1);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* All that needs a transaction: looking at catalogs, and converting texts. */
+static void
+read_options(void *arg)
+{
+	CallOfSession *it = arg;
+	const SessionCall *asked = &it->asked;
+	QueueRow	queue = {
+		.key.server = asked->serverid,
+		.key.role = asked->role,
+		.key.namespace_name = asked->namespace_name[0] != '\0' ? asked->namespace_name : NULL,
+		.server_name = asked->server,
+		.role_name = "?",
+	};
+	MemoryContext old = MemoryContextSwitchTo(it->context);
+	ServerConfig *config = tc_server_config_to_look(&queue, &it->problem);
+
+	if (config == NULL)
+		it->problem.message = tc_words_from_server(it->problem.message);
+	else
+	{
+		it->namespace_name = tc_namespace_to_utf8(tc_server_namespace(config, &queue.key));
+		switch (asked->kind)
+		{
+			case CALL_PING:
+				it->path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
+				it->message = tc_probe_request_encode(it->namespace_name, &it->message_len);
+				break;
+			case CALL_DESCRIBE_WORKFLOW:
+				it->path = DESCRIBE_WORKFLOW_PATH;
+				it->message = tc_describe_workflow_encode(it->namespace_name, asked->id,
+														  asked->run_id, &it->message_len);
+				break;
+			case CALL_DESCRIBE_ACTIVITY:
+				it->path = DESCRIBE_ACTIVITY_PATH;
+				it->message = tc_describe_activity_encode(it->namespace_name, asked->id,
+														  asked->run_id, false, &it->message_len);
+				break;
+		}
+		tc_words_copy(it->answer.address, sizeof(it->answer.address),
+					  tc_words_from_server(config->channel.address));
+		it->config = config;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* This and what follows runs beneath the wire: it must not raise errors. */
+static void
+state_changed(void *arg, Channel *channel, ChannelState state, const ChannelError *error)
+{
+	CallOfSession *it = arg;
+
+	if (it->over)
+		return;
+	if (error != NULL)
+	{
+		call_failed(it, error->code, error->message);
+		return;
+	}
+	if (state != CHANNEL_READY)
+		return;
+
+	if (it->asked.kind != CALL_PING)
+	{
+		make_call(it, it->path, it->message, it->message_len, MAX_DESCRIPTION, description_done);
+		return;
+	}
+	if (tc_channel_tls_version(channel) != NULL)
+		strlcpy(it->answer.tls_version, tc_channel_tls_version(channel),
+				sizeof(it->answer.tls_version));
+	INSTR_TIME_SET_CURRENT(it->sent_at);
+	make_call(it, SYSTEM_INFO_PATH, (const uint8 *) "", 0, MAX_REPLY, system_info_done);
+}
+
+static void
+make_call(CallOfSession *it, const char *path, const uint8 *message, size_t len,
+		  size_t max_reply, CallDone done)
+{
+	Call		call = {0};
+
+	call.path = path;
+	call.namespace_name = it->namespace_name;
+	call.message = message;
+	call.message_len = len;
+	call.timeout_ms = it->config->request_timeout_ms;
+	call.max_reply = max_reply;
+	call.done = done;
+	call.arg = it;
+	tc_channel_call(it->channel, &call);
+	tc_channel_flush(it->channel);
+}
+
+static void
+system_info_done(void *arg, const CallResult *result)
+{
+	CallOfSession *it = arg;
+	instr_time	now;
+
+	if (it->over)
+		return;
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, it->sent_at);
+	it->answer.round_trip_ms = INSTR_TIME_GET_MILLISEC(now);
+	if (result->fate != CALL_ANSWERED || result->grpc_status != 0)
+	{
+		call_failed(it, tc_error_code(result), result->message);
+		return;
+	}
+	it->system_info_len = Min(result->reply_len, sizeof(it->system_info));
+	memcpy(it->system_info, result->reply, it->system_info_len);
+
+	if (tc_channel_capacity(it->channel) == 0)
+	{
+		call_failed(it, "UNAVAILABLE", "the connection was closed");
+		return;
+	}
+	make_call(it, it->path, it->message, it->message_len, MAX_REPLY, probe_done);
+}
+
+static void
+probe_done(void *arg, const CallResult *result)
+{
+	CallOfSession *it = arg;
+
+	if (it->over)
+		return;
+
+	/*
+	 * refused for the missing activity id, or for nothing at all: all else
+	 * was right
+	 */
+	if (result->fate == CALL_ANSWERED &&
+		(tc_classify(result) == MEANING_REJECTED || result->grpc_status == 0))
+	{
+		it->answer.authorized = true;
+		it->over = true;
+		return;
+	}
+	call_failed(it, tc_error_code(result), result->message);
+}
+
+static void
+description_done(void *arg, const CallResult *result)
+{
+	CallOfSession *it = arg;
+
+	if (it->over)
+		return;
+	if (result->fate == CALL_ANSWERED && tc_classify(result) == MEANING_GONE)
+	{
+		it->answer.not_found = true;
+		it->over = true;
+		return;
+	}
+	if (result->fate != CALL_ANSWERED || result->grpc_status != 0)
+	{
+		call_failed(it, tc_error_code(result), result->message);
+		return;
+	}
+	it->description = MemoryContextAllocExtended(it->context, result->reply_len + 1,
+												 MCXT_ALLOC_NO_OOM);
+	if (it->description == NULL)
+	{
+		call_failed(it, "RESOURCE_EXHAUSTED", "out of memory");
+		return;
+	}
+	memcpy(it->description, result->reply, result->reply_len);
+	it->description_len = result->reply_len;
+	it->over = true;
+}
+
+/* It is over, and why: the turn tells who asked. */
+static void
+call_failed(CallOfSession *it, const char *code, const char *message)
+{
+	strlcpy(it->answer.error_code, code, sizeof(it->answer.error_code));
+	strlcpy(it->error_message, message, sizeof(it->error_message));
+	it->over = true;
+}
+
+static void
+end_call(CallOfSession *it)
+{
+	dlist_delete(&it->node);
+	ncalls--;
+	/* its calls end with it */
+	it->over = true;
+	if (it->channel != NULL)
+		tc_channel_destroy(it->channel);
+	MemoryContextDelete(it->context);
+}
+
+/* The wire's words are UTF-8, the reader's those of the database. */
+static void
+translate(void *arg)
+{
+	CallOfSession *it = arg;
+	char	   *version = NULL;
+
+	if (it->system_info_len > 0)
+		version = tc_system_info_decode(it->system_info, it->system_info_len);
+	if (version != NULL)
+		tc_words_copy(it->answer.server_version, sizeof(it->answer.server_version), version);
+	tc_words_copy(it->answer.error_message, sizeof(it->answer.error_message),
+				  it->error_message);
+}
