@@ -63,7 +63,7 @@ else
 OBJS = $(sort $(patsubst %.c,%.o,$(filter-out src/proto/%,$(wildcard src/*.c src/*/*.c))) src/proto/temporal.pb-c.o)
 
 # The install script is written in parts, one topic a file, in this order.
-SQL_PARTS = $(addprefix src/sql/, schema.sql internals.sql tables.sql fdw.sql payload.sql verbs.sql triggers.sql views.sql recorded_activities.sql statistics.sql scripts.sql repair.sql requested.sql health.sql)
+SQL_PARTS = $(addprefix src/sql/, schema.sql internals.sql tables.sql fdw.sql payload.sql verbs.sql triggers.sql views.sql recorded_activities.sql statistics.sql scripts.sql pause.sql repair.sql requested.sql health.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \

@@ -35,7 +35,7 @@ tc_run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const c
 	/* the statements name them */
 	static const char *const named[] = {
 		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck",
-		"recorded_activity", "every_activity"
+		"recorded_activity", "every_activity", "queue_pause", "every_pause"
 	};
 	OwnerScope	scope;
 	uint64		count;

@@ -248,6 +248,24 @@ extern bool tc_outbox_set_queue_error(int64 queue, const char *error_code,
 /* Forget what a former worker said of its queues. */
 extern bool tc_outbox_clear_queue_errors(void);
 
+/*---- queue_pause.c ----*/
+
+/* The error code of what waits because it was paused */
+#define TC_PAUSED "PAUSED"
+
+typedef enum PauseState
+{
+	PAUSE_NONE,
+	PAUSE_ON,
+	PAUSE_UNKNOWN				/* somebody has locked the table */
+} PauseState;
+
+/*
+ * Are requests of a queue, which go into that namespace, paused as of now,
+ * whatever the active snapshot sees?  *words, palloc'd, says by whom.
+ */
+extern PauseState tc_queue_pause(const QueueKey *key, const char *namespace_name, char **words);
+
 /*---- queue_tidying.c ----*/
 
 /* Are there so many queues that it is worth while to look for unused ones? */

@@ -146,6 +146,19 @@ static const Column queue_error_columns[] = {
 	{"next_attempt_at", TIMESTAMPTZOID, true},
 };
 
+static const Column queue_pause_columns[] = {
+	{"system_identifier", INT8OID, true},
+	{"database", OIDOID, true},
+	{"requested_by", OIDOID, true},
+	{"server", OIDOID, true},
+	{"requested_by_name", TEXTOID, true},
+	{"server_name", TEXTOID, true},
+	{"by_operator", BOOLOID, true},
+	{"paused_at", TIMESTAMPTZOID, true},
+	{"paused_by", TEXTOID, true},
+	{"namespace", TEXTOID, false},
+};
+
 static const Column recheck_columns[] = {
 	{"id", INT8OID, true},
 };
@@ -185,6 +198,8 @@ static const Table tables[TABLE_COUNT] = {
 	{"delivery_segment", delivery_segment_columns, lengthof(delivery_segment_columns)},
 	{"last_worker", last_worker_columns, lengthof(last_worker_columns)},
 	{"queue_error", queue_error_columns, lengthof(queue_error_columns), false, 1, {PKEY("queue")}},
+	{"queue_pause", queue_pause_columns, lengthof(queue_pause_columns), false, 1,
+	{{BTREE_AM_OID, 2, {3, 4}, false, "INDEX ON %s (requested_by, server)"}}},
 	{"recheck", recheck_columns, lengthof(recheck_columns)},
 	{"recorded_activity", recorded_activity_columns, lengthof(recorded_activity_columns), false, 2,
 		{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"},

@@ -101,6 +101,21 @@ SELECT temporal.warn_not_adopted(
              WHERE q.number > 0 AND NOT q.made_here AND m.found IS NULL
                AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)));
 
+/* Pauses go along. */
+WITH adopted AS (
+    UPDATE temporal.queue_pause p
+       SET system_identifier = s.system_identifier, database = d.oid, server = a.server_oid, requested_by = a.role
+      FROM (SELECT h.ctid AS place,
+                   temporal.server_here(false, h.server, h.server_name) AS server_oid,
+                   CASE WHEN h.requested_by = 0 THEN 0
+                        ELSE temporal.role_here(h.system_identifier, h.requested_by, h.requested_by_name) END AS role
+              FROM temporal.queue_pause h
+             WHERE temporal.made_here(h.system_identifier, h.database) IS NOT TRUE) a,
+           pg_control_system() s, pg_database d
+     WHERE p.ctid = a.place AND a.server_oid IS NOT NULL AND a.role IS NOT NULL AND d.datname = current_database()
+    RETURNING p.server)
+SELECT temporal.look_at_servers() FROM (SELECT count(*) AS pauses FROM adopted) c WHERE c.pauses > 0;
+
 /* Recorded activities go along, but for those in whose place another was recorded here. */
 WITH held AS MATERIALIZED (
     SELECT q.number, temporal.queue_number(q.server_oid, q.given_namespace, q.role) AS own_number
@@ -169,6 +184,12 @@ SELECT temporal.look_at_servers();
 
 /* an error also if nothing waits */
 SELECT temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped));
+
+UPDATE temporal.queue_pause p
+   SET server = temporal.required_server(COALESCE(rebind_server.server, rebind_server.dropped)),
+       server_name = COALESCE(rebind_server.server, rebind_server.dropped)
+ WHERE temporal.made_here(p.system_identifier, p.database) AND p.server_name = rebind_server.dropped
+   AND temporal.server_here(true, p.server, p.server_name) IS NULL;
 
 WITH bound AS (
     UPDATE temporal.queue q

@@ -235,6 +235,42 @@ CREATE TABLE temporal.queue_error (
 );
 COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
 
+/*
+ * What is not to be sent for the time being.  As with queues, server and role
+ * are those of the OIDs where a row was made; the names are for a copy
+ * elsewhere, where a row counts for nothing until adopt() has made it one of
+ * there.  No role: for all of them.
+ */
+CREATE TABLE temporal.queue_pause (
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL,
+    requested_by oid NOT NULL,
+    server oid NOT NULL,
+    requested_by_name text COLLATE "C" NOT NULL,
+    server_name text COLLATE "C" NOT NULL,
+    by_operator boolean NOT NULL,
+    paused_at timestamptz NOT NULL,
+    paused_by text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C"
+);
+CREATE INDEX queue_pause_requested_by_idx ON temporal.queue_pause (requested_by, server);
+ALTER TABLE temporal.queue_pause REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE temporal.queue_pause IS 'requests of which roles to which servers are not sent until resume()';
+COMMENT ON COLUMN temporal.queue_pause.system_identifier IS 'cluster in which the pause was made; elsewhere it does not count';
+COMMENT ON COLUMN temporal.queue_pause.database IS 'database in which it was made; elsewhere it does not count';
+COMMENT ON COLUMN temporal.queue_pause.requested_by IS 'role whose requests are paused, in that database; 0: those of all roles';
+COMMENT ON COLUMN temporal.queue_pause.server IS 'foreign server, in that database';
+COMMENT ON COLUMN temporal.queue_pause.requested_by_name IS 'what the role was called then; empty: those of all roles';
+COMMENT ON COLUMN temporal.queue_pause.server_name IS 'what the server was called then';
+COMMENT ON COLUMN temporal.queue_pause.by_operator IS 'by somebody with the privileges of the extension''s owner: only such may resume';
+COMMENT ON COLUMN temporal.queue_pause.paused_at IS 'since when';
+COMMENT ON COLUMN temporal.queue_pause.paused_by IS 'user of the session that paused them';
+COMMENT ON COLUMN temporal.queue_pause.namespace IS 'only those that go into this namespace; NULL: all';
+
+/* Dumped: what was not to be sent is not to be sent because the database is another one. */
+SELECT pg_catalog.pg_extension_config_dump('temporal.queue_pause', '');
+
 /* Not unique: two sessions may decide on one request, and do not wait for each other here. */
 CREATE TABLE temporal.recheck (
     id bigint NOT NULL
@@ -289,5 +325,5 @@ SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
 
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
-    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.recheck,
+    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.queue_pause, temporal.recheck,
     temporal.recorded_activity FROM PUBLIC;

@@ -91,11 +91,11 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.error_code = 'ACTIVITY_NOT_FOUND' THEN 'waiting'
-            WHEN o.attempts > 0 OR e.queue IS NOT NULL THEN 'retrying'
+            WHEN o.attempts > 0 OR e.error_code <> 'PAUSED' THEN 'retrying'
             ELSE 'queued'
        END AS state,
        COALESCE(o.attempts, 0) AS attempts,
-       GREATEST(o.next_attempt_at, e.next_attempt_at) AS next_attempt_at,
+       CASE WHEN e.error_code = 'PAUSED' THEN NULL ELSE GREATEST(o.next_attempt_at, e.next_attempt_at) END AS next_attempt_at,
        COALESCE(e.error_code, o.error_code) AS error_code,
        COALESCE(e.error_message, o.error_message) AS error_message,
        NULL::timestamptz AS finished_at,

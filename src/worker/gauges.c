@@ -48,6 +48,7 @@ static const char *const activities[] = {
 	[ACTIVITY_RECORDING] = "recording outcomes",
 	[ACTIVITY_WAITING] = "waiting for Temporal",
 	[ACTIVITY_BACKING_OFF] = "backing off",
+	[ACTIVITY_PAUSED] = "paused",
 	[ACTIVITY_LEAVING] = "leaving",
 };
 

@@ -30,6 +30,7 @@ typedef enum WorkerActivity
 	ACTIVITY_RECORDING,
 	ACTIVITY_WAITING,			/* for Temporal */
 	ACTIVITY_BACKING_OFF,
+	ACTIVITY_PAUSED,
 	ACTIVITY_LEAVING
 } WorkerActivity;
 

@@ -23,11 +23,16 @@
 #include "worker/queue.h"
 #include "worker/queue_options.h"
 
-/* A queue whose options cannot be used waits that long */
+/* A queue whose options cannot be used waits that long; one that is paused looks again after it */
 #define OPTIONS_BROKEN_MS 60000
 
+/* Come back after that long when somebody has locked the table of pauses */
+#define LOCKED_MS 1000
+
 static void set_channel(Queue *queue, PooledChannel *channel);
-static void find_server(Queue *queue);
+static const char *find_server(Queue *queue);
+static void stop(Queue *queue);
+static void pause(Queue *queue, const char *words);
 
 void
 tc_queues_options_changed(void)
@@ -62,8 +67,23 @@ tc_queue_use_options(Queue *queue)
 	PooledChannel *channel;
 	char	   *namespace_name;
 	bool		is_own_namespace;
+	const char *goes_into = find_server(queue);
+	char	   *words;
 
-	find_server(queue);
+	switch (goes_into == NULL ? PAUSE_NONE : tc_queue_pause(&queue->row.key, goes_into, &words))
+	{
+		case PAUSE_NONE:
+			break;
+		case PAUSE_ON:
+			pause(queue, words);
+			return;
+		case PAUSE_UNKNOWN:
+			queue->look_after = tc_monotonic_ms() + LOCKED_MS;
+			tc_flow_pause_until(queue, queue->look_after);
+			tc_queue_activate(queue);
+			return;
+	}
+
 	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
 	is_new = channel != queue->channel;
 	set_channel(queue, channel);
@@ -72,8 +92,7 @@ tc_queue_use_options(Queue *queue)
 		tc_flow_pause_until(queue, tc_monotonic_ms() + OPTIONS_BROKEN_MS);
 		tc_flow_cannot_send(queue, problem.code, tc_words_from_server(problem.message),
 							queue->paused_until);
-		tc_queue_unload(queue);
-		tc_queue_step_aside(queue);
+		stop(queue);
 	}
 	else
 	{
@@ -85,8 +104,16 @@ tc_queue_use_options(Queue *queue)
 			tc_flow_pause_until(queue, 0);
 			tc_queue_retry_all(queue);
 		}
+
+		/*
+		 * those for one activity are read in their order, also of two queues
+		 * that go on
+		 */
 		if (was_stopped)
+		{
+			tc_queue_step_back(queue);
 			tc_flow_clear_error(queue);
+		}
 		queue->window = Min(queue->window, channel->config->max_in_flight);
 	}
 	queue->look_again = false;
@@ -107,8 +134,34 @@ set_channel(Queue *queue, PooledChannel *channel)
 		dlist_push_tail(&channel->queues, &queue->channel_node);
 }
 
-/* What its server is called now.  If it is gone, the queue may have been given another one. */
+/* Nothing is sent; what is in flight ends by itself. */
 static void
+stop(Queue *queue)
+{
+	tc_queue_unload(queue);
+	tc_queue_step_aside(queue);
+}
+
+/*
+ * That is what somebody wants, so it is told to those who look, and not in
+ * the log.
+ */
+static void
+pause(Queue *queue, const char *words)
+{
+	set_channel(queue, NULL);
+	tc_flow_pause_until(queue, tc_monotonic_ms() + OPTIONS_BROKEN_MS);
+	tc_flow_set_error(queue, TC_PAUSED, tc_words_from_server(words), 0);
+	stop(queue);
+	queue->look_again = false;
+	tc_queue_activate(queue);
+}
+
+/*
+ * What its server is called now.  If it is gone, the queue may have been given
+ * another one.  Returns the namespace into which its requests go, or NULL.
+ */
+static const char *
 find_server(Queue *queue)
 {
 	ForeignServer *server = GetForeignServerExtended(queue->row.key.server, FSV_MISSING_OK);
@@ -119,5 +172,12 @@ find_server(Queue *queue)
 		tc_queue_set_server(queue, server->serverid, server->servername);
 	else if (tc_queue_find(queue->number, &row, &made_here) && made_here &&
 			 row.key.server != queue->row.key.server)
+	{
 		tc_queue_set_server(queue, row.key.server, row.server_name);
+		server = GetForeignServerExtended(queue->row.key.server, FSV_MISSING_OK);
+	}
+	if (server == NULL)
+		return NULL;
+	return queue->row.key.namespace_name != NULL ? queue->row.key.namespace_name :
+		tc_server_own_namespace(server);
 }

@@ -17,7 +17,8 @@
 extern void tc_queues_options_changed(void);
 
 /*
- * Find the channel for a queue by today's options, if its role may use it.
+ * Find the channel for a queue by today's options, if its role may use it and
+ * it is not paused.
  * Needs a transaction.
  */
 extern void tc_queue_use_options(Queue *queue);

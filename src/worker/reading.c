@@ -144,6 +144,23 @@ tc_reading_is_idle(void)
 		!tc_option_looks_wanted();
 }
 
+bool
+tc_reading_is_paused(void)
+{
+	int			nqueues;
+	Queue	  **queues = tc_known_queues(&nqueues);
+
+	for (int i = 0; i < nqueues; i++)
+	{
+		const Queue *queue = queues[i];
+
+		if ((queue->unread || !dlist_is_empty(unconstify(dlist_head *, &queue->requests))) &&
+			(queue->error_code == NULL || strcmp(queue->error_code, TC_PAUSED) != 0))
+			return false;
+	}
+	return true;
+}
+
 int
 tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 {
@@ -242,6 +259,8 @@ look_at_options(void)
 		if (tc_queue_wants_options(current) &&
 			(tc_queue_has_use_for_options(current) || tc_intake_has_rows(current)))
 			tc_queue_use_options(current);
+		else if (current->channel == NULL && !current->unread && dlist_is_empty(&current->requests))
+			tc_flow_clear_error(current);
 	}
 	current = NULL;
 	tc_option_looks_took(tc_monotonic_ms() - begin);

@@ -32,6 +32,9 @@ extern bool tc_reading_wants_queues(void);
  */
 extern int	tc_reading_count_waiting(const char *server, Oid role, int64 number, int max);
 
+/* Are all queues that have something paused? */
+extern bool tc_reading_is_paused(void);
+
 /* Has all been read that there is? */
 extern bool tc_reading_is_idle(void);
 

@@ -38,6 +38,7 @@
 #include "worker/counting.h"
 #include "worker/dispatch.h"
 #include "worker/gauges.h"
+#include "worker/reading.h"
 #include "worker/session_calls.h"
 #include "worker/tidying.h"
 #include "worker/transaction.h"
@@ -148,7 +149,8 @@ tc_worker_main(Datum arg)
 			pgstat_report_stat(true);
 		if (!more)
 			tc_report_activity(tc_dispatch_in_flight() > 0 ? ACTIVITY_WAITING :
-							   tc_dispatch_is_idle() ? ACTIVITY_IDLE : ACTIVITY_BACKING_OFF);
+							   tc_dispatch_is_idle() ? ACTIVITY_IDLE :
+							   tc_reading_is_paused() ? ACTIVITY_PAUSED : ACTIVITY_BACKING_OFF);
 		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
 	}
 }

@@ -106,7 +106,7 @@ sub ok_work
 ok_work('as made');
 unlike(slurp_file($node->logfile), qr/differs from how temporal_complete made it/, 'the tables are as this library knows them');
 $worker = worker_pid($node);
-my @tables = qw(queue outbox rejected delivery delivery_segment last_worker queue_error recheck);
+my @tables = qw(queue outbox rejected delivery delivery_segment last_worker queue_error queue_pause recheck);
 
 # Columns
 foreach my $table (@tables)
