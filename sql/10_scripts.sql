@@ -76,6 +76,24 @@ RESET ROLE;
 SELECT temporal.redirect_request(id, 'office') FROM temporal.request WHERE workflow_id = 'w8';
 \set VERBOSITY default
 
+-- When a request is given up
+SET ROLE regress_two;
+SELECT id AS w8 FROM temporal.request WHERE workflow_id = 'w8' \gset
+SELECT temporal.expire_request(:w8, '2200-01-01 00:00+00');
+SELECT expires_at = '2200-01-01 00:00+00' AS given FROM temporal.request WHERE id = :w8;
+SELECT temporal.expire_request(:w8, NULL);
+SELECT expires_at IS NULL AS lifted FROM temporal.request WHERE id = :w8;
+SELECT temporal.expire_request(:w8, pg_catalog.now());
+SELECT temporal.expire_request(NULL, NULL);
+SET ROLE regress_one;
+\set VERBOSITY sqlstate
+SELECT temporal.expire_request(:w8, NULL);
+SELECT temporal.expire_request(:w5, NULL);
+\set VERBOSITY default
+-- the owner of the extension decides for all
+RESET ROLE;
+SELECT temporal.expire_request(:w8, NULL);
+
 -- Outcomes go before their time: one's own, and those of all for the owner of the extension
 SET ROLE regress_two;
 SELECT temporal.purge('1 s'), temporal.purge('1 day');

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "functions/repair.h"
 #include "outbox/outbox.h"
@@ -59,6 +60,18 @@ static const char retry_waiting[] =
 " RETURNING o.id)"
 " INSERT INTO temporal.recheck SELECT w.id FROM waiting w";
 
+/* The worker need not be told of one that it cannot see yet. */
+static const char expire_one[] =
+"WITH waiting AS ("
+" UPDATE temporal.outbox o"
+"    SET expires_at = $4, maybe_sent = o.maybe_sent OR o.written_by <> o.xmin,"
+"        written_by = temporal.writing_transaction()"
+"  WHERE o.id = $2 AND " OF_CALLER("o")
+" RETURNING o.id, o.queue, o.xid),"
+" rechecked AS (INSERT INTO temporal.recheck SELECT w.id FROM waiting w"
+"     WHERE w.queue > 0 AND w.xid <> pg_current_xact_id())"
+" SELECT FROM waiting";
+
 /* The bytes of a damaged request cannot be looked at. */
 #define DISCARD_WAITING(condition) \
 	"WITH gone AS (" \
@@ -95,6 +108,7 @@ static uint64 run_for_request(const char *query, int64 id, ResultRow take, void 
 static void no_such_request(int64 id);
 
 PG_FUNCTION_INFO_V1(tc_retry_request);
+PG_FUNCTION_INFO_V1(tc_expire_request);
 PG_FUNCTION_INFO_V1(tc_discard_request);
 PG_FUNCTION_INFO_V1(tc_discard_requests);
 PG_FUNCTION_INFO_V1(tc_acknowledge_request);
@@ -122,6 +136,36 @@ tc_retry_request(PG_FUNCTION_ARGS)
 		tc_wake_at_commit(TC_WAKE_RECHECK);
 	}
 	tc_warn_if_nothing_is_sent();
+	PG_RETURN_VOID();
+}
+
+/* SQL: expire_request(id bigint, expires_at timestamptz) returns void */
+Datum
+tc_expire_request(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {OIDOID, INT8OID, BOOLOID, TIMESTAMPTZOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()), PG_GETARG_DATUM(0),
+		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner())), PG_GETARG_DATUM(1)
+	};
+	char		nulls[] = {' ', ' ', ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
+
+	tc_repair_prevent_read_only("expire_request()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("request id must not be null")));
+	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expires_at must be in the future"),
+				 errhint("Give the request up at once with temporal.discard_request().")));
+	if (tc_run_as_owner(expire_one, lengthof(types), types, values, nulls, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("there is no request %lld that waits", (long long) PG_GETARG_INT64(0)),
+				 errdetail("Only requests of roles whose rights you have can be given a time.")));
+	tc_wake_at_commit(TC_WAKE_RECHECK);
 	PG_RETURN_VOID();
 }
 

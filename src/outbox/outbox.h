@@ -125,6 +125,7 @@ typedef struct OutboxRow
 	TimestampTz requested_at;
 	TimestampTz next_attempt_at;	/* 0 = none */
 	TimestampTz awaited_until;	/* 0 = is not */
+	TimestampTz expires_at;		/* 0 = not given */
 	bool		is_absent;		/* the activity, when it was looked for;
 								 * nothing was sent since */
 	const uint8 *request;		/* valid until the consumer returns */
@@ -326,8 +327,8 @@ typedef enum QueueAttr
 extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
 /* Columns of temporal.outbox; temporal.rejected has one more. */
-#define OUTBOX_NATTS 18
-#define REJECTED_NATTS 19
+#define OUTBOX_NATTS 19
+#define REJECTED_NATTS 20
 typedef enum OutboxAttr
 {
 	OUTBOX_ID = 1,
@@ -348,6 +349,7 @@ typedef enum OutboxAttr
 	OUTBOX_RECORDED_IN,
 	OUTBOX_RECORDED_ACTIVITY,
 	OUTBOX_AWAITED_UNTIL,
+	OUTBOX_EXPIRES_AT,
 	REJECTED_FINISHED_AT
 } OutboxAttr;
 

@@ -145,6 +145,8 @@ take_tuple(void *arg, Relation rel, HeapTuple tuple)
 		DatumGetTimestampTz(values[OUTBOX_NEXT_ATTEMPT_AT - 1]);
 	row.awaited_until = nulls[OUTBOX_AWAITED_UNTIL - 1] ? 0 :
 		DatumGetTimestampTz(values[OUTBOX_AWAITED_UNTIL - 1]);
+	row.expires_at = nulls[OUTBOX_EXPIRES_AT - 1] ? 0 :
+		DatumGetTimestampTz(values[OUTBOX_EXPIRES_AT - 1]);
 	row.is_absent = !nulls[OUTBOX_ERROR_CODE - 1] &&
 		strcmp(TextDatumGetCString(values[OUTBOX_ERROR_CODE - 1]), TC_ACTIVITY_NOT_FOUND) == 0;
 	if (!tc_row_is_of_its_writer(tuple, values[OUTBOX_WRITTEN_BY - 1]))

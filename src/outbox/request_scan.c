@@ -65,7 +65,7 @@ static const char *const columns[] = {
 	"id", "server", "namespace", "verb", "workflow_id", "run_id", "activity_id",
 	"requested_by", "requested_at", "state", "attempts", "next_attempt_at",
 	"error_code", "error_message", "finished_at", "cancel_requested",
-	"activity_paused", "activity_reset", "decisions", "key"
+	"activity_paused", "activity_reset", "decisions", "key", "expires_at"
 };
 
 #define ID_ATTNO 1

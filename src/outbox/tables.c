@@ -98,6 +98,7 @@ static const Column outbox_columns[] = {
 	{"recorded_in", INT8OID, false},
 	{"recorded_activity", INT8OID, false},
 	{"awaited_until", TIMESTAMPTZOID, false},
+	{"expires_at", TIMESTAMPTZOID, false},
 	{"finished_at", TIMESTAMPTZOID, true},
 };
 

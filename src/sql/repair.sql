@@ -247,6 +247,13 @@ AS 'MODULE_PATHNAME', 'tc_acknowledge_request';
 COMMENT ON FUNCTION temporal.acknowledge_request(bigint) IS
     'somebody has seen that a request is unconfirmed: it stays so, with its code, and its payload is removed';
 
+CREATE FUNCTION temporal.expire_request(id bigint, expires_at timestamptz)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tc_expire_request';
+COMMENT ON FUNCTION temporal.expire_request(bigint, timestamptz) IS
+    'a request that waits is given up, EXPIRED, if it has not been delivered by then; NULL: as the server''s option expire_after says';
+
 CREATE FUNCTION temporal.redirect_request(id bigint, server text, namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -277,12 +284,14 @@ COMMENT ON FUNCTION temporal.discard_requests(text, text) IS
 
 REVOKE ALL ON FUNCTION temporal.retry_request(bigint), temporal.discard_request(bigint), temporal.discard_requests(text, text),
     temporal.acknowledge_request(bigint), temporal.purge(interval), temporal.redirect_request(bigint, text, text),
+    temporal.expire_request(bigint, timestamptz),
     temporal.retry_rejected(text, text, text, timestamptz, timestamptz, boolean),
     temporal.discard_rejected(text, text, text, timestamptz, timestamptz, boolean),
     temporal.acknowledge_unconfirmed(text, text, text, timestamptz, timestamptz, boolean) FROM PUBLIC;
 /* they check that the caller has the rights of the role that made the request */
 GRANT EXECUTE ON FUNCTION temporal.retry_request(bigint), temporal.discard_request(bigint), temporal.discard_requests(text, text),
     temporal.acknowledge_request(bigint), temporal.purge(interval), temporal.redirect_request(bigint, text, text),
+    temporal.expire_request(bigint, timestamptz),
     temporal.retry_rejected(text, text, text, timestamptz, timestamptz, boolean),
     temporal.discard_rejected(text, text, text, timestamptz, timestamptz, boolean),
     temporal.acknowledge_unconfirmed(text, text, text, timestamptz, timestamptz, boolean) TO PUBLIC;

@@ -75,6 +75,7 @@ CREATE TABLE temporal.outbox (
     recorded_in bigint,
     recorded_activity bigint,
     awaited_until timestamptz,
+    expires_at timestamptz,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -101,6 +102,7 @@ COMMENT ON COLUMN temporal.outbox.key IS 'by which it names its activity';
 COMMENT ON COLUMN temporal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
 COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording';
 COMMENT ON COLUMN temporal.outbox.awaited_until IS 'until then it waits for its activity to be scheduled; NULL: it does not';
+COMMENT ON COLUMN temporal.outbox.expires_at IS 'from then on it is given up; NULL: as the server''s option expire_after says';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');

@@ -102,7 +102,7 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS cancel_requested,
        NULL::boolean AS activity_paused,
        NULL::boolean AS activity_reset,
-       o.decisions, o.key,
+       o.decisions, o.key, o.expires_at,
        q.role
   FROM temporal.outbox o
        /* a subscriber may get a request sooner than its queue */
@@ -115,7 +115,7 @@ UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, r.requested_at,
        CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
-       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, q.role
+       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at, q.role
   FROM temporal.rejected r
        LEFT JOIN temporal.queue_here q ON q.number = r.queue
        CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
@@ -127,7 +127,7 @@ SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_i
             WHEN d.confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END,
        d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
-       d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, q.role
+       d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL, q.role
   FROM temporal.delivery d
        LEFT JOIN temporal.queue_here q ON q.number = d.queue;
 
@@ -176,7 +176,8 @@ CREATE FOREIGN TABLE temporal.visible_request (
     activity_paused boolean,
     activity_reset boolean,
     decisions text,
-    key text COLLATE "C"
+    key text COLLATE "C",
+    expires_at timestamptz
 ) SERVER temporal_complete_request;
 COMMENT ON FOREIGN TABLE temporal.visible_request IS 'internal: requests that the reader may see';
 REVOKE ALL ON TABLE temporal.visible_request FROM PUBLIC;
@@ -185,7 +186,7 @@ CREATE VIEW temporal.request AS
 SELECT r.id, r.server, r.namespace, r.verb, r.workflow_id, r.run_id, r.activity_id,
        r.requested_by, r.requested_at, r.state, r.attempts, r.next_attempt_at,
        r.error_code, r.error_message, r.finished_at,
-       r.cancel_requested, r.activity_paused, r.activity_reset, r.decisions, r.key
+       r.cancel_requested, r.activity_paused, r.activity_reset, r.decisions, r.key, r.expires_at
   FROM temporal.visible_request r;
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
@@ -210,6 +211,7 @@ COMMENT ON COLUMN temporal.request.activity_paused IS 'heartbeats: the activity 
 COMMENT ON COLUMN temporal.request.activity_reset IS 'heartbeats: the activity was reset';
 COMMENT ON COLUMN temporal.request.decisions IS 'who retried, adopted, discarded, acknowledged or redirected it, and when; the latest ones';
 COMMENT ON COLUMN temporal.request.key IS 'by which it names its activity, see temporal.activity';
+COMMENT ON COLUMN temporal.request.expires_at IS 'when it is given up, see expire_request()';
 
 REVOKE ALL ON TABLE temporal.request FROM PUBLIC;
 GRANT SELECT ON TABLE temporal.request TO PUBLIC;

@@ -107,6 +107,7 @@ tc_request_create(Queue *queue, const OutboxRow *row)
 	request->requested_at = row->requested_at;
 	request->maybe_sent = row->maybe_sent;
 	request->awaited_until = row->awaited_until;
+	request->expires_at = row->expires_at;
 	request->is_absent = row->is_absent;
 	if (row->former_identities != NULL)
 		request->former_identities = MemoryContextStrdup(bytes_context, row->former_identities);

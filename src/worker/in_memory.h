@@ -104,6 +104,7 @@ typedef struct Request
 	int			waits;			/* looks that found no activity, or none that
 								 * can be ended */
 	TimestampTz awaited_until;	/* until then that is not the end; 0 = it is */
+	TimestampTz expires_at;		/* then it is given up; 0 = as its server says */
 	SeenHistory seen;			/* what need not be looked through again */
 	int64		doubt_until;	/* monotonic ms: when what was sent can no
 								 * longer be applied */

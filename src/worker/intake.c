@@ -57,6 +57,7 @@ typedef struct Reader
 } Reader;
 
 static bool take_in(void *arg, const OutboxRow *row);
+static void expire_if_ready(Request *request);
 static void take_in_malformed(Queue *queue, const OutboxRow *row);
 static bool note_xid(void *arg, const OutboxRow *row);
 static void note_doubt(Request *request, const OutboxRow *row);
@@ -120,13 +121,21 @@ take_in(void *arg, const OutboxRow *row)
 		/* its turn has come, and its bytes are at hand */
 		if (was_blocked && request->state == REQUEST_RETRYING)
 			tc_request_reload(request, row);
-		/* if it may have been applied it stays ready, to be looked up */
-		if (request->state == REQUEST_READY && queue->channel != NULL &&
-			tc_request_has_expired(request, queue->channel->config))
-			(void) tc_request_expire(request);
+		expire_if_ready(request);
 	}
 	reader->left--;
 	return reader->left > 0 && tc_queue_takes_rows(queue) && tc_queue_has_room_for_rows(queue);
+}
+
+/* If it may have been applied it stays ready, to be looked up. */
+static void
+expire_if_ready(Request *request)
+{
+	PooledChannel *channel = request->queue->channel;
+
+	if (request->state == REQUEST_READY && channel != NULL &&
+		tc_request_has_expired(request, channel->config))
+		(void) tc_request_expire(request);
 }
 
 static void
@@ -192,6 +201,7 @@ take_retry(void *arg, const OutboxRow *row)
 	Request    *request = arg;
 
 	undurable = true;
+	request->expires_at = row->expires_at;
 
 	/*
 	 * what is sent must not be in a row that says that nothing was, if this
@@ -200,7 +210,10 @@ take_retry(void *arg, const OutboxRow *row)
 	if (row->is_absent && !request->is_absent && request->unrecorded)
 		tc_request_retry_at(request, tc_monotonic_ms() + UNRECORDED_RETRY_MS);
 	else if (row->problem == NULL)
+	{
 		tc_request_reload(request, row);
+		expire_if_ready(request);
+	}
 	else
 	{
 		note_damage(request, row->problem);

@@ -82,6 +82,8 @@ tc_request_finish(Request *request, OutcomeKind kind)
 bool
 tc_request_has_expired(const Request *request, const ServerConfig *config)
 {
+	if (request->expires_at != 0 && GetCurrentTimestamp() >= request->expires_at)
+		return true;
 	return config->expire_after_s > 0 &&
 		GetCurrentTimestamp() - request->requested_at > config->expire_after_s * USECS_PER_SEC &&
 		GetCurrentTimestamp() > request->awaited_until;

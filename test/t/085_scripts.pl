@@ -78,6 +78,30 @@ sql(q(COMMIT PREPARED 'p'));
 is(sql('SELECT temporal.drain()'), 't', 'and is awaited when it is');
 is(sql(q(SELECT state FROM temporal.request WHERE activity_id = 'prepared')), 'delivered', 'it has ended then');
 
+# expire_request(): given up by then, whether it was never sent or again and again in vain
+my $failing_port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($failing_port, '--status', '14', '--message', 'not now');
+sql("CREATE SERVER failing FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$failing_port', retry_max_interval '200ms')");
+my $failing = token_request_for('failing');
+await('attempts', sub { sql("SELECT attempts > 1 FROM temporal.request WHERE id = $failing") eq 't' });
+sql("SELECT temporal.expire_request($failing, clock_timestamp() + interval '100 ms')");
+is(outcome($failing), 'unconfirmed EXPIRED', 'what fails again and again is given up');
+sql("SELECT temporal.acknowledge_request($failing)");
+sql(q(CREATE SERVER later FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:1')));
+my $never = sql("BEGIN; SELECT temporal.complete_activity($token, server => 'later') AS id \\gset\nSELECT temporal.expire_request(:id, clock_timestamp() + interval '100 ms'); COMMIT; SELECT :id");
+$never =~ s/\s//g;
+my ($in_time, $lifted) = map { request_for($_, 'later') } qw(in-time lifted);
+sql("SELECT temporal.expire_request($in_time, 'tomorrow'), temporal.expire_request($lifted, clock_timestamp() + interval '100 ms')");
+sql("SELECT temporal.expire_request($lifted, NULL)");
+is(sql("SELECT count(*) FROM temporal.request WHERE id = $never AND expires_at IS NOT NULL"), '1', 'when is shown');
+await('the time', sub { sql("SELECT expires_at < clock_timestamp() FROM temporal.request WHERE id = $never") eq 't' });
+sql("ALTER SERVER later OPTIONS (SET address '127.0.0.1:$port')");
+is(outcome($never), 'rejected EXPIRED', 'what could not be sent in time is not sent');
+is(outcome($in_time), 'delivered ', 'what can be is');
+is(outcome($lifted), 'delivered ', 'and what has no such time any more');
+sql("SELECT temporal.retry_request($never)");
+is(outcome($never), 'delivered ', 'who retries it means it again');
+
 # purge()
 my $kept = outcome(request_for('third', 'refusing'));
 is(sql(q(SELECT temporal.purge('1 day'))), '0', 'purge() of what is older');
