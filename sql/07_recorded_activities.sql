@@ -58,7 +58,24 @@ SELECT temporal.complete_activity_by_key('order 42', server => 'nowhere');
 SELECT temporal.complete_activity_by_key('order 42', namespace => 'other');
 SELECT temporal.complete_activity_by_key('');
 SELECT temporal.fail_activity_by_key('order 42', NULL);
+SELECT temporal.fail_activity_by_key('order 45', NULL, wait_for_key => '1 hour');
+SELECT temporal.complete_activity_by_key('order 45', wait_for_key => '-1 s');
+SELECT temporal.complete_activity_by_key('order 42', wait_for_key => '-1 s');
+SELECT temporal.complete_activity_by_key('order 45', wait_for_key => '20000 years');
+SELECT temporal.complete_activity_by_key('order 45', repeat('x', 2200000)::bytea, wait_for_key => '1 hour');
 \set VERBOSITY terse
+-- the verdict may come before the activity has recorded its key: then it waits
+BEGIN;
+SELECT temporal.complete_activity_by_key('order 45', '{"paid": true}', wait_for_key => '1 hour') > 0 AS ok;
+SELECT temporal.fail_activity_by_key('order 45', 'no money', 'Broke', wait_for_key => '2 hours') > 0 AS ok;
+SELECT temporal.report_cancellation_by_key('order 45', '"stopped"', wait_for_key => '3 hours') > 0 AS ok;
+SELECT temporal.heartbeat_activity_by_key('order 45', '50', wait_for_key => '4 hours') > 0 AS ok;
+-- what is recorded need not be waited for
+SELECT temporal.complete_activity_by_key('order 42', wait_for_key => '1 hour') > 0 AS ok;
+SELECT verb, workflow_id, activity_id, key, requested_by, state FROM temporal.request
+ WHERE server = 'keys_temporal' ORDER BY id;
+SELECT verb, activity_id, result, details, message, type FROM temporal.requested() ORDER BY id;
+ROLLBACK;
 -- what has expired is not there any more
 BEGIN;
 SELECT temporal.record_activity('order 46', keys_token('wf-46'), expires_at => clock_timestamp() + '50 ms');

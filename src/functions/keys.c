@@ -64,3 +64,19 @@ tc_caller_queue(const char *function, const char *server, char *namespace_name)
 	result.server = tc_server_for_caller(server, namespace_name).serverid;
 	return result;
 }
+
+bool
+tc_key_find(const QueueKey *queue_key, const char *key, RecordedActivity *activity, Oid *owner)
+{
+	Oid			second;
+	bool		found = tc_activity_find(queue_key, key, activity, owner, &second);
+
+	if (OidIsValid(second))
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+				 errmsg("key \"%s\" has been recorded by several roles", key),
+				 errdetail("Roles \"%s\" and \"%s\" have recorded an activity under it, and you have the privileges of both.",
+						   GetUserNameFromId(*owner, false), GetUserNameFromId(second, false)),
+				 errhint("Use SET ROLE to become the role whose activity is meant.")));
+	return found;
+}

@@ -8,6 +8,7 @@
 #ifndef TC_KEYS_H
 #define TC_KEYS_H
 
+#include "outbox/recorded_activity.h"
 #include "request/queue_key.h"
 
 /* Raise an error if it cannot be a key. */
@@ -19,5 +20,9 @@ extern void tc_key_check(const text *key);
  * called.  Returns what the caller's own queue is.
  */
 extern QueueKey tc_caller_queue(const char *function, const char *server, char *namespace_name);
+
+/* As tc_activity_find(), and raises an error if several roles' may be meant. */
+extern bool tc_key_find(const QueueKey *queue_key, const char *key, RecordedActivity *activity,
+						Oid *owner);
 
 #endif							/* TC_KEYS_H */

@@ -77,15 +77,23 @@ tc_record_request_by_key(const RequestCaller *caller, RequestMethod method, Requ
 	tc_key_check(key);
 	queue_key = tc_caller_queue(caller->name, server, namespace_name);
 	request_key.key = text_to_cstring(key);
-	if (!tc_activity_find(&queue_key, request_key.key, &activity, &owner))
+	if (tc_key_find(&queue_key, request_key.key, &activity, &owner))
+	{
+		request_key.queue = activity.queue;
+		request_key.id = activity.id;
+		call.method = method = take_activity(&activity, method, args);
+	}
+	else if (args->wait_for_key != NULL)
+	{
+		request_key.id = 0;
+		args->awaits_key = true;
+	}
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("no activity is recorded under key \"%s\"", request_key.key),
 				 errdetail("It has not been recorded for this server and namespace by a role whose privileges you have, or was forgotten, has expired, or has ended by its key."),
-				 errhint("Record it with temporal.record_activity() first.")));
-	request_key.queue = activity.queue;
-	request_key.id = activity.id;
-	call.method = method = take_activity(&activity, method, args);
+				 errhint("Record it with temporal.record_activity() first, or pass wait_for_key.")));
 	tc_request_check(method, args);
 	id = write_request(method, args, &queue_key, &request_key);
 	error_context_stack = context.previous;

@@ -118,6 +118,7 @@ record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestA
 	{
 		if (activity.heartbeats || replaced_heartbeats)
 			tc_wake_at_commit(activity.queue);
+		tc_tell_key_at_commit(tc_key_hash(activity.key, strlen(activity.key)), queue_key.role);
 		tc_warn_if_nothing_is_sent();
 	}
 	PG_RETURN_VOID();
@@ -167,7 +168,7 @@ tc_forget_activity(PG_FUNCTION_ARGS)
 	key = ARG_CSTRING(0);
 	queue_key = tc_caller_queue("forget_activity()", ARG_CSTRING(ARG_SERVER),
 								ARG_CSTRING(ARG_NAMESPACE));
-	if (tc_activity_find(&queue_key, key, &activity, &owner))
+	if (tc_key_find(&queue_key, key, &activity, &owner))
 	{
 		queue_key.role = owner;
 		forgotten = tc_activity_forget(&queue_key, key);

@@ -45,7 +45,7 @@ static const char redirect[] =
 " RETURNING r.*, r.xmin AS stored_by, q.role, q.made_here, q.system_identifier, q.database),"
 " gone AS ("
 " SELECT w.id, w.requested_at, clock_timestamp() AS finished_at, w.queue, w.attempts, w.method, w.request,"
-"     w.maybe_sent OR w.queue > 0 AS maybe_sent,"
+"     w.maybe_sent OR (w.queue > 0 AND (w.key IS NULL OR w.recorded_activity IS NOT NULL)) AS maybe_sent,"
 "     'REDIRECTED' AS error_code, NULL::boolean AS rejected,"
 "     concat('it was sent elsewhere', CASE WHEN w.maybe_sent OR w.attempts > 0 THEN ' after it may have been sent' END,"
 "         ', as request ', $5) AS error_message,"

@@ -215,12 +215,13 @@ tc_heartbeat_activity_by_id(PG_FUNCTION_ARGS)
 	return record(fcinfo, METHOD_HEARTBEAT_BY_ID, &args);
 }
 
-/* complete_activity_by_key(key, result, server, namespace) */
+/* complete_activity_by_key(key, result, wait_for_key, server, namespace) */
 Datum
 tc_complete_activity_by_key(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.value = ARG_PAYLOAD(1),
+		.wait_for_key = ARG_INTERVAL(2),
 	};
 
 	return record_by_key(fcinfo, METHOD_COMPLETE, &args);
@@ -228,7 +229,8 @@ tc_complete_activity_by_key(PG_FUNCTION_ARGS)
 
 /*
  * fail_activity_by_key(key, message, type, details, non_retryable,
- *		next_retry_delay, benign, stack_trace, heartbeat_details, server, namespace)
+ *		next_retry_delay, benign, stack_trace, heartbeat_details, wait_for_key,
+ *		server, namespace)
  */
 Datum
 tc_fail_activity_by_key(PG_FUNCTION_ARGS)
@@ -242,28 +244,31 @@ tc_fail_activity_by_key(PG_FUNCTION_ARGS)
 		.benign = ARG_BOOL(6),
 		.stack_trace = ARG_TEXT(7),
 		.heartbeat_details = ARG_PAYLOAD(8),
+		.wait_for_key = ARG_INTERVAL(9),
 	};
 
 	return record_by_key(fcinfo, METHOD_FAIL, &args);
 }
 
-/* report_cancellation_by_key(key, details, server, namespace) */
+/* report_cancellation_by_key(key, details, wait_for_key, server, namespace) */
 Datum
 tc_report_cancellation_by_key(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.value = ARG_PAYLOAD(1),
+		.wait_for_key = ARG_INTERVAL(2),
 	};
 
 	return record_by_key(fcinfo, METHOD_REPORT_CANCELLATION, &args);
 }
 
-/* heartbeat_activity_by_key(key, details, server, namespace) */
+/* heartbeat_activity_by_key(key, details, wait_for_key, server, namespace) */
 Datum
 tc_heartbeat_activity_by_key(PG_FUNCTION_ARGS)
 {
 	RequestArgs args = {
 		.value = ARG_PAYLOAD(1),
+		.wait_for_key = ARG_INTERVAL(2),
 	};
 
 	return record_by_key(fcinfo, METHOD_HEARTBEAT, &args);

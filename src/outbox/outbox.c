@@ -47,7 +47,8 @@ tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 		values[OUTBOX_KEY - 1] = CStringGetTextDatum(key->key);
 		values[OUTBOX_RECORDED_IN - 1] = Int64GetDatum(key->queue);
 		values[OUTBOX_RECORDED_ACTIVITY - 1] = Int64GetDatum(key->id);
-		nulls[OUTBOX_KEY - 1] = nulls[OUTBOX_RECORDED_IN - 1] = nulls[OUTBOX_RECORDED_ACTIVITY - 1] = false;
+		nulls[OUTBOX_KEY - 1] = false;
+		nulls[OUTBOX_RECORDED_IN - 1] = nulls[OUTBOX_RECORDED_ACTIVITY - 1] = key->id == 0;
 	}
 	if (awaited_until != 0)
 	{

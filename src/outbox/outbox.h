@@ -49,7 +49,8 @@ typedef struct RequestKey
 {
 	const char *key;
 	int64		queue;			/* in which it is recorded */
-	int64		id;				/* of the recording */
+	int64		id;				/* of the recording; 0: the request waits for
+								 * it */
 } RequestKey;
 
 /*
@@ -57,7 +58,7 @@ typedef struct RequestKey
  * under it.  The xid of its identity is that of the top-level transaction; the
  * row goes with the subtransaction that made it.  key is NULL unless the request
  * names its activity by one.  awaited_until: how long it waits for its
- * activity; 0 = it does not.
+ * activity, or for its key; 0 = it does not.
  */
 extern int64 tc_outbox_next_id(void);
 extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
@@ -132,6 +133,8 @@ typedef struct OutboxRow
 	size_t		len;
 	const char *former_identities;	/* the same; NULL = none */
 	bool		by_key;			/* it names its activity by a key */
+	const char *awaited_key;	/* that was not recorded yet, then nothing was
+								 * ever sent; else NULL */
 	const char *problem;		/* why the bytes cannot be read, then request
 								 * is NULL; or NULL */
 } OutboxRow;
@@ -199,6 +202,10 @@ extern void tc_outbox_report_held(void);
 
 /* The error code of what waits for its activity, or has waited in vain */
 #define TC_ACTIVITY_NOT_FOUND "ACTIVITY_NOT_FOUND"
+
+/* Of what has waited for its key in vain, or has found several */
+#define TC_KEY_NOT_RECORDED "KEY_NOT_RECORDED"
+#define TC_KEY_AMBIGUOUS "KEY_AMBIGUOUS"
 
 /* What became of a request */
 typedef enum OutcomeKind

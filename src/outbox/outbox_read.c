@@ -165,6 +165,8 @@ take_tuple(void *arg, Relation rel, HeapTuple tuple)
 		TextDatumGetCString(values[OUTBOX_FORMER_IDENTITIES - 1]);
 
 	row.by_key = !nulls[OUTBOX_KEY - 1];
+	row.awaited_key = row.by_key && nulls[OUTBOX_RECORDED_ACTIVITY - 1] ?
+		TextDatumGetCString(values[OUTBOX_KEY - 1]) : NULL;
 
 	taker->found = true;
 	result = taker->consumer(taker->arg, &row);

@@ -22,6 +22,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
+#include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -103,14 +104,15 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 }
 
 bool
-tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *activity, Oid *owner)
+tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *activity,
+				 Oid *owner, Oid *second)
 {
 	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, AccessShareLock);
 	int			nqueues;
 	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
 	Found		found = {0};
-	Oid			second = InvalidOid;
 
+	*second = InvalidOid;
 	find_in_queues(rel, queues, nqueues, key, &found);
 	*owner = is_there(&found) ? queue_key->role : InvalidOid;
 	if (!OidIsValid(*owner))
@@ -128,7 +130,7 @@ tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *a
 				continue;
 			if (OidIsValid(*owner))
 			{
-				second = queues[i].role;
+				*second = queues[i].role;
 				break;
 			}
 			*owner = queues[i].role;
@@ -136,15 +138,14 @@ tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *a
 		}
 	}
 	table_close(rel, NoLock);
-	if (OidIsValid(second))
-		ereport(ERROR,
-				(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
-				 errmsg("key \"%s\" has been recorded by several roles", key),
-				 errdetail("Roles \"%s\" and \"%s\" have recorded an activity under it, and you have the privileges of both.",
-						   GetUserNameFromId(*owner, false), GetUserNameFromId(second, false)),
-				 errhint("Use SET ROLE to become the role whose activity is meant.")));
 	*activity = found.newest;
 	return OidIsValid(*owner);
+}
+
+uint64
+tc_key_hash(const char *key, size_t len)
+{
+	return hash_bytes_extended((const unsigned char *) key, len, 0);
 }
 
 bool

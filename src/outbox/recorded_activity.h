@@ -62,11 +62,15 @@ extern bool tc_activity_record(const RecordedActivity *activity, const QueueKey 
 /*
  * What the active snapshot sees under a key, and has not expired: that of the
  * role of queue_key, else one of another role whose privileges that role has;
- * owner is the role.  False if there is none; an error if it may be several.
- * What it points to is palloc'd.
+ * owner is the role.  False if there is none.  If it may be that of another
+ * one as well, that is second, else this is InvalidOid.  What it points to is
+ * palloc'd.
  */
 extern bool tc_activity_find(const QueueKey *queue_key, const char *key,
-							 RecordedActivity *activity, Oid *owner);
+							 RecordedActivity *activity, Oid *owner, Oid *second);
+
+/* By what requests that wait for a key are told of it */
+extern uint64 tc_key_hash(const char *key, size_t len);
 
 /*
  * Remove what the active snapshot sees under a key; waits for others that are

@@ -179,6 +179,13 @@ static const Column recorded_activity_columns[] = {
 	{"session_start", TIMESTAMPTZOID, false},
 };
 
+static const Column awaited_key_columns[] = {
+	{"key_hash", INT8OID, true},
+	{"queue", INT8OID, true},
+	{"id", INT8OID, true},
+	{"awaited_until", TIMESTAMPTZOID, true},
+};
+
 #define PKEY(column) {BTREE_AM_OID, 1, {1}, true, "UNIQUE INDEX ON %s (" column ")"}
 #define SEGMENT(name) \
 	{name, delivery_columns, lengthof(delivery_columns), true, 1, \
@@ -205,6 +212,9 @@ static const Table tables[TABLE_COUNT] = {
 	{"recorded_activity", recorded_activity_columns, lengthof(recorded_activity_columns), false, 2,
 		{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"},
 	{BTREE_AM_OID, 3, {9, 2, 1}, false, "INDEX ON %s (heartbeat_queue, xid, id)"}}},
+	{"awaited_key", awaited_key_columns, lengthof(awaited_key_columns), false, 2,
+		{{BTREE_AM_OID, 3, {1, 2, 3}, false, "INDEX ON %s (key_hash, queue, id)"},
+	{BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (awaited_until)"}}},
 };
 
 /* What was found */

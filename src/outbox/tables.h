@@ -28,6 +28,7 @@ typedef enum TableId
 	TABLE_QUEUE_PAUSE,
 	TABLE_RECHECK,
 	TABLE_RECORDED_ACTIVITY,
+	TABLE_AWAITED_KEY,
 	TABLE_COUNT
 } TableId;
 
@@ -49,6 +50,8 @@ typedef enum TableId
 #define QUEUE_PAUSE_REQUESTED_BY_IDX 0
 #define RECORDED_ACTIVITY_KEY_IDX 0
 #define RECORDED_ACTIVITY_HEARTBEAT_IDX 1
+#define AWAITED_KEY_HASH_IDX 0
+#define AWAITED_KEY_UNTIL_IDX 1
 
 /*
  * Open a table with that lock.  Its first columns are those that this library

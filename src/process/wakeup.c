@@ -41,6 +41,7 @@
 static bool committed = false;
 
 static Wake wake;
+static KeyWake key_wake;
 
 static Oid	changed[MAX_CHANGED];
 static int	nchanged = 0;
@@ -69,6 +70,24 @@ tc_wake_at_commit(int64 queue)
 		wake.queues[wake.nqueues++] = queue;
 	else
 		wake.more = true;
+}
+
+void
+tc_tell_key_at_commit(uint64 key, Oid role)
+{
+	if (!tc_preloaded())
+		return;
+	register_callbacks();
+	for (int i = 0; i < key_wake.nkeys; i++)
+		if (key_wake.keys[i] == key && key_wake.roles[i] == role)
+			return;
+	if (key_wake.nkeys == TC_KEYS_OF_WAKE)
+	{
+		key_wake.more = true;
+		return;
+	}
+	key_wake.keys[key_wake.nkeys] = key;
+	key_wake.roles[key_wake.nkeys++] = role;
 }
 
 void
@@ -194,6 +213,8 @@ release_callback(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, voi
 
 	if (wake.nqueues > 0 || wake.look || wake.all || wake.touch)
 		tc_wake_worker(MyDatabaseId, &wake);
+	if (key_wake.nkeys > 0)
+		tc_tell_keys(MyDatabaseId, &key_wake);
 	for (int i = 0; i < nchanged; i++)
 		tc_look_again(changed[i]);
 	if (many_changed)
@@ -215,4 +236,6 @@ end_transaction(void)
 	wake.look = false;
 	wake.all = false;
 	wake.touch = false;
+	key_wake.nkeys = 0;
+	key_wake.more = false;
 }

@@ -11,7 +11,10 @@
 /* At COMMIT of this transaction, wake the worker for the queue of that number. */
 extern void tc_wake_at_commit(int64 queue);
 
-/* The same for all queues: any of them may have rows. */
+/* At COMMIT of this transaction, tell the worker that a key was recorded for a role, if requests wait for keys. */
+extern void tc_tell_key_at_commit(uint64 key, Oid role);
+
+/* At COMMIT, wake the worker for all queues: any of them may have rows. */
 extern void tc_look_at_commit(void);
 
 /* The same, and what waits is to be tried at once: options have changed, the extension is new or gone. */

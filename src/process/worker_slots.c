@@ -61,6 +61,7 @@ typedef struct WorkerSlot
 	Latch	   *latch;			/* while RUNNING */
 	bool		working;		/* it has begun to look for requests */
 	WakeMarks	wakes;
+	KeyMarks	keys;
 	LeaveRequest leave;
 	int64		leave_since;	/* monotonic ms */
 	WorkerExit	exit_reason;
@@ -79,6 +80,8 @@ static WorkerSlots *shared = NULL;
 static WorkerSlot *my_slot = NULL;
 
 static WorkerSlot *lock_slot_of(Oid database);
+static void mark_key(KeyMarks *marks, uint64 key, Oid role);
+static void unlock_and_wake(WorkerSlot *slot);
 
 bool
 tc_preloaded(void)
@@ -209,6 +212,33 @@ tc_worker_hear_wakes(void)
 	SpinLockRelease(&my_slot->mutex);
 }
 
+void
+tc_worker_await_keys(bool awaited)
+{
+	SpinLockAcquire(&my_slot->mutex);
+	my_slot->keys.awaited = awaited;
+	SpinLockRelease(&my_slot->mutex);
+}
+
+int
+tc_worker_take_keys(uint64 keys[TC_KEYS_MAX], bool *unnamed)
+{
+	KeyMarks   *marks = &my_slot->keys;
+	int			count = 0;
+
+	SpinLockAcquire(&my_slot->mutex);
+	for (int share = 0; share < TC_KEY_SHARES; share++)
+	{
+		for (int i = 0; i < marks->counts[share]; i++)
+			keys[count++] = marks->keys[share][i];
+		marks->counts[share] = 0;
+	}
+	*unnamed = marks->unnamed;
+	marks->unnamed = false;
+	SpinLockRelease(&my_slot->mutex);
+	return count;
+}
+
 bool
 tc_worker_has_slot(void)
 {
@@ -274,7 +304,6 @@ void
 tc_wake_worker(Oid database, const Wake *wake)
 {
 	WorkerSlot *slot = lock_slot_of(database);
-	Latch	   *latch;
 
 	if (slot == NULL)
 	{
@@ -292,14 +321,53 @@ tc_wake_worker(Oid database, const Wake *wake)
 		return;
 	}
 
-	/* Whoever marked it pending sets the latch. */
-	latch = slot->wakes.pending ? NULL : slot->latch;
+	unlock_and_wake(slot);
+}
+
+/* Whoever marked it pending sets the latch. */
+static void
+unlock_and_wake(WorkerSlot *slot)
+{
+	Latch	   *latch = slot->wakes.pending ? NULL : slot->latch;
+
 	slot->wakes.pending = true;
 	SpinLockRelease(&slot->mutex);
 
 	/* It belongs to a PGPROC: always there, even if the worker has left. */
 	if (latch != NULL)
 		SetLatch(latch);
+}
+
+void
+tc_tell_keys(Oid database, const KeyWake *wake)
+{
+	WorkerSlot *slot = lock_slot_of(database);
+
+	if (slot == NULL)
+		return;
+	if (!slot->keys.awaited)
+	{
+		SpinLockRelease(&slot->mutex);
+		return;
+	}
+	slot->keys.unnamed |= wake->more;
+	for (int i = 0; i < wake->nkeys; i++)
+		mark_key(&slot->keys, wake->keys[i], wake->roles[i]);
+	unlock_and_wake(slot);
+}
+
+static void
+mark_key(KeyMarks *marks, uint64 key, Oid role)
+{
+	int			share = role % TC_KEY_SHARES;
+
+	for (int i = 0; i < marks->counts[share]; i++)
+		if (marks->keys[share][i] == key)
+			return;
+	if (marks->counts[share] < TC_KEYS_OF_SHARE)
+		marks->keys[share][marks->counts[share]++] = key;
+	else
+		marks->unnamed = true;
 }
 
 int
@@ -415,6 +483,7 @@ tc_slot_reserve(Oid database)
 			slot->latch = NULL;
 			slot->working = false;
 			tc_wake_marks_clear(&slot->wakes);
+			memset(&slot->keys, 0, sizeof(KeyMarks));
 			slot->leave = LEAVE_NOT;
 			slot->exit_reason = WORKER_EXIT_CRASHED;
 			reserved = true;

@@ -9,6 +9,7 @@
 #ifndef TC_WORKER_SLOTS_H
 #define TC_WORKER_SLOTS_H
 
+#include "process/key_marks.h"
 #include "process/wake_bits.h"
 
 /* In shared memory?  False if the library was not preloaded. */
@@ -60,6 +61,16 @@ extern void tc_worker_mute_wakes(int64 queue);
 extern void tc_worker_hear_wakes(void);
 
 /*
+ * Are there requests that wait for keys?  If so, transactions that record some
+ * tell, from now on: what they have recorded is seen by a snapshot that is
+ * taken after this call, or they tell.
+ */
+extern void tc_worker_await_keys(bool awaited);
+
+/* Fetch and clear hashes of the keys that were recorded; *unnamed: also others.  Returns how many. */
+extern int	tc_worker_take_keys(uint64 keys[TC_KEYS_MAX], bool *unnamed);
+
+/*
  * Give up the slot; exit the process then.  False, and the slot is kept, if
  * a wake came in the meantime and the reason is WORKER_EXIT_IDLE.
  */
@@ -85,6 +96,12 @@ extern bool tc_worker_leaving_soon(void);
  * that can fail: may be called while a transaction commits.
  */
 extern void tc_wake_worker(Oid database, const Wake *wake);
+
+/*
+ * Tell the worker of a database which keys were recorded, if it has requests
+ * that wait for some.  One that starts later looks by itself.  The same holds.
+ */
+extern void tc_tell_keys(Oid database, const KeyWake *wake);
 
 /* The slot of the worker that runs, or starts, in a database; TC_SLOT_NONE if there is none. */
 #define TC_SLOT_NONE (-1)

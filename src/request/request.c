@@ -32,6 +32,9 @@
 #define MAX_BLOB_BYTES (2 * 1024 * 1024)
 #define MAX_REQUEST_BYTES (4 * 1024 * 1024 - 2048)
 
+/* Of which so many are for the token or the ids that are not known yet */
+#define ACTIVITY_BYTES 8192
+
 /* Largest number of seconds in a protobuf Duration: 10,000 years */
 #define MAX_DURATION_SECONDS INT64CONST(315576000000)
 
@@ -173,9 +176,21 @@ tc_request_check_wait(const Interval *wait)
 }
 
 void
+tc_request_check_key_wait(const Interval *wait)
+{
+	if (wait != NULL)
+		tc_interval_check("wait_for_key", wait, false,
+						  "It is the time that the request waits for an activity to be recorded under its key.",
+						  "Pass NULL if the activity has to be recorded before.");
+}
+
+void
 tc_request_check(RequestMethod method, const RequestArgs *args)
 {
-	if (tc_method_by_id(method))
+	tc_request_check_key_wait(args->wait_for_key);
+	if (args->awaits_key)
+		Assert(!tc_method_by_id(method));
+	else if (tc_method_by_id(method))
 	{
 		static const char activity_hint[] =
 			"Pass the id that the workflow or the SDK gave to the activity.";
@@ -206,11 +221,13 @@ tc_request_check(RequestMethod method, const RequestArgs *args)
 TimestampTz
 tc_request_awaited_until(const RequestArgs *args, TimestampTz requested_at)
 {
-	if (args->wait_for_activity == NULL)
+	const Interval *wait = args->awaits_key ? args->wait_for_key : args->wait_for_activity;
+
+	if (wait == NULL)
 		return 0;
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												   TimestampTzGetDatum(requested_at),
-												   IntervalPGetDatum(args->wait_for_activity)));
+												   IntervalPGetDatum(wait)));
 }
 
 /*---------------------------------------------------------------------------
@@ -329,17 +346,17 @@ check_blob_size(const char *name, const ProtobufCMessage *blob, const char *cons
 
 /* protobuf-c packs into a buffer that it takes to be large enough. */
 static uint8 *
-pack(const ProtobufCMessage *message, size_t *len)
+pack(const ProtobufCMessage *message, size_t max_len, size_t *len)
 {
 	uint8	   *buf;
 
 	*len = protobuf_c_message_get_packed_size(message);
-	if (*len > MAX_REQUEST_BYTES)
+	if (*len > max_len)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("request is too large for Temporal"),
-				 errdetail("Encoded it has %zu bytes, the limit is %d.",
-						   *len, MAX_REQUEST_BYTES),
+				 errdetail("Encoded it has %zu bytes, the limit is %zu.",
+						   *len, max_len),
 				 errhint("Keep values elsewhere and pass references to them.")));
 	buf = palloc(*len);
 	if (protobuf_c_message_pack(message, buf) != *len)
@@ -393,8 +410,8 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 
 /* Whom it is about is said in the same way by all messages of a form. */
 #define SET_TOKEN_FORM(m) \
-	((m).task_token.data = (uint8 *) VARDATA_ANY(args->task_token), \
-	 (m).task_token.len = VARSIZE_ANY_EXHDR(args->task_token))
+	((m).task_token.data = args->awaits_key ? NULL : (uint8 *) VARDATA_ANY(args->task_token), \
+	 (m).task_token.len = args->awaits_key ? 0 : VARSIZE_ANY_EXHDR(args->task_token))
 #define SET_ID_FORM(m) \
 	((m).workflow_id = tc_id_to_utf8("workflow_id", args->workflow_id), \
 	 (m).run_id = tc_id_to_utf8("run_id", args->run_id), \
@@ -410,6 +427,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 	Temporal__Payloads *value = NULL;
 	Temporal__Payloads *heartbeat_details = NULL;
 	Temporal__Failure *failure = NULL;
+	size_t		max_len = MAX_REQUEST_BYTES - (args->awaits_key ? ACTIVITY_BYTES : 0);
 	OnePayload	value_buf;
 	OnePayload	heartbeat_buf;
 	FailureMessage failure_buf;
@@ -444,7 +462,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_TOKEN_FORM(m);
 				m.result = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_COMPLETE_BY_ID:
 			{
@@ -453,7 +471,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_ID_FORM(m);
 				m.result = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_FAIL:
 			{
@@ -463,7 +481,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 				SET_TOKEN_FORM(m);
 				m.failure = failure;
 				m.last_heartbeat_details = heartbeat_details;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_FAIL_BY_ID:
 			{
@@ -473,7 +491,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 				SET_ID_FORM(m);
 				m.failure = failure;
 				m.last_heartbeat_details = heartbeat_details;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_REPORT_CANCELLATION:
 			{
@@ -482,7 +500,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_TOKEN_FORM(m);
 				m.details = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_REPORT_CANCELLATION_BY_ID:
 			{
@@ -491,7 +509,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_ID_FORM(m);
 				m.details = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_HEARTBEAT:
 			{
@@ -500,7 +518,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_TOKEN_FORM(m);
 				m.details = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 		case METHOD_HEARTBEAT_BY_ID:
 			{
@@ -509,7 +527,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 
 				SET_ID_FORM(m);
 				m.details = value;
-				return pack(&m.base, len);
+				return pack(&m.base, max_len, len);
 			}
 	}
 	elog(ERROR, "unknown method %d", (int) method);
@@ -523,5 +541,5 @@ tc_probe_request_encode(const char *namespace_name, size_t *len)
 		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
 
 	m.namespace_ = unconstify(char *, tc_namespace_to_utf8(namespace_name));
-	return pack(&m.base, len);
+	return pack(&m.base, MAX_REQUEST_BYTES, len);
 }

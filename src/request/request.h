@@ -27,6 +27,8 @@ typedef struct RequestArgs
 	text	   *activity_id;
 	text	   *run_id;			/* NULL = the current run */
 	Interval   *wait_for_activity;	/* NULL = it has to be there */
+	Interval   *wait_for_key;	/* by key: NULL = it has to be recorded */
+	bool		awaits_key;		/* by token, of which nothing is known yet */
 	Payload    *value;			/* result of complete, details of all others */
 	text	   *message;		/* fail: this and all that follows */
 	text	   *type;
@@ -43,12 +45,17 @@ typedef struct RequestArgs
  */
 extern void tc_request_check(RequestMethod method, const RequestArgs *args);
 
-/* Raise an error if a request cannot wait so long for its activity; NULL can be meant. */
+/*
+ * Raise an error if a request cannot wait so long for its activity, or for its
+ * key; NULL can be meant.
+ */
 extern void tc_request_check_wait(const Interval *wait);
+extern void tc_request_check_key_wait(const Interval *wait);
 
 /*
  * Until when a request that is made then waits for its activity to be
- * scheduled; 0 = it does not.  Raises an error where that is no time.
+ * scheduled, or with awaits_key for its key to be recorded; 0 = it does not.
+ * Raises an error where that is no time.
  */
 extern TimestampTz tc_request_awaited_until(const RequestArgs *args, TimestampTz requested_at);
 
@@ -91,7 +98,8 @@ extern const char *tc_namespace_problem(const char *namespace_name);
 
 /*
  * Encode a request whose arguments have been checked, without namespace and
- * identity.  Raises an error where a text cannot be UTF-8 or something exceeds
+ * identity; with awaits_key also without its activity, see
+ * tc_request_for_activity().  Raises an error where a text cannot be UTF-8 or something exceeds
  * Temporal's limits.  The length goes to *len.  palloc'd.
  */
 extern uint8 *tc_request_encode(RequestMethod method, const RequestArgs *args,

@@ -36,6 +36,9 @@
 /* In Respond*Failed* alone; Failure, ApplicationFailureInfo */
 #define TOKEN_FORM_FAILURE 2
 #define ID_FORM_FAILURE 5
+#define TOKEN_FORM_HEARTBEAT_DETAILS 5
+#define ID_FORM_HEARTBEAT_DETAILS 7
+#define FAILURE_SOURCE 2
 #define FAILURE_APPLICATION_INFO 5
 #define APPLICATION_INFO_NON_RETRYABLE 2
 #define ID_FORM_IDENTITY 6
@@ -203,6 +206,80 @@ tc_request_by_ids(RequestMethod *method, const uint8 *request, size_t len, size_
 	if (value.bytes != NULL)
 		next = put_span(ID_FORM_VALUE, value, next);
 	*method = *method == METHOD_COMPLETE ? METHOD_COMPLETE_BY_ID : METHOD_REPORT_CANCELLATION_BY_ID;
+	*new_len = next - result;
+	return result;
+}
+
+/* A failure with another identity as its source; false if it cannot be read. */
+static bool
+replace_source(ProtoSpan failure, const RequestIdentity *identity, ProtoSpan *result)
+{
+	char		string[TC_IDENTITY_MAX];
+	ProtoSpan	source = {(const uint8 *) string, tc_request_identity(identity, string)};
+	uint8	   *buf = palloc(failure.len + source.len + MAX_FIELD_OVERHEAD);
+	uint8	   *next = buf;
+	ProtoReader reader;
+	ProtoField	field;
+	const uint8 *begin;
+
+	tc_proto_begin(&reader, failure.bytes, failure.len);
+	for (begin = reader.next; tc_proto_next(&reader, &field); begin = reader.next)
+	{
+		if (field.number == FAILURE_SOURCE)
+			continue;
+		memcpy(next, begin, reader.next - begin);
+		next += reader.next - begin;
+	}
+	next = put_span(FAILURE_SOURCE, source, next);
+	result->bytes = buf;
+	result->len = next - buf;
+	return !reader.malformed;
+}
+
+uint8 *
+tc_request_for_activity(RequestMethod *method, const uint8 *request, size_t len,
+						RequestMethod recorded_method, const uint8 *recorded, size_t recorded_len,
+						const RequestIdentity *identity, size_t *new_len)
+{
+	bool		by_id = tc_method_by_id(recorded_method);
+	int			first = by_id ? ID_FORM_WORKFLOW_ID : TOKEN_FORM_TASK_TOKEN;
+	int			last = by_id ? ID_FORM_ACTIVITY_ID : TOKEN_FORM_TASK_TOKEN;
+	ProtoSpan	activity[ID_FORM_ACTIVITY_ID + 1] = {{NULL, 0}};
+	ProtoSpan	value = {NULL, 0};
+	ProtoSpan	details = {NULL, 0};
+	ProtoReader reader;
+	ProtoField	field;
+	uint8	   *result;
+	uint8	   *next;
+
+	tc_proto_begin(&reader, recorded, recorded_len);
+	while (tc_proto_next(&reader, &field))
+		if (field.number >= first && field.number <= last && field.wire_type == PROTO_BYTES)
+			activity[field.number] = field.span;
+	if (reader.malformed || activity[last].len == 0)
+		return NULL;
+	tc_proto_begin(&reader, request, len);
+	while (tc_proto_next(&reader, &field))
+	{
+		if (tc_proto_is(&field, TOKEN_FORM_VALUE, PROTO_BYTES))
+			value = field.span;
+		else if (tc_proto_is(&field, TOKEN_FORM_HEARTBEAT_DETAILS, PROTO_BYTES))
+			details = field.span;
+	}
+	if (reader.malformed ||
+		(*method == METHOD_FAIL && !replace_source(value, identity, &value)))
+		return NULL;
+
+	result = next = palloc(recorded_len + value.len + details.len + 6 * MAX_FIELD_OVERHEAD);
+	for (int i = first; i <= last; i++)
+		if (activity[i].len > 0)
+			next = put_span(i, activity[i], next);
+	if (value.bytes != NULL)
+		next = put_span(by_id ? ID_FORM_VALUE : TOKEN_FORM_VALUE, value, next);
+	if (details.bytes != NULL)
+		next = put_span(by_id ? ID_FORM_HEARTBEAT_DETAILS : TOKEN_FORM_HEARTBEAT_DETAILS, details, next);
+	if (by_id)
+		*method = (RequestMethod) (*method + 1);
 	*new_len = next - result;
 	return result;
 }

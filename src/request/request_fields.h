@@ -47,6 +47,16 @@ extern uint8 *tc_request_by_ids(RequestMethod *method, const uint8 *request, siz
 								size_t *new_len);
 
 /*
+ * A request that was encoded before its activity was known, for the activity
+ * that an encoded heartbeat (recorded) names, and with that identity: the
+ * method, and the bytes, palloc'd.  NULL if one of the two cannot be read.
+ */
+extern uint8 *tc_request_for_activity(RequestMethod *method, const uint8 *request, size_t len,
+									  RequestMethod recorded_method, const uint8 *recorded,
+									  size_t recorded_len, const RequestIdentity *identity,
+									  size_t *new_len);
+
+/*
  * The protobuf fields `namespace` and `identity`, ready to be appended to the
  * encoded request (fields of a message may come in any order).  They return
  * the length; buf has room for TC_FIELD_OVERHEAD bytes more than the namespace

@@ -46,12 +46,13 @@ COMMENT ON FUNCTION temporal.forget_activity(text, text, text) IS
 CREATE FUNCTION temporal.complete_activity_by_key(
     key text,
     result temporal.payload DEFAULT NULL,
+    wait_for_key interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_complete_activity_by_key';
-COMMENT ON FUNCTION temporal.complete_activity_by_key(text, temporal.payload, text, text) IS
+COMMENT ON FUNCTION temporal.complete_activity_by_key(text, temporal.payload, interval, text, text) IS
     'complete the activity that was recorded under a key, when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.fail_activity_by_key(
@@ -64,34 +65,37 @@ CREATE FUNCTION temporal.fail_activity_by_key(
     benign boolean DEFAULT false,
     stack_trace text DEFAULT NULL,
     heartbeat_details temporal.payload DEFAULT NULL,
+    wait_for_key interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity_by_key';
-COMMENT ON FUNCTION temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text) IS
+COMMENT ON FUNCTION temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text) IS
     'fail the attempt of the activity that was recorded under a key, when the transaction commits; Temporal tries again as the retry policy says, unless non_retryable; returns the request''s id';
 
 CREATE FUNCTION temporal.report_cancellation_by_key(
     key text,
     details temporal.payload DEFAULT NULL,
+    wait_for_key interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_report_cancellation_by_key';
-COMMENT ON FUNCTION temporal.report_cancellation_by_key(text, temporal.payload, text, text) IS
+COMMENT ON FUNCTION temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text) IS
     'report as cancelled the activity that was recorded under a key, when the transaction commits; its workflow has to have asked for that; returns the request''s id';
 
 CREATE FUNCTION temporal.heartbeat_activity_by_key(
     key text,
     details temporal.payload DEFAULT NULL,
+    wait_for_key interval DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_heartbeat_activity_by_key';
-COMMENT ON FUNCTION temporal.heartbeat_activity_by_key(text, temporal.payload, text, text) IS
+COMMENT ON FUNCTION temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text) IS
     'send a heartbeat for the attempt of the activity that was recorded under a key, when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.request_attempt(method smallint, request bytea)
@@ -159,19 +163,19 @@ GRANT SELECT ON TABLE temporal.activity TO PUBLIC;
 REVOKE ALL ON FUNCTION
     temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
-    temporal.complete_activity_by_key(text, temporal.payload, text, text),
-    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.report_cancellation_by_key(text, temporal.payload, text, text),
-    temporal.heartbeat_activity_by_key(text, temporal.payload, text, text),
+    temporal.complete_activity_by_key(text, temporal.payload, interval, text, text),
+    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text),
+    temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
+    temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
     temporal.forget_activity(text, text, text), temporal.visible_activities()
     FROM PUBLIC;
 /* each looks at the rights of who calls it */
 GRANT EXECUTE ON FUNCTION
     temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
-    temporal.complete_activity_by_key(text, temporal.payload, text, text),
-    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.report_cancellation_by_key(text, temporal.payload, text, text),
-    temporal.heartbeat_activity_by_key(text, temporal.payload, text, text),
+    temporal.complete_activity_by_key(text, temporal.payload, interval, text, text),
+    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text),
+    temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
+    temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
     temporal.forget_activity(text, text, text), temporal.visible_activities()
     TO PUBLIC;

@@ -138,6 +138,9 @@ adopted AS (
     RETURNING a.queue)
 SELECT count(*) FROM adopted a WHERE temporal.wake_queue(a.queue);
 
+/* requests may wait for their keys */
+SELECT temporal.look_at_servers();
+
 WITH held AS MATERIALIZED (
     SELECT q.number, q.system_identifier, q.database,
            temporal.queue_number(q.server_oid, q.given_namespace, q.role) AS own_number

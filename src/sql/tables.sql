@@ -100,8 +100,8 @@ COMMENT ON COLUMN temporal.outbox.former_identities IS
 COMMENT ON COLUMN temporal.outbox.decisions IS 'who retried, adopted or discarded it, and when';
 COMMENT ON COLUMN temporal.outbox.key IS 'by which it names its activity';
 COMMENT ON COLUMN temporal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
-COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording';
-COMMENT ON COLUMN temporal.outbox.awaited_until IS 'until then it waits for its activity to be scheduled; NULL: it does not';
+COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording; NULL with a key: it waits for it';
+COMMENT ON COLUMN temporal.outbox.awaited_until IS 'until then it waits for its key to be recorded, or for its activity to be scheduled; NULL: it does not';
 COMMENT ON COLUMN temporal.outbox.expires_at IS 'from then on it is given up; NULL: as the server''s option expire_after says';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
@@ -325,7 +325,27 @@ COMMENT ON COLUMN temporal.recorded_activity.session_start IS 'when that process
 /* Dumped: what activities are called must not be lost.  Copies are held, as requests are. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
 
+/*
+ * Where the worker finds requests of the outbox that wait for a key, when the
+ * key is recorded or their time is over.  It makes the rows itself: a request
+ * that has none yet gets one when the next worker reads it.
+ */
+CREATE TABLE temporal.awaited_key (
+    key_hash bigint NOT NULL,
+    queue bigint NOT NULL,
+    id bigint NOT NULL,
+    awaited_until timestamptz NOT NULL
+);
+CREATE INDEX awaited_key_hash_idx ON temporal.awaited_key (key_hash, queue, id);
+CREATE INDEX awaited_key_until_idx ON temporal.awaited_key (awaited_until);
+ALTER TABLE temporal.awaited_key REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal.awaited_key IS 'requests that wait until their key is recorded, as the worker knows them';
+COMMENT ON COLUMN temporal.awaited_key.key_hash IS 'of the key';
+COMMENT ON COLUMN temporal.awaited_key.queue IS 'number of the request''s queue';
+COMMENT ON COLUMN temporal.awaited_key.id IS 'the request''s id';
+COMMENT ON COLUMN temporal.awaited_key.awaited_until IS 'how long it waits';
+
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
     temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.queue_pause, temporal.recheck,
-    temporal.recorded_activity FROM PUBLIC;
+    temporal.recorded_activity, temporal.awaited_key FROM PUBLIC;

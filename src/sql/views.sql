@@ -89,6 +89,7 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        CASE WHEN o.queue < 0 THEN 'suppressed'
             WHEN q.made_here IS NOT TRUE THEN 'held'
             WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
+            WHEN o.key IS NOT NULL AND o.recorded_activity IS NULL THEN 'waiting'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.error_code = 'ACTIVITY_NOT_FOUND' THEN 'waiting'
             WHEN o.attempts > 0 OR e.error_code <> 'PAUSED' THEN 'retrying'

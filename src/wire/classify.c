@@ -147,7 +147,8 @@ tc_error_code(const CallResult *result)
 /* Those that mean REJECTED and GONE, and words of our own */
 static const char *const rejection_codes[] = {
 	"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED",
-	"FAILED_PRECONDITION", "ACTIVITY_NOT_FOUND", "EXPIRED", "MALFORMED"
+	"FAILED_PRECONDITION", "ACTIVITY_NOT_FOUND", "KEY_NOT_RECORDED", "KEY_AMBIGUOUS",
+	"EXPIRED", "MALFORMED"
 };
 
 bool

@@ -6,6 +6,7 @@
  * A turn:
  *
  *	  what happened     calls that are over, channels that have changed
+ *	  keys              requests that wait for some: key_waits.c
  *	  reading           in one transaction: reading.c
  *	  sending           as much as flow.c, share.c and the channels allow, in
  *	                    the order of queue.c; looking up where it is in doubt
@@ -39,6 +40,7 @@
 #include "worker/flow.h"
 #include "worker/gauges.h"
 #include "worker/intake.h"
+#include "worker/key_waits.h"
 #include "worker/proof.h"
 #include "worker/queue.h"
 #include "worker/reading.h"
@@ -104,6 +106,8 @@ tc_dispatch_turn(void)
 	take_changes();
 	tc_report_activity(ACTIVITY_READING);
 	more = tc_queues_feed();
+	if (!stopping)
+		tc_key_waits_turn();
 	tc_reading_turn();
 	(void) tc_queues_activated();
 	tc_report_activity(ACTIVITY_SENDING);
@@ -120,7 +124,8 @@ tc_dispatch_turn(void)
 	take_changes();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
-	return more || tc_queues_activated() || tc_queues_can_be_fed();
+	return more || tc_queues_activated() || tc_queues_can_be_fed() ||
+		(!stopping && tc_key_waits_want_turn());
 }
 
 void
@@ -140,7 +145,7 @@ bool
 tc_dispatch_is_idle(void)
 {
 	return tc_requests_in_memory() == 0 && dlist_is_empty(tc_active_queues()) &&
-		tc_reading_is_idle();
+		tc_reading_is_idle() && tc_key_waits_are_none();
 }
 
 int

@@ -28,6 +28,7 @@
 #include "worker/coalesce.h"
 #include "worker/doubt.h"
 #include "worker/intake.h"
+#include "worker/key_waits.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/wakes.h"
@@ -107,6 +108,12 @@ take_in(void *arg, const OutboxRow *row)
 	Request    *request;
 	bool		malformed;
 
+	if (row->awaited_key != NULL)
+	{
+		/* it is read anew when it can be sent */
+		tc_key_wait_note(queue, row);
+		return --reader->left > 0 && !tc_key_waits_are_many();
+	}
 	undurable = true;
 	request = tc_queue_add(queue, row, maybe_sent, &malformed);
 	if (malformed)

@@ -18,6 +18,7 @@
 #include "request/request.h"
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
+#include "worker/key_waits.h"
 #include "worker/known_queues.h"
 #include "worker/option_looks.h"
 #include "worker/queue.h"
@@ -54,6 +55,7 @@ tc_queues_options_changed(void)
 		if (queue->channel != NULL || queue->error_code != NULL)
 			tc_option_look_want(queue);
 	}
+	tc_key_waits_look();
 	/* last: after an error it is done again */
 	tc_option_changes_seen();
 }

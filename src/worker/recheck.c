@@ -22,6 +22,7 @@
 
 #include "base/event_loop.h"
 #include "outbox/row_write.h"
+#include "worker/key_waits.h"
 #include "worker/queue.h"
 #include "worker/recheck.h"
 
@@ -77,6 +78,8 @@ tc_recheck_work(void)
 
 		tc_row_deform(tuple, rel, TABLE_RECHECK, values, nulls);
 		tc_row_delete(rel, TABLE_RECHECK, &tuple->t_self);
+		if (tc_request_by_id(DatumGetInt64(values[RECHECK_ID - 1])) == NULL)
+			tc_key_waits_look();
 		tc_request_retry_now(DatumGetInt64(values[RECHECK_ID - 1]));
 		count++;
 	}

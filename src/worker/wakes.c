@@ -39,6 +39,7 @@
 
 #include "process/worker_slots.h"
 #include "worker/flow.h"
+#include "worker/key_waits.h"
 #include "worker/known_queues.h"
 #include "worker/option_looks.h"
 #include "worker/queue.h"
@@ -120,6 +121,7 @@ tc_look_at_all(bool now)
 	Queue	  **queues = tc_known_queues(&nqueues);
 
 	tc_recheck_want();
+	tc_key_waits_look();
 	tc_known_queues_find();
 	for (int i = 0; i < nqueues; i++)
 	{

@@ -18,6 +18,7 @@
 
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
+#include "worker/key_waits.h"
 #include "worker/known_queues.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
@@ -30,6 +31,8 @@
 #define UNRECORDED_MAX 20000
 
 static bool ended;
+
+static bool is_behind(void);
 
 bool
 tc_queue_wants(Queue *queue)
@@ -44,7 +47,7 @@ tc_queue_wants_rows(Queue *queue)
 	PooledChannel *channel = queue->channel;
 
 	if (!queue->unread || queue->awaits_look || ended || tc_flow_is_paused(queue) ||
-		tc_recording_count() > UNRECORDED_MAX || !tc_queue_takes_rows(queue))
+		is_behind() || !tc_queue_takes_rows(queue))
 		return false;
 	if (tc_queue_is_connected(queue))
 		return queue->count[REQUEST_READY] < queue->window && tc_queue_has_room_for_rows(queue);
@@ -53,6 +56,13 @@ tc_queue_wants_rows(Queue *queue)
 	if (channel != NULL && channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
 		return false;
 	return tc_queue_loaded(queue) == 0 && tc_queue_may_have(queue, SHARE_BYTES);
+}
+
+/* Nothing more is read before what was read has been seen to. */
+static bool
+is_behind(void)
+{
+	return tc_recording_count() > UNRECORDED_MAX || tc_key_waits_are_many();
 }
 
 bool
@@ -116,7 +126,7 @@ tc_wants_turn(void)
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
-	if (tc_recording_count() > UNRECORDED_MAX)
+	if (is_behind())
 		behind = true;
 	else if (behind)
 	{

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -135,5 +136,69 @@ func TestKeysOfFormerAttempts(t *testing.T) {
 		checkWords(t, awaitFinished(t, w.requestByKey(t, "complete_activity_by_key", key, "")),
 			"rejected", "NOT_FOUND", "the activity was completed by ")
 		checkKey(t, key, true)
+	})
+}
+
+// TestKeysAwaited asks for the end of activities before they have recorded their keys.
+func TestKeysAwaited(t *testing.T) {
+	t.Parallel()
+	forEachHandle(t, func(t *testing.T, h handle) {
+		w := startActivity(t, h, flows.ActivityOptions{})
+		key := "key of " + w.id()
+		id := w.requestByKey(t, "complete_activity_by_key", key, `result => '"awaited"', wait_for_key => '1 hour', `)
+		later := w.requestByKey(t, "fail_activity_by_key", key, "message => 'too late', wait_for_key => '1 hour', ")
+		eventually(t, "both requests to wait", func() error {
+			var n int
+			if err := db.QueryRow(t.Context(), "SELECT count(*) FROM temporal.awaited_key WHERE id IN ($1, $2)", id, later).Scan(&n); err != nil || n != 2 {
+				return fmt.Errorf("%d of them: %w", n, err)
+			}
+			return nil
+		})
+		if r := look(t, id); r.State != "waiting" {
+			t.Error(r)
+		}
+		w.record(t)
+		awaitDelivered(t, id)
+		if r := awaitFinished(t, later); r.State != "rejected" || *r.ErrorCode != "NOT_FOUND" {
+			t.Error(r)
+		}
+		checkKey(t, key, false)
+		sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"awaited"`)
+	})
+
+	t.Run("failure", func(t *testing.T) {
+		w := startActivity(t, handles[0], flows.ActivityOptions{MaximumAttempts: 1})
+		id := w.requestByKey(t, "fail_activity_by_key", "key of "+w.id(),
+			`message => 'no', type => 'Refused', details => '"why"', wait_for_key => '1 hour', `)
+		w.record(t)
+		awaitDelivered(t, id)
+		f := w.outcome(t).Failure.Cause
+		if f.Message != "no" || f.Type != "Refused" {
+			t.Error(marshal(f))
+		}
+		sameValues(t, "details", f.Details, `"why"`)
+	})
+
+	s := startSecured(t, connect.Options{})
+	createServer(t, "awaited", s.ForeignServer())
+	for _, verb := range []string{"complete_activity_by_key", "fail_activity_by_key"} {
+		t.Run("answer lost, "+verb, func(t *testing.T) {
+			w := startActivityAt(t, s.client, "awaited", handles[1], flows.ActivityOptions{RetryInitialMS: 1, MaximumAttempts: 2})
+			method, arguments := "RespondActivityTaskCompletedById", `result => '"once"', `
+			if verb == "fail_activity_by_key" {
+				method, arguments = "RespondActivityTaskFailedById", "message => 'once', "
+			}
+			setFaults(t, s, fault.Rule{Method: method, Identity: fromPostgreSQL, Mode: fault.FailAfter, Count: 1})
+			id := w.requestByKey(t, verb, "key of "+w.id(), arguments+"wait_for_key => '1 hour', ")
+			w.record(t)
+			awaitDelivered(t, id)
+		})
+	}
+
+	t.Run("the time is over", func(t *testing.T) {
+		w := startActivity(t, handles[0], flows.ActivityOptions{})
+		r := awaitFinished(t, w.requestByKey(t, "complete_activity_by_key", "key of "+w.id(), "wait_for_key => '100 ms', "))
+		checkWords(t, r, "rejected", "KEY_NOT_RECORDED", "no activity was recorded under the key, and the time to wait for it is over")
+		awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", w.record(t), ""))
 	})
 }

@@ -1,0 +1,75 @@
+/*-------------------------------------------------------------------------
+ *
+ * key_waits.h
+ *	  Requests that wait until their key is recorded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TC_KEY_WAITS_H
+#define TC_KEY_WAITS_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+
+#include "outbox/recorded_activity.h"
+
+/* A request that waits */
+typedef struct KeyWait
+{
+	int64		key_hash;
+	int64		queue;			/* its own */
+	int64		id;
+	TimestampTz awaited_until;
+	ItemPointerData tid;		/* where that is said; not for those to be
+								 * added */
+} KeyWait;
+
+/* Those of a queue whose keys have the same hash: mostly that is one key */
+typedef struct KeyGroup
+{
+	int64		key_hash;
+	int64		queue;
+} KeyGroup;
+
+/*
+ * All of this is for the worker, in its transactions.  A table that somebody
+ * has locked is an error, as are damaged rows.
+ */
+
+/* Lock what is looked at here for the rest of the transaction, without waiting. */
+extern void tc_key_waits_begin(void);
+
+/* Say of requests that they wait; of some of them that may be said already. */
+extern void tc_key_waits_add(const KeyWait *waits, int count);
+extern void tc_key_wait_remove(const KeyWait *wait);
+
+/*
+ * Go on to the group behind a position, of the same hash or of any; the
+ * position becomes that of the group.  False if there is none.
+ */
+extern bool tc_key_group_next(KeyGroup *position, bool same_hash);
+
+/* The first requests of a group, in the order of ids; returns how many. */
+extern int	tc_key_group_waits(const KeyGroup *group, KeyWait *waits, int max);
+
+/*
+ * Some of those whose time is over at `now`, and was not before `from`; when
+ * that of the next one is goes to *next, DT_NOEND if there are no others.
+ */
+extern int	tc_key_waits_due(TimestampTz from, TimestampTz now, KeyWait *waits, int max,
+							 TimestampTz *next);
+
+/* What became of a request that waits */
+typedef enum KeyResolution
+{
+	KEY_RESOLVED,				/* it is one for the activity now, made by
+								 * this transaction */
+	KEY_BUSY,					/* somebody is changing its row */
+	KEY_UNREADABLE				/* what was recorded, or the request */
+} KeyResolution;
+
+/* Have a request that waits be one for an activity. */
+extern KeyResolution tc_key_wait_resolve(int64 id, const RecordedActivity *activity,
+										 bool maybe_sent);
+
+#endif							/* TC_KEY_WAITS_H */
