@@ -89,6 +89,26 @@ UPDATE job SET state = 'on';
 SELECT awaited_until - requested_at AS waits FROM temporal.outbox;
 SELECT temporal.unbind_table('job', 'temporal_complete');
 SELECT verb, workflow_id, activity_id FROM asked();
+-- by the key under which the activity is recorded, or will be
+ALTER TABLE job ADD COLUMN number bigint DEFAULT 42, ADD COLUMN id uuid DEFAULT '00000000-0000-0000-0000-00000000002a';
+SELECT temporal.bind_table('job', key_column => 'number', wait_for_key => '90 minutes', ignore => '{id}',
+    when_sql => $$NEW.state = 'done'$$);
+SELECT temporal.bind_table('job', 'heartbeat', key_column => 'id', if_null => 'skip', when_sql => $$NEW.state = 'alive'$$);
+SELECT definition FROM temporal.binding WHERE trigger_name = 'temporal_complete';
+UPDATE job SET state = 'done';
+SELECT state, key FROM temporal.request WHERE server = 'temporal';
+SELECT awaited_until - requested_at AS waits FROM temporal.outbox;
+SELECT sent FROM asked();
+UPDATE job SET state = 'alive';
+SELECT temporal.record_activity_by_id('42', 'w', 'a', server => 'temporal'),
+       temporal.record_activity_by_id('00000000-0000-0000-0000-00000000002a', 'w', 'b', server => 'temporal');
+UPDATE job SET state = 'done';
+UPDATE job SET state = 'alive';
+UPDATE job SET id = NULL, state = 'alive';
+SELECT verb, workflow_id, activity_id FROM asked();
+UPDATE job SET number = NULL, state = 'done';
+SELECT key, temporal.forget_activity(key, 'temporal') FROM temporal.activity ORDER BY key;
+SELECT temporal.unbind_table('job', 'temporal_complete'), temporal.unbind_table('job', 'temporal_heartbeat');
 SELECT temporal.unbind_table('job', 'Job on'), temporal.unbind_table('job', 'Job off');
 DROP TABLE job;
 
@@ -171,6 +191,10 @@ SELECT temporal.bind_table('orders', workflow_id_column => 'status', activity_id
 SELECT temporal.bind_table('orders', token_column => 'task_token', run_id_column => 'status');
 SELECT temporal.bind_table('orders', token_column => 'task_token', wait_for_activity => '1 hour');
 SELECT temporal.bind_table('orders', workflow_id_column => 'status', activity_id => 'a', wait_for_activity => '-1 hour');
+SELECT temporal.bind_table('orders', token_column => 'task_token', key_column => 'status');
+SELECT temporal.bind_table('orders', token_column => 'task_token', wait_for_key => '1 hour');
+SELECT temporal.bind_table('orders', key_column => 'note');
+SELECT temporal.bind_table('orders', key_column => 'id', wait_for_key => '-1 hour');
 SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token');
 SELECT temporal.bind_table('orders', 'fail', token_column => 'task_token', message => 'm', result_column => 'note');
 SELECT temporal.bind_table('orders', token_column => 'task_token', ignore => '{nothing}');

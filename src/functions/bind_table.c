@@ -136,7 +136,7 @@ take_arguments(FunctionCallInfo fcinfo, Binding *binding)
 			continue;
 		if (i == ARG_IGNORE)
 			value = list_of_names(PG_GETARG_ARRAYTYPE_P(n));
-		else if (i == ARG_WAIT_FOR_ACTIVITY)
+		else if (i == ARG_WAIT_FOR_ACTIVITY || i == ARG_WAIT_FOR_KEY)
 			value = DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(n)));
 		else if (i == ARG_NON_RETRYABLE)
 			value = PG_GETARG_BOOL(n) ? "true" : "false";

@@ -31,6 +31,7 @@ typedef enum ArgumentKind
 	KIND_STRING,
 	KIND_BYTEA_COLUMN,
 	KIND_TEXT_COLUMN,
+	KIND_KEY_COLUMN,
 	KIND_PAYLOAD_COLUMN
 } ArgumentKind;
 
@@ -41,10 +42,12 @@ static const struct
 	int			verbs;
 }			arguments[NTRIGGER_ARGUMENTS] = {
 	[ARG_TOKEN_COLUMN] = {"token_column", KIND_BYTEA_COLUMN, OF_ALL},
+	[ARG_KEY_COLUMN] = {"key_column", KIND_KEY_COLUMN, OF_ALL},
 	[ARG_WORKFLOW_ID_COLUMN] = {"workflow_id_column", KIND_TEXT_COLUMN, OF_ALL},
 	[ARG_ACTIVITY_ID_COLUMN] = {"activity_id_column", KIND_TEXT_COLUMN, OF_ALL},
 	[ARG_ACTIVITY_ID] = {"activity_id", KIND_STRING, OF_ALL},
 	[ARG_RUN_ID_COLUMN] = {"run_id_column", KIND_TEXT_COLUMN, OF_ALL},
+	[ARG_WAIT_FOR_KEY] = {"wait_for_key", KIND_STRING, OF_ALL},
 	[ARG_WAIT_FOR_ACTIVITY] = {"wait_for_activity", KIND_STRING, OF_ALL},
 	[ARG_RESULT_COLUMN] = {"result_column", KIND_PAYLOAD_COLUMN, OF(TRIGGER_COMPLETE)},
 	[ARG_IGNORE] = {"ignore", KIND_STRING, OF(TRIGGER_COMPLETE)},
@@ -74,6 +77,7 @@ static void take_argument(TriggerPlan *plan, const char *arg);
 static void check_combination(const TriggerPlan *plan);
 pg_noreturn static void wrong_combination(const TriggerPlan *plan, const char *message);
 static void look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table);
+static Interval *interval_of(const TriggerPlan *plan, TriggerArgument argument);
 static void check_type(const TriggerPlan *plan, TriggerArgument argument, const char *table);
 static void plan_row(TriggerPlan *plan, TupleDesc columns, const char *table);
 static AttrNumber find_column(TupleDesc columns, const char *name, const char *table);
@@ -151,8 +155,10 @@ check_combination(const TriggerPlan *plan)
 	char	   *const *value = plan->value;
 	bool		by_id = value[ARG_WORKFLOW_ID_COLUMN] != NULL;
 
-	if ((value[ARG_TOKEN_COLUMN] != NULL) == by_id)
-		wrong_combination(plan, "either \"token_column\" or \"workflow_id_column\" has to be given");
+	if ((value[ARG_TOKEN_COLUMN] != NULL) + (value[ARG_KEY_COLUMN] != NULL) + by_id != 1)
+		wrong_combination(plan, "one of \"token_column\", \"key_column\" and \"workflow_id_column\" has to be given");
+	if (value[ARG_KEY_COLUMN] == NULL && value[ARG_WAIT_FOR_KEY] != NULL)
+		wrong_combination(plan, "\"wait_for_key\" goes with \"key_column\" only");
 	if (by_id && (value[ARG_ACTIVITY_ID_COLUMN] != NULL) == (value[ARG_ACTIVITY_ID] != NULL))
 		wrong_combination(plan, "with \"workflow_id_column\" either \"activity_id_column\" or \"activity_id\" has to be given");
 	if (!by_id && (value[ARG_ACTIVITY_ID_COLUMN] != NULL || value[ARG_ACTIVITY_ID] != NULL ||
@@ -182,7 +188,6 @@ look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table)
 {
 	const char *non_retryable = plan->value[ARG_NON_RETRYABLE];
 	const char *if_null = plan->value[ARG_IF_NULL];
-	char	   *wait = plan->value[ARG_WAIT_FOR_ACTIVITY];
 
 	for (int i = 0; i < NTRIGGER_ARGUMENTS; i++)
 	{
@@ -204,19 +209,25 @@ look_up_columns(TriggerPlan *plan, TupleDesc columns, const char *table)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"non_retryable\" of %s() must be a Boolean value",
 						tc_trigger_function(plan->verb))));
-	if (wait != NULL)
-	{
-		plan->wait_for_activity =
-			DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(wait),
-												  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-		tc_request_check_wait(plan->wait_for_activity);
-	}
+	plan->wait_for_key = interval_of(plan, ARG_WAIT_FOR_KEY);
+	tc_request_check_key_wait(plan->wait_for_key);
+	plan->wait_for_activity = interval_of(plan, ARG_WAIT_FOR_ACTIVITY);
+	tc_request_check_wait(plan->wait_for_activity);
 	plan->skip_null = if_null != NULL && strcmp(if_null, "skip") == 0;
 	if (if_null != NULL && !plan->skip_null && strcmp(if_null, "error") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"if_null\" of %s() must be \"error\" or \"skip\"",
 						tc_trigger_function(plan->verb))));
+}
+
+static Interval *
+interval_of(const TriggerPlan *plan, TriggerArgument argument)
+{
+	if (plan->value[argument] == NULL)
+		return NULL;
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(plan->value[argument]),
+												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 static void
@@ -241,6 +252,15 @@ check_type(const TriggerPlan *plan, TriggerArgument argument, const char *table)
 			if (type != TEXTOID && type != VARCHAROID)
 			{
 				wanted = "text or character varying";
+				hint = "A generated column can hold it as text.";
+			}
+			break;
+		case KIND_KEY_COLUMN:
+			/* each of them is written in one way only */
+			if (type != TEXTOID && type != VARCHAROID && type != INT2OID && type != INT4OID &&
+				type != INT8OID && type != UUIDOID)
+			{
+				wanted = "text, character varying, smallint, integer, bigint or uuid";
 				hint = "A generated column can hold it as text.";
 			}
 			break;

@@ -25,10 +25,12 @@ typedef enum TriggerVerb
 typedef enum TriggerArgument
 {
 	ARG_TOKEN_COLUMN,
+	ARG_KEY_COLUMN,
 	ARG_WORKFLOW_ID_COLUMN,
 	ARG_ACTIVITY_ID_COLUMN,
 	ARG_ACTIVITY_ID,
 	ARG_RUN_ID_COLUMN,
+	ARG_WAIT_FOR_KEY,
 	ARG_WAIT_FOR_ACTIVITY,
 	ARG_RESULT_COLUMN,
 	ARG_IGNORE,
@@ -54,6 +56,7 @@ typedef struct TriggerPlan
 	Oid			column_type[NTRIGGER_ARGUMENTS];	/* its base type */
 	bool		non_retryable;
 	bool		skip_null;
+	Interval   *wait_for_key;
 	Interval   *wait_for_activity;
 
 	/* the row as result: its columns but for those that are not to be seen */

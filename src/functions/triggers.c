@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -55,6 +56,7 @@ static Datum column_of(const TriggerPlan *plan, TriggerArgument argument, HeapTu
 					   TupleDesc columns, bool *isnull);
 static text *text_of(const TriggerPlan *plan, TriggerArgument column, HeapTuple row,
 					 TupleDesc columns);
+static text *key_of(const TriggerPlan *plan, HeapTuple row, TupleDesc columns);
 static text *text_or_constant(const TriggerPlan *plan, TriggerArgument column,
 							  TriggerArgument constant, HeapTuple row, TupleDesc columns);
 static Payload *payload_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row,
@@ -92,20 +94,26 @@ fire(FunctionCallInfo fcinfo, TriggerVerb verb)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	KnownTrigger known;
 	RequestArgs args = {0};
+	text	   *key;
 	HeapTuple	row;
 
 	check_event(fcinfo, verb);
 	row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
 	known = known_trigger(data, verb);
+	key = key_of(known.plan, row, RelationGetDescr(data->tg_relation));
 	take_row(known.plan, row, RelationGetDescr(data->tg_relation), &args);
 
-	if (!known.plan->skip_null || names_activity(known.plan, &args))
+	if (!known.plan->skip_null || key != NULL || names_activity(known.plan, &args))
 	{
 		RequestCaller caller = {.name = known.name};
+		char	   *server = known.plan->value[ARG_SERVER];
+		char	   *namespace_name = known.plan->value[ARG_NAMESPACE];
 
-		(void) tc_record_request(&caller, method_of(known.plan), &args,
-								 known.plan->value[ARG_SERVER],
-								 known.plan->value[ARG_NAMESPACE]);
+		if (known.plan->value[ARG_KEY_COLUMN] != NULL)
+			(void) tc_record_request_by_key(&caller, method_of(known.plan), &args, key, server,
+											namespace_name);
+		else
+			(void) tc_record_request(&caller, method_of(known.plan), &args, server, namespace_name);
 	}
 
 	/*
@@ -233,7 +241,7 @@ method_of(const TriggerPlan *plan)
 		[TRIGGER_HEARTBEAT] = {METHOD_HEARTBEAT, METHOD_HEARTBEAT_BY_ID},
 	};
 
-	return methods[plan->verb][plan->value[ARG_TOKEN_COLUMN] == NULL];
+	return methods[plan->verb][plan->value[ARG_WORKFLOW_ID_COLUMN] != NULL];
 }
 
 static bool
@@ -254,6 +262,8 @@ take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs 
 
 		args->task_token = isnull ? NULL : DatumGetByteaPP(token);
 	}
+	else if (plan->value[ARG_KEY_COLUMN] != NULL)
+		args->wait_for_key = plan->wait_for_key;
 	else
 	{
 		args->workflow_id = text_of(plan, ARG_WORKFLOW_ID_COLUMN, row, columns);
@@ -261,7 +271,7 @@ take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs 
 		args->run_id = text_of(plan, ARG_RUN_ID_COLUMN, row, columns);
 		args->wait_for_activity = plan->wait_for_activity;
 	}
-	if (plan->skip_null && !names_activity(plan, args))
+	if (plan->skip_null && plan->value[ARG_KEY_COLUMN] == NULL && !names_activity(plan, args))
 		return;
 
 	if (plan->verb == TRIGGER_FAIL)
@@ -295,6 +305,24 @@ text_of(const TriggerPlan *plan, TriggerArgument column, HeapTuple row, TupleDes
 	Datum		value = column_of(plan, column, row, columns, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* NULL also if it is not by key */
+static text *
+key_of(const TriggerPlan *plan, HeapTuple row, TupleDesc columns)
+{
+	Oid			type = plan->column_type[ARG_KEY_COLUMN];
+	bool		isnull;
+	Datum		value = column_of(plan, ARG_KEY_COLUMN, row, columns, &isnull);
+	Oid			output;
+	bool		is_varlena;
+
+	if (isnull)
+		return NULL;
+	if (type == TEXTOID || type == VARCHAROID)
+		return DatumGetTextPP(value);
+	getTypeOutputInfo(type, &output, &is_varlena);
+	return cstring_to_text(OidOutputFunctionCall(output, value));
 }
 
 /* The same for all rows if that was given, else of a column: they are not given both. */

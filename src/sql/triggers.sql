@@ -34,10 +34,12 @@ CREATE FUNCTION temporal.bind_table(
     relation regclass,
     verb text DEFAULT 'complete',
     token_column name DEFAULT NULL,
+    key_column name DEFAULT NULL,
     workflow_id_column name DEFAULT NULL,
     activity_id_column name DEFAULT NULL,
     activity_id text DEFAULT NULL,
     run_id_column name DEFAULT NULL,
+    wait_for_key interval DEFAULT NULL,
     wait_for_activity interval DEFAULT NULL,
     result_column name DEFAULT NULL,
     ignore name[] DEFAULT NULL,
@@ -56,7 +58,7 @@ CREATE FUNCTION temporal.bind_table(
 RETURNS name
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_bind_table';
-COMMENT ON FUNCTION temporal.bind_table(regclass, text, name, name, name, text, name, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name) IS
+COMMENT ON FUNCTION temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name) IS
     'have changes of a table''s rows complete, fail, report as cancelled or heartbeat their activities: makes a trigger, and returns its name';
 
 CREATE FUNCTION temporal.unbind_table(relation regclass, trigger_name name DEFAULT NULL)
@@ -90,12 +92,12 @@ GRANT SELECT ON temporal.binding TO PUBLIC;
 REVOKE ALL ON FUNCTION
     temporal.complete_activity_trigger(), temporal.fail_activity_trigger(),
     temporal.report_cancellation_trigger(), temporal.heartbeat_activity_trigger(),
-    temporal.bind_table(regclass, text, name, name, name, text, name, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
+    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
     temporal.unbind_table(regclass, name)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     temporal.complete_activity_trigger(), temporal.fail_activity_trigger(),
     temporal.report_cancellation_trigger(), temporal.heartbeat_activity_trigger(),
-    temporal.bind_table(regclass, text, name, name, name, text, name, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
+    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
     temporal.unbind_table(regclass, name)
     TO PUBLIC;
