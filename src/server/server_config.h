@@ -29,6 +29,7 @@ typedef struct ServerConfig
 	bool		allow_unverified_server;
 	bool		trust_server_owner;
 	int			max_in_flight;
+	int			max_requests_per_second;	/* 0 = any number */
 	int			request_timeout_ms;
 	int			retry_initial_interval_ms;
 	int			retry_max_interval_ms;

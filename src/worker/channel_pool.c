@@ -102,6 +102,7 @@ tc_channels_init(void)
 
 	channels_by_key = hash_create("temporal_complete channels", 64, &info,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	tc_rates_init();
 }
 
 PooledChannel *
@@ -149,6 +150,8 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	channel->key = key;
 	channel->users = 1;
 	dlist_init(&channel->queues);
+	if (config->max_requests_per_second > 0)
+		channel->rate = tc_rate_get(config->serverid);
 	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
 	entry = hash_search(channels_by_key, &key, HASH_ENTER, &found);
 	Assert(!found);
@@ -209,6 +212,8 @@ tc_channels_cleanup(void)
 		if (channel->changed)
 			dlist_delete(&channel->changed_node);
 		charge(channel, NULL);
+		if (channel->rate != NULL)
+			tc_rate_release(channel->rate);
 		MemoryContextDelete(channel->context);
 	}
 }
@@ -354,7 +359,7 @@ fingerprint(const ServerConfig *config)
 	SipHash		result;
 	int			numbers[] = {
 		options->http, options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
-		config->max_in_flight, config->request_timeout_ms, config->retry_initial_interval_ms,
+		config->max_in_flight, config->max_requests_per_second, config->request_timeout_ms, config->retry_initial_interval_ms,
 		config->retry_max_interval_ms, config->expire_after_s
 	};
 	const char *texts[] = {

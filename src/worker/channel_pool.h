@@ -14,6 +14,7 @@
 #include "base/siphash.h"
 #include "outbox/outbox.h"
 #include "server/server.h"
+#include "worker/rate.h"
 #include "worker/share.h"
 
 /* What it is found by */
@@ -37,6 +38,7 @@ typedef struct PooledChannel
 	ServerConfig *config;
 	PooledKey	key;
 	Channel    *channel;
+	Rate	   *rate;			/* of its server; NULL = no limit */
 	dlist_head	queues;			/* that use it; the owner of this keeps them */
 	Account    *account;		/* that its connections are put down to, or
 								 * NULL */

@@ -253,7 +253,11 @@ send_all(void)
 			more |= tc_reading_is_possible();
 			continue;
 		}
-		/* requests that found no place wait in the list of active queues */
+
+		/*
+		 * requests that found no place, or came too soon, wait in the list of
+		 * active queues
+		 */
 		if (queue->count[REQUEST_READY] > 0 && tc_queue_is_connected(queue) &&
 			tc_flow_has_room(queue) && !stopping)
 			continue;
@@ -264,6 +268,7 @@ send_all(void)
 		if (timer > tc_monotonic_ms())
 			tc_timer_set(&queue->timer, timer, timer_due, queue);
 	}
+	more |= tc_rates_turn();
 	/* those that wait for places are served in turn */
 	if (!dlist_is_empty(tc_active_queues()))
 		dlist_push_tail(tc_active_queues(), dlist_pop_head_node(tc_active_queues()));
@@ -309,8 +314,11 @@ send_queue(Queue *queue)
 	{
 		if (tc_request_must_be_looked_up(request))
 			tc_request_look_up(request);
-		else
+		else if (channel->rate == NULL ||
+				 tc_rate_take(channel->rate, queue->row.key.role, channel->config->max_requests_per_second))
 			send_request(request);
+		else
+			break;
 	}
 	tc_channel_flush(channel->channel);
 }

@@ -1,0 +1,53 @@
+# max_requests_per_second: requests wait for their turn, roles take turns, and
+# nothing is refused.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($port);
+my $node = new_cluster('main', settings => 'fsync = off');
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+sub drained { return sql("SELECT temporal.drain('$PostgreSQL::Test::Utils::timeout_default s')"); }
+
+sql(<<"EOS");
+CREATE ROLE many;
+CREATE ROLE few;
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port', namespaces '*', max_requests_per_second '20');
+GRANT USAGE ON FOREIGN SERVER temporal TO many, few;
+EOS
+
+# Of one role with many queues, and of another one, all at once
+sql(<<'EOS');
+CREATE TABLE begun AS SELECT clock_timestamp() AS at;
+BEGIN;
+SET ROLE many;
+SELECT count(temporal.complete_activity_by_id('w', 'many-' || n, namespace => 'n' || n % 10)) FROM pg_catalog.generate_series(1, 60) n;
+SELECT count(temporal.heartbeat_activity_by_id('w', 'beat-' || n, namespace => 'n' || n % 10)) FROM pg_catalog.generate_series(1, 20) n;
+SET ROLE few;
+SELECT count(temporal.complete_activity_by_id('w', 'few-' || n)) FROM pg_catalog.generate_series(1, 5) n;
+COMMIT;
+EOS
+is(drained(), 't', 'all is sent');
+is(sql(q(SELECT count(*) FILTER (WHERE state = 'delivered' AND attempts = 1) || ' of ' || count(*) FROM temporal.request)), '85 of 85', 'each once, and none is refused');
+# 20 a second, and what may be sent at once: a tenth of that, and one
+is(sql(q(SELECT bool_and(n - 3 <= 20 * extract(epoch FROM finished_at - at)) FROM (SELECT finished_at, row_number() OVER (ORDER BY finished_at) AS n FROM temporal.request) r, begun)), 't', 'not more than that in the time');
+cmp_ok(sql(q(SELECT count(*) FROM temporal.request WHERE requested_by = 'many' AND finished_at < (SELECT max(finished_at) FROM temporal.request WHERE requested_by = 'few'))), '<=', 20, 'a role with few does not wait for one with many');
+
+# Another limit counts at once
+sql(q(ALTER SERVER temporal OPTIONS (SET max_requests_per_second '1')));
+sql(q(SELECT count(temporal.complete_activity_by_id('w', 'last-' || n)) FROM pg_catalog.generate_series(1, 2000) n));
+await('the first one', sub { sql(q(SELECT count(*) FROM temporal.request WHERE activity_id LIKE 'last-%' AND state = 'delivered')) > 0 });
+sql(q(ALTER SERVER temporal OPTIONS (DROP max_requests_per_second)));
+is(drained(), 't', 'without a limit all is sent');
+is(sql(q(SELECT count(*) FROM temporal.request WHERE activity_id LIKE 'last-%' AND state = 'delivered')), '2000', 'all of it');
+
+done_testing();
