@@ -30,7 +30,7 @@ static void add_span(Row *row, ProtoSpan span);
 static void add_words(Row *row, ProtoSpan span);
 static void add_name(Row *row, const char *name);
 static void add_duration(Row *row, int64 microseconds);
-static void report_malformed(void) pg_attribute_noreturn();
+static void report_malformed(void);
 
 PG_FUNCTION_INFO_V1(tc_pending_activities);
 PG_FUNCTION_INFO_V1(tc_describe_activity);

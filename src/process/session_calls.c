@@ -34,13 +34,6 @@
 #define MAX_OF_ROLE 32
 #define MAX_OF_ROLE_IN_DATABASE 8
 
-/*
- * Descriptions may be large, and the worker has them in its memory: so many are
- * asked for at once, and so many of them for one role.
- */
-#define MAX_DESCRIPTIONS 8
-#define MAX_DESCRIPTIONS_OF_ROLE 2
-
 typedef enum MailboxState
 {
 	MAILBOX_FREE,
@@ -70,7 +63,6 @@ typedef struct Mailboxes
 
 static Mailboxes *mailboxes = NULL;
 
-static bool may_describe(Oid role);
 static bool is_taken(const Mailbox *mailbox);
 static bool is_awaited(const Mailbox *mailbox, const SessionCall *call);
 static int	find_free(Oid role);
@@ -100,7 +92,7 @@ tc_session_calls_startup(void)
 /*---- for the worker ----*/
 
 bool
-tc_worker_take_call(SessionCall *call)
+tc_worker_take_call(SessionCall *call, bool (*may_begin) (const SessionCall *call))
 {
 	bool		found = false;
 
@@ -113,7 +105,7 @@ tc_worker_take_call(SessionCall *call)
 		Mailbox    *mailbox = &mailboxes->boxes[i];
 
 		if (mailbox->state == MAILBOX_POSTED && mailbox->database == MyDatabaseId &&
-			(mailbox->call.kind == CALL_PING || may_describe(mailbox->call.role)))
+			may_begin(&mailbox->call))
 		{
 			mailbox->state = MAILBOX_TAKEN;
 			pg_atomic_fetch_sub_u32(&mailboxes->posted, 1);
@@ -123,27 +115,6 @@ tc_worker_take_call(SessionCall *call)
 	}
 	SpinLockRelease(&mailboxes->mutex);
 	return found;
-}
-
-/* May another description be asked for, for that role in this database?  Under the spinlock. */
-static bool
-may_describe(Oid role)
-{
-	int			of_database = 0;
-	int			of_role = 0;
-
-	for (int i = 0; i < MAX_MAILBOXES; i++)
-	{
-		const Mailbox *mailbox = &mailboxes->boxes[i];
-
-		if (is_taken(mailbox) && mailbox->database == MyDatabaseId &&
-			mailbox->call.kind != CALL_PING)
-		{
-			of_database++;
-			of_role += mailbox->call.role == role;
-		}
-	}
-	return of_database < MAX_DESCRIPTIONS && of_role < MAX_DESCRIPTIONS_OF_ROLE;
 }
 
 /* Has a worker taken it, and not answered?  Under the spinlock, as the next one. */

@@ -66,8 +66,11 @@ extern void tc_session_calls_startup(void);
 
 /*---- for the worker ----*/
 
-/* The next call that waits to be made by this worker, if any. */
-extern bool tc_worker_take_call(SessionCall *call);
+/*
+ * The next call that waits to be made by this worker, if any, of those that may
+ * be begun now.  That is asked under a spinlock.
+ */
+extern bool tc_worker_take_call(SessionCall *call, bool (*may_begin) (const SessionCall *call));
 
 /* Does somebody still wait for the answer to a call that was taken? */
 extern bool tc_worker_call_is_awaited(const SessionCall *call);

@@ -60,7 +60,7 @@ REVOKE ALL ON FUNCTION temporal.ping(text) FROM PUBLIC;
 /* it needs USAGE on the foreign server, or membership in pg_monitor */
 GRANT EXECUTE ON FUNCTION temporal.ping(text) TO PUBLIC;
 
-/* Temporal, seen from SQL: asked by the worker, over a connection of its own. */
+/* Temporal, seen from SQL: asked by the worker, over the channel that requests take. */
 CREATE FUNCTION temporal.pending_activities(
     workflow_id text,
     run_id text DEFAULT NULL,

@@ -106,7 +106,7 @@ tc_channels_init(void)
 }
 
 PooledChannel *
-tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_namespace,
+tc_channels_get(const QueueRow *queue, bool to_look, char **namespace_name, bool *is_own_namespace,
 				ServerProblem *problem)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
@@ -119,7 +119,7 @@ tc_channels_get(const QueueRow *queue, char **namespace_name, bool *is_own_names
 	PooledKey	key;
 	bool		found;
 
-	config = tc_server_config(queue, problem);
+	config = to_look ? tc_server_config_to_look(queue, problem) : tc_server_config(queue, problem);
 	MemoryContextSwitchTo(old);
 	if (config == NULL)
 	{

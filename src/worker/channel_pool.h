@@ -70,10 +70,10 @@ extern PooledChannel *tc_channels_next_changed(void);
 /*
  * The channel for a queue by today's options, and the namespace into which its
  * requests go, palloc'd, in the database's encoding; NULL, and *problem, if it
- * must not or cannot send.  The caller becomes one of its users.  Needs a
- * transaction.
+ * must not or cannot send; to_look: if its role must not look (see server.h).
+ * The caller becomes one of its users.  Needs a transaction.
  */
-extern PooledChannel *tc_channels_get(const QueueRow *queue, char **namespace_name,
+extern PooledChannel *tc_channels_get(const QueueRow *queue, bool to_look, char **namespace_name,
 									  bool *is_own_namespace, ServerProblem *problem);
 
 /* One user less; without users a channel is closed (not at once). */

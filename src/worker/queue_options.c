@@ -86,7 +86,7 @@ tc_queue_use_options(Queue *queue)
 			return;
 	}
 
-	channel = tc_channels_get(&queue->row, &namespace_name, &is_own_namespace, &problem);
+	channel = tc_channels_get(&queue->row, false, &namespace_name, &is_own_namespace, &problem);
 	is_new = channel != queue->channel;
 	set_channel(queue, channel);
 	if (channel == NULL)

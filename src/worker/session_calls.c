@@ -3,15 +3,15 @@
  * session_calls.c
  *	  The worker's side of what sessions ask of a server.
  *
- * Such a call goes the way that requests go, from the worker, but over a
- * connection of its own, by the options as they are now.
+ * Such a call goes the way that requests go, by the options as they are now.
  *
- * A ping asks for the server's version, which needs no authorization, and then
- * makes a request that cannot touch any activity and is refused with
- * INVALID_ARGUMENT once credentials and namespace have been accepted.
+ * A ping tests that way: over a connection of its own it asks for the server's
+ * version, which needs no authorization, and then makes a request that cannot
+ * touch any activity and is refused with INVALID_ARGUMENT once credentials and
+ * namespace have been accepted.
  *
- * A description is handed over as it came: the session reads it.  So nothing
- * in it can harm the worker.
+ * A description is asked for over the channel that requests use.  It is handed
+ * over as it came: the session reads it.  So nothing in it can harm the worker.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,10 +47,16 @@ typedef struct CallOfSession
 	SessionCall asked;
 	SessionAnswer answer;
 	MemoryContext context;
+	const char *namespace_name; /* in UTF-8 */
+	ServerProblem problem;		/* in UTF-8; if it has a message */
+	int			timeout_ms;
+	/* of a ping */
 	ServerConfig *config;
-	const char *namespace_name;
-	ServerProblem problem;		/* in UTF-8; if there is no config */
 	Channel    *channel;
+	/* of a description; NULL = it must not be asked for */
+	PooledChannel *pooled;
+	Account    *account;
+	bool		is_called;		/* and there is no answer yet */
 	const char *path;			/* of the call that matters */
 	uint8	   *message;
 	size_t		message_len;
@@ -65,21 +71,29 @@ typedef struct CallOfSession
 	bool		translated;		/* the answer is complete */
 } CallOfSession;
 
-/* At once; more wait until one of them has ended */
-#define MAX_CALLS 32
+/*
+ * At once; more wait until one of them has ended.  Descriptions may be large,
+ * so a role has its share of them; of pings the mailboxes see to it.
+ */
+#define MAX_PINGS 32
+#define MAX_DESCRIPTIONS 8
+#define MAX_DESCRIPTIONS_OF_ROLE 2
 
 static dlist_head calls = DLIST_STATIC_INIT(calls);
-static int	ncalls = 0;
 
+static bool may_begin(const SessionCall *asked);
 static void end_calls(void);
+static void describe(CallOfSession *it);
 static bool hand_over(CallOfSession *it);
 static void begin_call(const SessionCall *asked);
 static void read_options(void *arg);
+static void prepare_ping(CallOfSession *it, const QueueRow *queue);
+static void prepare_description(CallOfSession *it, const QueueRow *queue);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
 static void system_info_done(void *arg, const CallResult *result);
-static void make_call(CallOfSession *it, const char *path, const uint8 *message, size_t len,
-					  size_t max_reply, CallDone done);
+static void make_call(CallOfSession *it, Channel *channel, const char *path, const uint8 *message,
+					  size_t len, size_t max_reply, CallDone done);
 static void probe_done(void *arg, const CallResult *result);
 static void description_done(void *arg, const CallResult *result);
 static void call_failed(CallOfSession *it, const char *code, const char *message);
@@ -95,13 +109,42 @@ tc_session_calls_turn(void)
 	for (;;)
 	{
 		end_calls();
-		if (ncalls == MAX_CALLS || !tc_worker_take_call(&asked))
+		if (!tc_worker_take_call(&asked, may_begin))
 			break;
 		begin_call(&asked);
 	}
 }
 
-/* End those that are over, and those that nobody waits for any more. */
+/* Runs under a spinlock: must not fail. */
+static bool
+may_begin(const SessionCall *asked)
+{
+	int			pings = 0;
+	int			descriptions = 0;
+	int			of_role = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &calls)
+	{
+		const SessionCall *other = &dlist_container(CallOfSession, node, iter.cur)->asked;
+
+		if (other->kind == CALL_PING)
+			pings++;
+		else
+		{
+			descriptions++;
+			of_role += other->role == asked->role;
+		}
+	}
+	if (asked->kind == CALL_PING)
+		return pings < MAX_PINGS;
+	return descriptions < MAX_DESCRIPTIONS && of_role < MAX_DESCRIPTIONS_OF_ROLE;
+}
+
+/*
+ * End those that are over, and those that nobody waits for any more; but one
+ * whose call is under way is kept until that has ended.
+ */
 static void
 end_calls(void)
 {
@@ -111,9 +154,31 @@ end_calls(void)
 	{
 		CallOfSession *it = dlist_container(CallOfSession, node, iter.cur);
 
-		if (!tc_worker_call_is_awaited(&it->asked) || (it->over && hand_over(it)))
+		if (it->pooled != NULL && !it->over && !it->is_called)
+			describe(it);
+		if (!it->is_called &&
+			(!tc_worker_call_is_awaited(&it->asked) || (it->over && hand_over(it))))
 			end_call(it);
 	}
+}
+
+/* Ask for a description, as soon as the channel is connected. */
+static void
+describe(CallOfSession *it)
+{
+	PooledChannel *pooled = it->pooled;
+
+	if (tc_channels_connect(pooled, it->account))
+	{
+		if (tc_channel_capacity(pooled->channel) == 0)
+			return;
+		tc_channels_begin_call(pooled);
+		it->is_called = true;
+		make_call(it, pooled->channel, it->path, it->message, it->message_len, MAX_DESCRIPTION,
+				  description_done);
+	}
+	else if (tc_channel_state(pooled->channel) != CHANNEL_CONNECTING && tc_channels_backing_off(pooled))
+		call_failed(it, pooled->error.code, pooled->error.message);
 }
 
 /* Hand over as much as the session takes now.  True when it has got all of it, and the answer. */
@@ -159,18 +224,21 @@ begin_call(const SessionCall *asked)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	CallOfSession *it = palloc0(sizeof(CallOfSession));
 
-	/* what a ping finds to be right, requests have to find, too */
-	tc_channels_files_may_have_changed();
-
 	it->context = context;
 	it->asked = *asked;
 	dlist_push_tail(&calls, &it->node);
-	ncalls++;
+	if (asked->kind == CALL_PING)
+	{
+		/* what it finds to be right, requests have to find, too */
+		tc_channels_files_may_have_changed();
+	}
+	else
+		it->account = tc_account_get(asked->role, asked->serverid);
 	if (!tc_run_transaction(read_options, it))
 		call_failed(it, "CONFIGURATION", "the server's options cannot be read; see the server log");
-	else if (it->config == NULL)
+	else if (it->problem.message != NULL)
 		call_failed(it, it->problem.code, it->problem.message);
-	else
+	else if (it->config != NULL)
 	{
 		it->channel = tc_channel_create(&it->config->channel, state_changed, it);
 		tc_channel_connect(it->channel, 1);
@@ -192,35 +260,56 @@ read_options(void *arg)
 		.role_name = "?",
 	};
 	MemoryContext old = MemoryContextSwitchTo(it->context);
-	ServerConfig *config = tc_server_config_to_look(&queue, &it->problem);
+
+	if (asked->kind == CALL_PING)
+		prepare_ping(it, &queue);
+	else
+		prepare_description(it, &queue);
+	if (it->problem.message != NULL)
+		it->problem.message = tc_words_from_server(it->problem.message);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+prepare_ping(CallOfSession *it, const QueueRow *queue)
+{
+	ServerConfig *config = tc_server_config_to_look(queue, &it->problem);
 
 	if (config == NULL)
-		it->problem.message = tc_words_from_server(it->problem.message);
+		return;
+	it->namespace_name = tc_namespace_to_utf8(tc_server_namespace(config, &queue->key));
+	it->path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
+	it->message = tc_probe_request_encode(it->namespace_name, &it->message_len);
+	it->timeout_ms = config->request_timeout_ms;
+	tc_words_copy(it->answer.address, sizeof(it->answer.address),
+				  tc_words_from_server(config->channel.address));
+	it->config = config;
+}
+
+static void
+prepare_description(CallOfSession *it, const QueueRow *queue)
+{
+	const SessionCall *asked = &it->asked;
+	char	   *namespace_name;
+	bool		is_own;
+
+	it->pooled = tc_channels_get(queue, true, &namespace_name, &is_own, &it->problem);
+	if (it->pooled == NULL)
+		return;
+	it->timeout_ms = it->pooled->config->request_timeout_ms;
+	it->namespace_name = tc_namespace_to_utf8(namespace_name);
+	if (asked->kind == CALL_DESCRIBE_WORKFLOW)
+	{
+		it->path = DESCRIBE_WORKFLOW_PATH;
+		it->message = tc_describe_workflow_encode(it->namespace_name, asked->id, asked->run_id,
+												  &it->message_len);
+	}
 	else
 	{
-		it->namespace_name = tc_namespace_to_utf8(tc_server_namespace(config, &queue.key));
-		switch (asked->kind)
-		{
-			case CALL_PING:
-				it->path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
-				it->message = tc_probe_request_encode(it->namespace_name, &it->message_len);
-				break;
-			case CALL_DESCRIBE_WORKFLOW:
-				it->path = DESCRIBE_WORKFLOW_PATH;
-				it->message = tc_describe_workflow_encode(it->namespace_name, asked->id,
-														  asked->run_id, &it->message_len);
-				break;
-			case CALL_DESCRIBE_ACTIVITY:
-				it->path = DESCRIBE_ACTIVITY_PATH;
-				it->message = tc_describe_activity_encode(it->namespace_name, asked->id,
-														  asked->run_id, false, &it->message_len);
-				break;
-		}
-		tc_words_copy(it->answer.address, sizeof(it->answer.address),
-					  tc_words_from_server(config->channel.address));
-		it->config = config;
+		it->path = DESCRIBE_ACTIVITY_PATH;
+		it->message = tc_describe_activity_encode(it->namespace_name, asked->id, asked->run_id,
+												  false, &it->message_len);
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /* This and what follows runs beneath the wire: it must not raise errors. */
@@ -239,20 +328,15 @@ state_changed(void *arg, Channel *channel, ChannelState state, const ChannelErro
 	if (state != CHANNEL_READY)
 		return;
 
-	if (it->asked.kind != CALL_PING)
-	{
-		make_call(it, it->path, it->message, it->message_len, MAX_DESCRIPTION, description_done);
-		return;
-	}
 	if (tc_channel_tls_version(channel) != NULL)
 		strlcpy(it->answer.tls_version, tc_channel_tls_version(channel),
 				sizeof(it->answer.tls_version));
 	INSTR_TIME_SET_CURRENT(it->sent_at);
-	make_call(it, SYSTEM_INFO_PATH, (const uint8 *) "", 0, MAX_REPLY, system_info_done);
+	make_call(it, channel, SYSTEM_INFO_PATH, (const uint8 *) "", 0, MAX_REPLY, system_info_done);
 }
 
 static void
-make_call(CallOfSession *it, const char *path, const uint8 *message, size_t len,
+make_call(CallOfSession *it, Channel *channel, const char *path, const uint8 *message, size_t len,
 		  size_t max_reply, CallDone done)
 {
 	Call		call = {0};
@@ -261,12 +345,12 @@ make_call(CallOfSession *it, const char *path, const uint8 *message, size_t len,
 	call.namespace_name = it->namespace_name;
 	call.message = message;
 	call.message_len = len;
-	call.timeout_ms = it->config->request_timeout_ms;
+	call.timeout_ms = it->timeout_ms;
 	call.max_reply = max_reply;
 	call.done = done;
 	call.arg = it;
-	tc_channel_call(it->channel, &call);
-	tc_channel_flush(it->channel);
+	tc_channel_call(channel, &call);
+	tc_channel_flush(channel);
 }
 
 static void
@@ -293,7 +377,7 @@ system_info_done(void *arg, const CallResult *result)
 		call_failed(it, "UNAVAILABLE", "the connection was closed");
 		return;
 	}
-	make_call(it, it->path, it->message, it->message_len, MAX_REPLY, probe_done);
+	make_call(it, it->channel, it->path, it->message, it->message_len, MAX_REPLY, probe_done);
 }
 
 static void
@@ -323,8 +407,8 @@ description_done(void *arg, const CallResult *result)
 {
 	CallOfSession *it = arg;
 
-	if (it->over)
-		return;
+	it->is_called = false;
+	tc_channels_end_call(it->pooled);
 	if (result->fate == CALL_ANSWERED && tc_classify(result) == MEANING_GONE)
 	{
 		it->answer.not_found = true;
@@ -361,11 +445,14 @@ static void
 end_call(CallOfSession *it)
 {
 	dlist_delete(&it->node);
-	ncalls--;
-	/* its calls end with it */
+	/* calls of a ping end with its channel */
 	it->over = true;
 	if (it->channel != NULL)
 		tc_channel_destroy(it->channel);
+	if (it->pooled != NULL)
+		tc_channels_release(it->pooled);
+	if (it->account != NULL)
+		tc_account_release(it->account);
 	MemoryContextDelete(it->context);
 }
 
