@@ -1,5 +1,5 @@
 // Command orders is the application of the demo: a worker for the workflow OrderApproval, and what starts it and
-// waits for it. It uses Temporal's SDK only; of the extension it knows nothing.
+// waits for it. It uses Temporal's SDK only; of the extension it knows how to record an activity.
 package main
 
 import (
@@ -29,8 +29,10 @@ const taskQueue = "orders"
 
 const usage = `usage: orders COMMAND
   worker READY_FILE    run workflows and activities until SIGTERM; the file is written when they can run
-  start ORDER          start the workflow for an order, and wait until its activity has stored the token
-  result ORDER         wait for the workflow's result, and print it with what its history says
+  begin ORDER          start the workflow for an order
+  start ORDER          the same, and wait until its activity is recorded
+  value ORDER          wait for the workflow's result, and print it
+  result ORDER         the same, with what its history says
   measure COUNT        approve so many orders, one after the other, and print how fast their workflows knew
   wait                 wait until Temporal answers
 Temporal is at TEMPORAL_ADDRESS, namespace TEMPORAL_NAMESPACE; PostgreSQL where libpq's environment says.
@@ -62,14 +64,18 @@ func run(ctx context.Context, command, argument string) error {
 	switch command {
 	case "worker":
 		return runWorker(ctx, c, db, argument)
-	case "start", "result", "measure":
+	case "begin", "start", "value", "result", "measure":
 		number, err := strconv.ParseInt(argument, 10, 64)
 		if err != nil {
 			return err
 		}
 		switch command {
+		case "begin":
+			return begin(ctx, c, number)
 		case "start":
 			return start(ctx, c, db, number)
+		case "value":
+			return value(ctx, c, number)
 		case "result":
 			return result(ctx, c, db, number)
 		}
@@ -121,20 +127,24 @@ func runWorker(ctx context.Context, c client.Client, db *pgxpool.Pool, readyFile
 
 func workflowID(order int64) string { return fmt.Sprintf("order-%d", order) }
 
-func start(ctx context.Context, c client.Client, db *pgxpool.Pool, order int64) error {
+func begin(ctx context.Context, c client.Client, order int64) error {
 	_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflowID(order), TaskQueue: taskQueue}, OrderApproval, order)
-	if err != nil {
+	return err
+}
+
+func start(ctx context.Context, c client.Client, db *pgxpool.Pool, order int64) error {
+	if err := begin(ctx, c, order); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
 		var waiting bool
-		err := db.QueryRow(ctx, "SELECT status = 'waiting' FROM orders WHERE id = $1", order).Scan(&waiting)
+		err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM temporal.activity WHERE key = $1::bigint::text)", order).Scan(&waiting)
 		if waiting || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the activity of %s did not store its token within a minute", workflowID(order))
+			return fmt.Errorf("the activity of %s was not recorded within a minute", workflowID(order))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -171,18 +181,25 @@ func measureOrder(ctx context.Context, c client.Client, db *pgxpool.Pool, order 
 	return l, completed, nil
 }
 
-func result(ctx context.Context, c client.Client, db *pgxpool.Pool, order int64) error {
+func value(ctx context.Context, c client.Client, order int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var value json.RawMessage
 	if err := c.GetWorkflow(ctx, workflowID(order), "").Get(ctx, &value); err != nil {
 		return err
 	}
+	fmt.Printf("  workflow %s returned  %s\n", workflowID(order), value)
+	return nil
+}
+
+func result(ctx context.Context, c client.Client, db *pgxpool.Pool, order int64) error {
+	if err := value(ctx, c, order); err != nil {
+		return err
+	}
 	l, event, err := measureOrder(ctx, c, db, order)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  workflow %s returned  %s\n", workflowID(order), value)
 	fmt.Printf("  its activity was completed by  %s\n", event.GetActivityTaskCompletedEventAttributes().GetIdentity())
 	fmt.Printf("  from COMMIT to the activity's completion in the history  %s\n", inMS(l.completed))
 	fmt.Printf("  from COMMIT to the workflow's end                        %s\n", inMS(l.closed))

@@ -26,11 +26,10 @@ func OrderApproval(ctx workflow.Context, order int64) (json.RawMessage, error) {
 // Activities are activities with a database.
 type Activities struct{ db *pgxpool.Pool }
 
-// RequestApproval stores its task token with the order and returns: it is the database that completes it, when
-// somebody approves the order.
+// RequestApproval records its task token under the order's id and returns: it is the database that completes it, when
+// somebody approves the order, or has done so already.
 func (a *Activities) RequestApproval(ctx context.Context, order int64) error {
-	_, err := a.db.Exec(ctx, "UPDATE orders SET status = 'waiting', task_token = $2 WHERE id = $1",
-		order, activity.GetInfo(ctx).TaskToken)
+	_, err := a.db.Exec(ctx, "SELECT temporal.record_activity($1::bigint::text, $2)", order, activity.GetInfo(ctx).TaskToken)
 	if err != nil {
 		return err
 	}
