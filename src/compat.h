@@ -59,6 +59,10 @@
 #include "varatt.h"
 #endif
 
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
+
 #if PG_VERSION_NUM >= 190000
 #include "commands/sequence_xlog.h"
 #endif
@@ -223,20 +227,32 @@ tc_table_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot sna
 #endif
 }
 
-/* A path that scans a foreign table, in no order. */
+/* A path that scans a foreign table. */
 static inline ForeignPath *
 tc_create_foreignscan_path(PlannerInfo *root, RelOptInfo *rel, double rows,
-						   Cost startup_cost, Cost total_cost, Relids required_outer)
+						   Cost startup_cost, Cost total_cost, List *pathkeys,
+						   Relids required_outer, List *fdw_private)
 {
 #if PG_VERSION_NUM >= 180000
 	return create_foreignscan_path(root, rel, NULL, rows, 0, startup_cost, total_cost,
-								   NIL, required_outer, NULL, NIL, NIL);
+								   pathkeys, required_outer, NULL, NIL, fdw_private);
 #elif PG_VERSION_NUM >= 170000
 	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
-								   NIL, required_outer, NULL, NIL, NIL);
+								   pathkeys, required_outer, NULL, NIL, fdw_private);
 #else
 	return create_foreignscan_path(root, rel, NULL, rows, startup_cost, total_cost,
-								   NIL, required_outer, NULL, NIL);
+								   pathkeys, required_outer, NULL, fdw_private);
+#endif
+}
+
+/* Does it say that the largest come first? */
+static inline bool
+tc_pathkey_is_descending(PathKey *key)
+{
+#if PG_VERSION_NUM >= 180000
+	return key->pk_cmptype == COMPARE_GT;
+#else
+	return key->pk_strategy == BTGreaterStrategyNumber;
 #endif
 }
 

@@ -61,6 +61,10 @@ typedef struct RequestKey
  * activity, or for its key; 0 = it does not.
  */
 extern int64 tc_outbox_next_id(void);
+
+/* The id that was drawn last, or one near to it; 0 if that is not known. */
+extern int64 tc_outbox_last_id(void);
+
 extern void tc_outbox_insert(const RequestIdentity *identity, int64 queue,
 							 RequestMethod method, const uint8 *request, size_t len,
 							 const RequestKey *key, TimestampTz awaited_until);

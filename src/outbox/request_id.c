@@ -69,6 +69,23 @@ tc_outbox_next_id(void)
 	return id;
 }
 
+int64
+tc_outbox_last_id(void)
+{
+	Relation	rel = relation_open(tc_required_relation_oid("request_id"), AccessShareLock);
+	HeapTupleData tuple;
+	Buffer		buffer;
+	int64		id = 0;
+
+	if (rel->rd_rel->relkind == RELKIND_SEQUENCE)
+	{
+		id = lock_sequence(rel, &buffer, &tuple)->last_value;
+		UnlockReleaseBuffer(buffer);
+	}
+	relation_close(rel, NoLock);
+	return id;
+}
+
 /* The sequence's state, in its buffer, which is locked. */
 static Form_pg_sequence_data
 lock_sequence(Relation rel, Buffer *buffer, HeapTuple tuple)

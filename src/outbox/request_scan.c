@@ -9,27 +9,32 @@
  * harmless (of a UNION ALL it takes any to be), and EXPLAIN ANALYZE counts
  * the rows that they removed.  A foreign scan is opaque: the privileges of the
  * reader are looked at below it, no condition of the reader is evaluated
- * there, and nobody sees how many rows there were.  Only "id = ..." is passed
- * down, so that a request is found by its id with indexes; buffers and rows that
- * are read then are counted for nobody but who may see all requests.
+ * there, and nobody sees how many rows there were.  Only comparisons that we
+ * know are passed down, see request_lookup.c, so that few rows are read of
+ * many; buffers and rows that are read are counted for nobody but who may see
+ * all requests.
  *
- * The statement that is run below names nothing that a reader could make, and
- * runs as the owner of the extension.  No expression of the reader must
- * ever become part of it: values go in as parameters.
+ * The newest requests are found by windows of ids, from the top down: the
+ * statement is run for each, and a window is four times as large as the one
+ * before it.  All windows together are all ids, so nothing depends on how
+ * the ids are spread, but the time.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
+#include "commands/explain.h"
 #include "executor/executor.h"
 #include "executor/instrument.h"
-#include "executor/spi.h"
 #include "foreign/fdwapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -43,56 +48,56 @@
 #include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "base/extension.h"
 #include "compat.h"
+#include "outbox/outbox.h"
+#include "outbox/request_lookup.h"
 #include "outbox/tables.h"
 
-/* OIDs of "=" of bigint with bigint, and with integer and smallint both ways round */
-#define INT8_EQUAL 410
-#define INT84_EQUAL 416
-#define INT48_EQUAL 15
-#define INT82_EQUAL 1868
-#define INT28_EQUAL 1862
+/* Of the outcomes, so many are thought to be of requests that went wrong */
+#define WRONG_FRACTION 0.001
 
-/* The columns of the foreign table, in its order; id is the first */
-static const char *const columns[] = {
-	"id", "server", "namespace", "verb", "workflow_id", "run_id", "activity_id",
-	"requested_by", "requested_at", "state", "attempts", "next_attempt_at",
-	"error_code", "error_message", "finished_at", "cancel_requested",
-	"activity_paused", "activity_reset", "decisions", "key", "expires_at"
-};
+/* So many requests a workflow is thought to have */
+#define REQUESTS_OF_WORKFLOW 10
 
-#define ID_ATTNO 1
+/* The first window has so many ids, or this many for each row that is wanted */
+#define LEAST_WINDOW 256
+#define WINDOW_FOR_ROW 8
+#define LARGEST_FIRST_WINDOW 100000
 
-/* Which requests are read: $3 is the id, or the ids */
-typedef enum Selection
-{
-	SELECT_ALL,
-	SELECT_ID,
-	SELECT_IDS
-} Selection;
+/* How much larger the next window is */
+#define WINDOW_GROWTH 4
 
 typedef struct RequestScan
 {
-	Selection	selection;
-	ExprState  *id;				/* if not SELECT_ALL */
-	Oid			id_type;
-	int			nwanted;
-	int			wanted[lengthof(columns)];	/* attribute numbers, as they are
-											 * selected */
+	RequestStatement statement;
+	ExprState  *values[LOOKUP_VALUES];	/* NULL: not given */
+	Oid			value_types[LOOKUP_VALUES];
+	int64		first_window;	/* if the newest come first, how many ids */
+	int64		window;			/* the present one: 0 = none yet */
+	int64		least_id;
+	int64		greatest_id;
 	PlannedStmt *plan;			/* NULL until needed */
 	MemoryContext context;		/* of the query, its parameters and state */
 	QueryDesc  *query;			/* NULL: not begun */
 	Oid			owner;			/* of the extension */
+	Oid			reader;
 	bool		sees_all;		/* whoever reads */
 	bool		exhausted;
 } RequestScan;
+
+/* In fdw_private of a plan; its expressions are the values that are given, in their order */
+enum
+{
+	PLAN_STATES,
+	PLAN_GIVEN,					/* a bit for each value */
+	PLAN_FIRST_WINDOW,			/* 0: in any order */
+	PLAN_WANTED,				/* columns */
+};
 
 /* What was counted before a part of a scan that is not to be counted */
 typedef struct Counts
@@ -110,18 +115,23 @@ static void begin_scan(ForeignScanState *node, int eflags);
 static TupleTableSlot *next_row(ForeignScanState *node);
 static void restart_scan(ForeignScanState *node);
 static void end_scan(ForeignScanState *node);
-static double estimated_requests(Oid relid);
+static void explain_scan(ForeignScanState *node, ExplainState *es);
+static double estimated_requests(Oid relid, int states);
+static Cost scan_cost(const Lookup *lookup, double all, double read);
+static void add_newest_first(PlannerInfo *root, RelOptInfo *rel, Cost cost);
 static void add_path_by_join(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *clause);
-static bool is_id(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
-				  EquivalenceMember *em, void *arg);
-static Expr *id_in_clause(PlannerInfo *root, RelOptInfo *rel, Expr *clause, Selection *selection);
+static bool is_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
+					  EquivalenceMember *em, void *arg);
 static TupleTableSlot *next_uncounted(ForeignScanState *node);
 static void put_back(const Counts *counts);
+static TupleTableSlot *next_in_windows(ForeignScanState *node);
+static bool next_window(RequestScan *state);
+static void first_window(RequestScan *state);
 static TupleTableSlot *next_of_query(ForeignScanState *node);
 static bool start_query(ForeignScanState *node);
-static void plan_query(ForeignScanState *node, RequestScan *state);
+static bool set_values(ForeignScanState *node, ParamListInfo params);
 static void end_query(RequestScan *state);
-static int64 to_bigint(Datum value, Oid type);
+static Datum copy_value(Datum value, Oid type);
 
 PG_FUNCTION_INFO_V1(tc_request_fdw_handler);
 
@@ -137,38 +147,32 @@ tc_request_fdw_handler(PG_FUNCTION_ARGS)
 	routine->IterateForeignScan = next_row;
 	routine->ReScanForeignScan = restart_scan;
 	routine->EndForeignScan = end_scan;
+	routine->ExplainForeignScan = explain_scan;
 	PG_RETURN_POINTER(routine);
 }
 
 /*---- planning ----*/
 
-/* Does a condition select few requests by their ids? */
-static bool
-is_by_id(PlannerInfo *root, RelOptInfo *rel)
-{
-	ListCell   *lc;
-	Selection	selection;
-
-	foreach(lc, rel->baserestrictinfo)
-	{
-		if (id_in_clause(root, rel, lfirst_node(RestrictInfo, lc)->clause, &selection) != NULL)
-			return true;
-	}
-	return false;
-}
-
 static void
 get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 {
-	rel->tuples = estimated_requests(relid);
+	Lookup		lookup;
+	double		rows;
+
+	tc_lookup_find(root, rel, rel->baserestrictinfo, &lookup);
+	rel->tuples = estimated_requests(relid, STATES_ALL);
 	set_baserel_size_estimates(root, rel);
-	if (is_by_id(root, rel))
-		rel->rows = 1;
+	rows = estimated_requests(relid, lookup.states);
+	if (lookup.values[LOOKUP_ID] != NULL || lookup.values[LOOKUP_IDS] != NULL)
+		rows = 1;
+	else if (tc_lookup_is_narrow(&lookup))
+		rows = REQUESTS_OF_WORKFLOW;
+	rel->rows = clamp_row_est(Min(rel->rows, rows));
 }
 
 /* As many as our tables have, of which everybody sees the statistics. */
 static double
-estimated_requests(Oid relid)
+estimated_requests(Oid relid, int states)
 {
 	Oid			schema = get_rel_namespace(relid);
 	double		result = 100;
@@ -176,147 +180,180 @@ estimated_requests(Oid relid)
 	for (TableId id = REQUEST_TABLES_FIRST; id <= REQUEST_TABLES_LAST; id++)
 	{
 		Oid			table = get_relname_relid(tc_table_name(id), schema);
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+		HeapTuple	tuple;
+		double		fraction = 1;
 
+		if (id == TABLE_OUTBOX)
+			fraction = (states & STATE_UNFINISHED) != 0 ? 1 : 0;
+		else if (id == TABLE_REJECTED)
+			fraction = (states & STATES_WRONG) != 0 ? 1 : 0;
+		else if ((states & STATES_FINISHED & ~STATES_WRONG) == 0)
+			fraction = (states & STATES_WRONG) != 0 ? WRONG_FRACTION : 0;
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		result += Max(((Form_pg_class) GETSTRUCT(tuple))->reltuples, 0);
+		result += fraction * Max(((Form_pg_class) GETSTRUCT(tuple))->reltuples, 0);
 		ReleaseSysCache(tuple);
 	}
 	return result;
 }
 
-/* By id a few pages are read, else all of them. */
 static void
 get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 {
-	Cost		by_id_cost = 20 * random_page_cost;
-	Cost		cost = is_by_id(root, rel) ? by_id_cost :
-		by_id_cost + rel->tuples * (seq_page_cost / 20 + 10 * cpu_operator_cost + cpu_tuple_cost);
+	static const AttrNumber joined[] = {REQUEST_ID, REQUEST_WORKFLOW_ID};
+	Lookup		lookup;
+	Cost		cost;
 	ListCell   *lc;
 
-	add_path(rel, (Path *) tc_create_foreignscan_path(root, rel, rel->rows, 0, cost,
-													  rel->lateral_relids));
+	tc_lookup_find(root, rel, rel->baserestrictinfo, &lookup);
+	cost = scan_cost(&lookup, rel->tuples, estimated_requests(relid, lookup.states));
+	add_path(rel, (Path *) tc_create_foreignscan_path(root, rel, rel->rows, 0, cost, NIL,
+													  rel->lateral_relids, NIL));
+	if (!tc_lookup_is_narrow(&lookup))
+		add_newest_first(root, rel, cost);
 
-	/* as the inner side of a nested loop, which gives the ids */
+	/* as the inner side of a nested loop, which gives the values */
 	foreach(lc, rel->joininfo)
 		add_path_by_join(root, rel, lfirst_node(RestrictInfo, lc));
-	if (rel->has_eclass_joins)
-		foreach(lc, generate_implied_equalities_for_column(root, rel, is_id, NULL,
+	for (int i = 0; i < lengthof(joined) && rel->has_eclass_joins; i++)
+		foreach(lc, generate_implied_equalities_for_column(root, rel, is_column, (void *) &joined[i],
 														   rel->lateral_referencers))
 			add_path_by_join(root, rel, lfirst_node(RestrictInfo, lc));
 }
 
+/* By id a few pages are read, by workflow the filters of all of them, else the tables that are concerned. */
+static Cost
+scan_cost(const Lookup *lookup, double all, double read)
+{
+	Cost		cost = 20 * random_page_cost;
+
+	if (lookup->values[LOOKUP_ID] != NULL || lookup->values[LOOKUP_IDS] != NULL)
+		return cost;
+	if (tc_lookup_is_narrow(lookup))
+		return cost + all * cpu_operator_cost / 10;
+	return cost + read * (seq_page_cost / 20 + 10 * cpu_operator_cost + cpu_tuple_cost);
+}
+
+/* What ORDER BY id DESC LIMIT 20 wants: it costs little to begin, and some more to read it all. */
+static void
+add_newest_first(PlannerInfo *root, RelOptInfo *rel, Cost cost)
+{
+	static const AttrNumber column = REQUEST_ID;
+	PathKey    *key;
+	ListCell   *lc;
+	bool		of_id = false;
+	int64		window = LEAST_WINDOW;
+	Cost		startup = 20 * random_page_cost + rel->tuples * cpu_operator_cost / 10;
+
+	if (root->query_pathkeys == NIL)
+		return;
+	key = linitial_node(PathKey, root->query_pathkeys);
+	if (!tc_pathkey_is_descending(key) || key->pk_opfamily != INTEGER_BTREE_FAM_OID ||
+		key->pk_eclass->ec_has_volatile)
+		return;
+	foreach(lc, key->pk_eclass->ec_members)
+		of_id = of_id || is_column(root, rel, key->pk_eclass, lfirst(lc), (void *) &column);
+	if (!of_id)
+		return;
+	if (root->limit_tuples > 0)
+		window = Max(window, Min(root->limit_tuples * WINDOW_FOR_ROW, LARGEST_FIRST_WINDOW));
+	cost = startup + cost * 1.2 + rel->rows * (log(rel->rows + 1) * 3 * cpu_operator_cost);
+	add_path(rel, (Path *) tc_create_foreignscan_path(root, rel, rel->rows, startup, cost,
+													  list_make1(key), rel->lateral_relids,
+													  list_make1(makeInteger(window))));
+}
+
 static bool
-is_id(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
-	  EquivalenceMember *em, void *arg)
+is_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
+		  EquivalenceMember *em, void *arg)
 {
 	Node	   *node = (Node *) em->em_expr;
 
 	return IsA(node, Var) && ((Var *) node)->varno == rel->relid &&
-		((Var *) node)->varattno == ID_ATTNO;
+		((Var *) node)->varattno == *(const AttrNumber *) arg;
 }
 
 static void
 add_path_by_join(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *clause)
 {
-	Selection	selection;
+	Lookup		lookup;
 	Relids		outer;
 	ParamPathInfo *param_info;
+	double		rows;
 
-	if (!join_clause_is_movable_to(clause, rel) ||
-		id_in_clause(root, rel, clause->clause, &selection) == NULL)
+	if (!join_clause_is_movable_to(clause, rel))
+		return;
+	tc_lookup_find(root, rel, list_make1(clause), &lookup);
+	if (!tc_lookup_is_narrow(&lookup))
 		return;
 	outer = bms_del_member(bms_union(clause->clause_relids, rel->lateral_relids), rel->relid);
 	if (bms_is_empty(outer))
 		return;
 	param_info = get_baserel_parampathinfo(root, rel, outer);
-	add_path(rel, (Path *) tc_create_foreignscan_path(root, rel, Min(param_info->ppi_rows, 1), 0,
-													  20 * random_page_cost, outer));
+	rows = lookup.values[LOOKUP_ID] != NULL || lookup.values[LOOKUP_IDS] != NULL ? 1 : REQUESTS_OF_WORKFLOW;
+	add_path(rel, (Path *) tc_create_foreignscan_path(root, rel, Min(param_info->ppi_rows, rows), 0,
+													  scan_cost(&lookup, rel->tuples, 0), NIL,
+													  outer, NIL));
 }
 
-/*
- * What the id has to be equal to, if that is what the clause says; it can be
- * computed before the scan.  NULL if it says something else.
- */
-static Expr *
-id_in_clause(PlannerInfo *root, RelOptInfo *rel, Expr *clause, Selection *selection)
-{
-	Oid			operator;
-	List	   *args;
-	Node	   *sides[2];
-
-	if (IsA(clause, OpExpr))
-	{
-		operator = ((OpExpr *) clause)->opno;
-		args = ((OpExpr *) clause)->args;
-		*selection = SELECT_ID;
-	}
-	else if (IsA(clause, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) clause)->useOr)
-	{
-		operator = ((ScalarArrayOpExpr *) clause)->opno;
-		args = ((ScalarArrayOpExpr *) clause)->args;
-		*selection = SELECT_IDS;
-	}
-	else
-		return NULL;
-	if (operator != INT8_EQUAL &&
-		(*selection == SELECT_IDS ||
-		 (operator != INT84_EQUAL && operator != INT48_EQUAL &&
-		  operator != INT82_EQUAL && operator != INT28_EQUAL)))
-		return NULL;
-
-	sides[0] = linitial(args);
-	sides[1] = lsecond(args);
-	for (int i = 0; i < (*selection == SELECT_ID ? 2 : 1); i++)
-	{
-		Node	   *id = sides[i];
-		Node	   *other = sides[1 - i];
-
-		if (IsA(id, Var) && ((Var *) id)->varno == rel->relid &&
-			((Var *) id)->varattno == ID_ATTNO && ((Var *) id)->varlevelsup == 0 &&
-			!contain_volatile_functions(other) &&
-			!bms_is_member(rel->relid, pull_varnos(root, other)))
-			return (Expr *) other;
-	}
-	return NULL;
-}
-
-/* All conditions are evaluated above the scan, also the one that it uses. */
+/* All conditions are evaluated above the scan, also those that it uses. */
 static ForeignScan *
 get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path,
 		 List *tlist, List *clauses, Plan *outer_plan)
 {
-	Selection	selection = SELECT_ALL;
+	int			given = 0;
 	List	   *exprs = NIL;
 	List	   *wanted = NIL;
 	Bitmapset  *attnos = NULL;
-	ListCell   *lc;
+	Lookup		lookup;
+	int			window = path->fdw_private != NIL ? intVal(linitial(path->fdw_private)) : 0;
 
-	foreach(lc, clauses)
-	{
-		Selection	found;
-		Expr	   *id = id_in_clause(root, rel, lfirst_node(RestrictInfo, lc)->clause, &found);
-
-		/* one id is better than many */
-		if (id != NULL && (exprs == NIL || found == SELECT_ID))
+	tc_lookup_find(root, rel, clauses, &lookup);
+	for (int i = 0; i < LOOKUP_VALUES; i++)
+		if (lookup.values[i] != NULL)
 		{
-			selection = found;
-			exprs = list_make1(id);
+			given |= 1 << i;
+			exprs = lappend(exprs, lookup.values[i]);
 		}
-	}
 
 	clauses = extract_actual_clauses(clauses, false);
 	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &attnos);
 	pull_varattnos((Node *) clauses, rel->relid, &attnos);
-	for (int attno = 1; attno <= lengthof(columns); attno++)
+	for (int attno = 1; attno <= REQUEST_NATTS; attno++)
 		if (bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, attnos) ||
 			bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attnos))
 			wanted = lappend_int(wanted, attno);
 
 	return make_foreignscan(tlist, clauses, rel->relid, exprs,
-							list_make2(makeInteger(selection), wanted),
+							list_make4(makeInteger(lookup.states), makeInteger(given),
+									   makeInteger(window), wanted),
 							NIL, NIL, outer_plan);
+}
+
+/* In EXPLAIN: what is passed down.  It tells of the plan, never of what is found. */
+static void
+explain_scan(ForeignScanState *node, ExplainState *es)
+{
+	static const char *const names[LOOKUP_VALUES] = {
+		"id", "id", "workflow_id", "workflow_id", "finished_at", "finished_at"
+	};
+	List	   *private = ((ForeignScan *) node->ss.ps.plan)->fdw_private;
+	List	   *lookup = NIL;
+	const char *last = "";
+
+	for (int i = 0; i < LOOKUP_VALUES; i++)
+		if ((intVal(list_nth(private, PLAN_GIVEN)) & (1 << i)) != 0 && strcmp(names[i], last) != 0)
+		{
+			last = names[i];
+			lookup = lappend(lookup, (void *) last);
+		}
+	if (intVal(list_nth(private, PLAN_STATES)) != STATES_ALL)
+		lookup = lappend(lookup, "state");
+	if (intVal(list_nth(private, PLAN_FIRST_WINDOW)) > 0)
+		lookup = lappend(lookup, "newest first");
+	if (lookup != NIL)
+		ExplainPropertyList("Look-up", lookup, es);
 }
 
 /*---- execution ----*/
@@ -326,10 +363,12 @@ begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	RequestScan *state = palloc0(sizeof(RequestScan));
+	RequestStatement *statement = &state->statement;
+	ListCell   *next_value = list_head(plan->fdw_exprs);
 	ListCell   *lc;
 
 	node->fdw_state = state;
-	if (RelationGetNumberOfAttributes(node->ss.ss_currentRelation) != lengthof(columns))
+	if (RelationGetNumberOfAttributes(node->ss.ss_currentRelation) != REQUEST_NATTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension temporal_complete is of another version than its library"),
@@ -342,22 +381,28 @@ begin_scan(ForeignScanState *node, int eflags)
 				 errmsg("\"%s\" does not belong to extension temporal_complete",
 						RelationGetRelationName(node->ss.ss_currentRelation)),
 				 errhint("Read the view temporal.request.")));
-	state->selection = intVal(linitial(plan->fdw_private));
-	foreach(lc, (List *) lsecond(plan->fdw_private))
-		state->wanted[state->nwanted++] = lfirst_int(lc);
-	if (state->selection != SELECT_ALL)
-	{
-		Expr	   *id = linitial(plan->fdw_exprs);
+	statement->states = intVal(list_nth(plan->fdw_private, PLAN_STATES));
+	state->first_window = intVal(list_nth(plan->fdw_private, PLAN_FIRST_WINDOW));
+	statement->newest_first = state->first_window > 0;
+	foreach(lc, (List *) list_nth(plan->fdw_private, PLAN_WANTED))
+		statement->wanted[statement->nwanted++] = lfirst_int(lc);
+	for (int i = 0; i < LOOKUP_VALUES; i++)
+		if ((intVal(list_nth(plan->fdw_private, PLAN_GIVEN)) & (1 << i)) != 0)
+		{
+			Expr	   *value = lfirst(next_value);
 
-		state->id = ExecInitExpr(id, &node->ss.ps);
-		state->id_type = exprType((Node *) id);
-	}
+			state->values[i] = ExecInitExpr(value, &node->ss.ps);
+			state->value_types[i] = exprType((Node *) value);
+			statement->types[i] = i == LOOKUP_ID ? INT8OID : state->value_types[i];
+			next_value = lnext(plan->fdw_exprs, next_value);
+		}
 }
 
 static TupleTableSlot *
 next_row(ForeignScanState *node)
 {
 	RequestScan *state = node->fdw_state;
+	const RequestStatement *statement = &state->statement;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	TupleTableSlot *row;
 
@@ -366,8 +411,11 @@ next_row(ForeignScanState *node)
 		return slot;
 	/* as long as a query runs, what it was begun with */
 	if (state->query == NULL)
-		state->sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
-	row = state->sees_all ? next_of_query(node) : next_uncounted(node);
+	{
+		state->reader = GetUserId();
+		state->sees_all = has_privs_of_role(state->reader, ROLE_PG_MONITOR);
+	}
+	row = state->sees_all ? next_in_windows(node) : next_uncounted(node);
 	if (TupIsNull(row))
 	{
 		state->exhausted = true;
@@ -375,11 +423,11 @@ next_row(ForeignScanState *node)
 	}
 
 	slot_getallattrs(row);
-	memset(slot->tts_isnull, true, lengthof(columns) * sizeof(bool));
-	for (int i = 0; i < state->nwanted; i++)
+	memset(slot->tts_isnull, true, REQUEST_NATTS * sizeof(bool));
+	for (int i = 0; i < statement->nwanted; i++)
 	{
-		slot->tts_values[state->wanted[i] - 1] = row->tts_values[i];
-		slot->tts_isnull[state->wanted[i] - 1] = row->tts_isnull[i];
+		slot->tts_values[statement->wanted[i] - 1] = row->tts_values[i];
+		slot->tts_isnull[statement->wanted[i] - 1] = row->tts_isnull[i];
 	}
 	return ExecStoreVirtualTuple(slot);
 }
@@ -397,7 +445,7 @@ next_uncounted(ForeignScanState *node)
 	pgstat_track_counts = false;
 	PG_TRY();
 	{
-		row = next_of_query(node);
+		row = next_in_windows(node);
 	}
 	PG_CATCH();
 	{
@@ -415,6 +463,43 @@ put_back(const Counts *counts)
 	pgBufferUsage = counts->buffers;
 	pgWalUsage = counts->wal;
 	pgstat_track_counts = counts->of_tables;
+}
+
+/* NULL, or an empty slot, if there are no more */
+static TupleTableSlot *
+next_in_windows(ForeignScanState *node)
+{
+	RequestScan *state = node->fdw_state;
+	TupleTableSlot *row = next_of_query(node);
+
+	while (TupIsNull(row) && state->query != NULL && next_window(state))
+		row = next_of_query(node);
+	return row;
+}
+
+/* The query has no more rows: on to smaller ids, if there can be any. */
+static bool
+next_window(RequestScan *state)
+{
+	if (!state->statement.newest_first || state->least_id == PG_INT64_MIN)
+		return false;
+	end_query(state);
+	state->greatest_id = state->least_id - 1;
+	if (state->window <= PG_INT64_MAX / WINDOW_GROWTH)
+		state->window *= WINDOW_GROWTH;
+	state->least_id = state->greatest_id > state->window ? state->greatest_id - state->window + 1 : PG_INT64_MIN;
+	return true;
+}
+
+/* The first window has the ids that were drawn last, and all that are still larger. */
+static void
+first_window(RequestScan *state)
+{
+	int64		last = tc_outbox_last_id();
+
+	state->window = state->first_window;
+	state->greatest_id = PG_INT64_MAX;
+	state->least_id = last > state->window ? last - state->window + 1 : PG_INT64_MIN;
 }
 
 /* NULL, or an empty slot, if there are no more */
@@ -445,7 +530,11 @@ next_of_query(ForeignScanState *node)
 static void
 restart_scan(ForeignScanState *node)
 {
-	end_query(node->fdw_state);
+	RequestScan *state = node->fdw_state;
+
+	end_query(state);
+	state->exhausted = false;
+	state->window = 0;
 }
 
 static void
@@ -461,38 +550,30 @@ start_query(ForeignScanState *node)
 {
 	RequestScan *state = node->fdw_state;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
-	ParamListInfo params = makeParamList(3);
+	ParamListInfo params = makeParamList(STATEMENT_PARAMS);
 	OwnerScope	scope;
 
-	for (int i = 0; i < 3; i++)
+	if (!set_values(node, params))
 	{
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].isnull = false;
+		MemoryContextSwitchTo(old);
+		return false;
 	}
-	params->params[0].ptype = OIDOID;
-	params->params[0].value = ObjectIdGetDatum(GetUserId());
-	params->params[1].ptype = BOOLOID;
-	params->params[1].value = BoolGetDatum(state->sees_all);
-	params->params[2].ptype = state->selection == SELECT_IDS ? INT8ARRAYOID : INT8OID;
-	params->params[2].value = Int64GetDatum(0);
-	if (state->selection != SELECT_ALL)
-	{
-		bool		isnull;
-		Datum		value = ExecEvalExprSwitchContext(state->id, node->ss.ps.ps_ExprContext, &isnull);
-
-		if (isnull)
-		{
-			MemoryContextSwitchTo(old);
-			return false;
-		}
-		params->params[2].value = state->selection == SELECT_IDS ?
-			datumCopy(value, false, -1) : Int64GetDatum(to_bigint(value, state->id_type));
-	}
+	if (state->statement.newest_first && state->window == 0)
+		first_window(state);
+	params->params[PARAM_READER].value = ObjectIdGetDatum(state->reader);
+	params->params[PARAM_SEES_ALL].value = BoolGetDatum(state->sees_all);
+	params->params[PARAM_LEAST_ID].value = Int64GetDatum(state->least_id);
+	params->params[PARAM_GREATEST_ID].value = Int64GetDatum(state->greatest_id);
 
 	tc_owner_enter(&scope);
 	state->owner = GetUserId();
 	if (state->plan == NULL)
-		plan_query(node, state);
+	{
+		MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+		state->plan = tc_statement_plan(&state->statement,
+										RelationGetNamespace(node->ss.ss_currentRelation));
+		MemoryContextSwitchTo(state->context);
+	}
 	state->query = CreateQueryDesc(state->plan, "temporal.request", node->ss.ps.state->es_snapshot,
 								   InvalidSnapshot, None_Receiver, params, NULL, 0);
 	ExecutorStart(state->query, EXEC_FLAG_SKIP_TRIGGERS);
@@ -501,81 +582,39 @@ start_query(ForeignScanState *node)
 	return true;
 }
 
-/*
- * A plan to find one request is kept, with all columns: wait_for_request()
- * needs it again and again.
- */
-static void
-plan_query(ForeignScanState *node, RequestScan *state)
+/* Compute the values.  False if one is NULL: nothing compares with that. */
+static bool
+set_values(ForeignScanState *node, ParamListInfo params)
 {
-	static SPIPlanPtr kept = NULL;
-	static Oid	kept_for = InvalidOid;	/* foreign table */
-	static const char *const conditions[] = {
-		[SELECT_ALL] = "",
-		[SELECT_ID] = " AND r.id OPERATOR(pg_catalog.=) $3",
-		[SELECT_IDS] = " AND r.id OPERATOR(pg_catalog.=) ANY ($3)",
-	};
-	Relation	rel = node->ss.ss_currentRelation;
-	Oid			types[3] = {OIDOID, BOOLOID, state->selection == SELECT_IDS ? INT8ARRAYOID : INT8OID};
-	MemoryContext old = CurrentMemoryContext;
-	SPIPlanPtr	plan = NULL;
-	CachedPlan *cached;
-	ResourceOwner owner;
-	StringInfoData query;
+	RequestScan *state = node->fdw_state;
+	Oid			types[STATEMENT_PARAMS];
 
-	if (state->selection == SELECT_ID)
+	tc_statement_param_types(&state->statement, types);
+	for (int i = 0; i < STATEMENT_PARAMS; i++)
 	{
-		state->nwanted = 0;
-		while (state->nwanted < lengthof(columns))
-		{
-			state->wanted[state->nwanted] = state->nwanted + 1;
-			state->nwanted++;
-		}
-		if (kept != NULL && kept_for != RelationGetRelid(rel))
-		{
-			SPI_freeplan(kept);
-			kept = NULL;
-		}
-		plan = kept;
+		params->params[i].ptype = types[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].isnull = false;
+		params->params[i].value = (Datum) 0;
 	}
+	for (int i = 0; i < LOOKUP_VALUES; i++)
+	{
+		bool		isnull;
+		Datum		value;
 
-	SPI_connect();
-	if (plan == NULL)
-	{
-		initStringInfo(&query);
-		appendStringInfoString(&query, "SELECT ");
-		for (int i = 0; i < state->nwanted; i++)
-			appendStringInfo(&query, "%sr.%s", i > 0 ? ", " : "", columns[state->wanted[i] - 1]);
-		appendStringInfo(&query, " FROM %s.every_request r"
-						 " WHERE ($2 OR pg_catalog.pg_has_role($1, r.role, 'USAGE'))%s",
-						 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
-						 conditions[state->selection]);
-		plan = SPI_prepare(query.data, 3, types);
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (state->selection == SELECT_ID)
-		{
-			SPI_keepplan(plan);
-			kept = plan;
-			kept_for = RelationGetRelid(rel);
-		}
+		if (state->values[i] == NULL)
+			continue;
+		value = ExecEvalExprSwitchContext(state->values[i], node->ss.ps.ps_ExprContext, &isnull);
+		if (isnull)
+			return false;
+		params->params[PARAM_VALUES + i].value = copy_value(value, state->value_types[i]);
 	}
-	owner = CurrentResourceOwner;
-	cached = SPI_plan_get_cached_plan(plan);
-	if (cached == NULL)
-		elog(ERROR, "could not plan a statement on temporal.every_request");
-	MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
-	state->plan = copyObject(linitial_node(PlannedStmt, cached->stmt_list));
-	/* only the plan of a kept statement is counted for the resource owner */
-	ReleaseCachedPlan(cached, plan == kept ? owner : NULL);
-	SPI_finish();
-	MemoryContextSwitchTo(old);
+	return true;
 }
 
 static void
 end_query(RequestScan *state)
 {
-	state->exhausted = false;
 	if (state->query == NULL)
 		return;
 	ExecutorFinish(state->query);
@@ -585,18 +624,21 @@ end_query(RequestScan *state)
 	MemoryContextReset(state->context);
 }
 
-static int64
-to_bigint(Datum value, Oid type)
+/* In the current memory context; as bigint, if it is a smaller integer. */
+static Datum
+copy_value(Datum value, Oid type)
 {
 	switch (type)
 	{
-		case INT8OID:
-			return DatumGetInt64(value);
-		case INT4OID:
-			return DatumGetInt32(value);
 		case INT2OID:
-			return DatumGetInt16(value);
+			return Int64GetDatum(DatumGetInt16(value));
+		case INT4OID:
+			return Int64GetDatum(DatumGetInt32(value));
+		case TEXTOID:
+		case TEXTARRAYOID:
+		case INT8ARRAYOID:
+			return PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
 	}
-	elog(ERROR, "unexpected type of an id");
-	return 0;					/* keep compiler quiet */
+	/* all others are passed by value */
+	return value;
 }

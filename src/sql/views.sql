@@ -104,7 +104,7 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS activity_paused,
        NULL::boolean AS activity_reset,
        o.decisions, o.key, o.expires_at,
-       q.role
+       q.role, 'outbox'::text AS stands_in, false AS went_wrong
   FROM temporal.outbox o
        /* a subscriber may get a request sooner than its queue */
        LEFT JOIN temporal.queue_here q ON q.number = o.queue
@@ -116,7 +116,8 @@ UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, r.requested_at,
        CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
-       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at, q.role
+       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at,
+       q.role, 'rejected', true
   FROM temporal.rejected r
        LEFT JOIN temporal.queue_here q ON q.number = r.queue
        CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
@@ -128,7 +129,8 @@ SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_i
             WHEN d.confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END,
        d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
-       d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL, q.role
+       d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL,
+       q.role, 'delivery', d.rejected OR NOT d.confirmed
   FROM temporal.delivery d
        LEFT JOIN temporal.queue_here q ON q.number = d.queue;
 

@@ -92,6 +92,9 @@ CREATE OPERATOR lair.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = lair.leak_
 CREATE OPERATOR lair.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = lair.leak_id, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES);
 CREATE DOMAIN lair.trap AS text CHECK (lair.leak(VALUE));
 CREATE TABLE lair.mine AS SELECT generate_series(1001, 1100)::bigint AS id, 'own-guess'::text AS workflow_id;
+-- names that it has guessed
+CREATE TABLE lair.words AS SELECT 'hidden-' || w AS word FROM unnest('{waiting,rejected,delivered}'::text[]) w;
+CREATE OPERATOR lair.= (LEFTARG = text, RIGHTARG = text, FUNCTION = lair.leak_text, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES);
 CREATE VIEW lair.over AS SELECT * FROM temporal.request WHERE lair.leak(workflow_id);
 CREATE FUNCTION lair.query(q text) RETURNS SETOF text LANGUAGE plpgsql AS
 $$ BEGIN RETURN QUERY EXECUTE q; END $$;
@@ -121,6 +124,27 @@ my @attacks = (
 	q(WHERE EXISTS (SELECT FROM lair.mine m WHERE m.id = r.id AND lair.leak(r.workflow_id))),
 	q(ORDER BY lair.leak(workflow_id)),
 	q(GROUP BY workflow_id HAVING lair.leak(workflow_id)),
+	q(WHERE workflow_id = (SELECT max(word) FROM lair.words) AND lair.leak(workflow_id)),
+	q(WHERE workflow_id = ANY (ARRAY(SELECT word FROM lair.words)) AND lair.leak(workflow_id)),
+	q(WHERE workflow_id = ANY (ARRAY(SELECT word FROM lair.words)) AND (workflow_id || activity_id)::int > 0),
+	q(WHERE workflow_id = ANY (ARRAY(SELECT word FROM lair.words)) AND lair.leak(id) ORDER BY id DESC LIMIT 5),
+	q(WHERE workflow_id OPERATOR(lair.=) 'x'),
+	q(WHERE workflow_id OPERATOR(lair.=) ANY ('{x,y}')),
+	q(WHERE workflow_id::lair.trap = 'x'),
+	q(JOIN lair.words w ON w.word = r.workflow_id WHERE lair.leak(r.workflow_id)),
+	q(JOIN lair.words w ON r.workflow_id OPERATOR(lair.=) w.word),
+	q(RIGHT JOIN lair.words w ON w.word = r.workflow_id AND lair.leak(r.activity_id)),
+	q(, LATERAL (SELECT * FROM lair.words w WHERE w.word = r.workflow_id OFFSET 0) w WHERE lair.leak(r.activity_id)),
+	q(WHERE lair.leak(workflow_id) ORDER BY id DESC LIMIT 5),
+	q(WHERE lair.leak(error_message) AND state = 'rejected' ORDER BY id DESC LIMIT 5),
+	q(WHERE state = 'rejected' AND lair.leak(workflow_id)),
+	q(WHERE state IN ('rejected', 'unconfirmed') AND lair.leak(r)),
+	q(WHERE state OPERATOR(lair.===) 'rejected'),
+	q(WHERE state OPERATOR(lair.=) ANY ('{rejected,queued}')),
+	q(WHERE state::lair.trap = 'rejected'),
+	q(WHERE finished_at IS NULL AND lair.leak(workflow_id)),
+	q(WHERE finished_at IS NULL AND (workflow_id || activity_id)::int > 0),
+	q(WHERE finished_at > now() - interval '1 day' AND state = 'rejected' AND lair.leak(error_message)),
 	(map { "WHERE id = $ids{$_} AND lair.leak(workflow_id)" } grep { /hidden/ } sort keys %ids),
 	(map { "WHERE id = $ids{$_} AND (workflow_id || activity_id)::int > 0" } grep { /hidden/ } sort keys %ids),
 );
@@ -130,7 +154,7 @@ my @forms = (
 	sub { "EXPLAIN (ANALYZE, VERBOSE) SELECT count(*) FROM temporal.request r $_[0]" },
 	sub { "SET plan_cache_mode = force_generic_plan; PREPARE p AS SELECT count(*) FROM temporal.request r $_[0]; EXECUTE p; EXPLAIN EXECUTE p" },
 	sub { "BEGIN; DECLARE c CURSOR FOR SELECT count(*) FROM temporal.request r $_[0]; FETCH ALL c; COMMIT" },
-	sub { "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SELECT count(*) FROM temporal.request r $_[0]" },
+	sub { "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off; SELECT count(*) FROM temporal.request r $_[0]" },
 	sub { "SELECT lair.query(\$q\$SELECT count(*)::text FROM temporal.request r $_[0]\$q\$)" },
 );
 my $secret = qr/hidden-|act-hidden|message-hidden|orphan|victim|leaked id (?:1|2|3|7|8|9|90000[12])\b/;
@@ -172,6 +196,9 @@ foreach my $pair (
 	[ q(workflow_id = 'hidden-waiting'), q(workflow_id = 'no-such-thing') ],
 	[ q(workflow_id > 'hidden' AND workflow_id < 'hiddeo'), q(workflow_id > 'nosuch' AND workflow_id < 'nosuci') ],
 	[ q(requested_by = 'victim'), q(requested_by = 'watcher') ],
+	[ q(workflow_id = 'hidden-rejected' AND state = 'rejected'), q(workflow_id = 'no-such-thing' AND state = 'rejected') ],
+	[ q(workflow_id IN ('hidden-rejected', 'hidden-waiting', 'orphan-delivered')), q(workflow_id IN ('no-such-thing', 'nor-this', 'nor-that')) ],
+	[ q(workflow_id = 'hidden-waiting' AND finished_at IS NULL), q(workflow_id = 'no-such-thing' AND finished_at IS NULL) ],
 	[ q(error_message = 'message-hidden'), q(error_message = 'no such message') ],
 	[ q(activity_id = 'act-hidden'), q(activity_id = 'no-such-thing') ],
 	(map { [ "id = $ids{$_}", 'id = 4711' ] } grep { /hidden/ } sort keys %ids),
@@ -180,23 +207,37 @@ foreach my $pair (
 	is(explained($pair->[0]), explained($pair->[1]), "EXPLAIN ANALYZE does not tell: $pair->[0]");
 }
 
-# Nor what was read for it, by its id, in buffers and in the counts of tables
+# Nor what was read for it in buffers and in the counts of tables
 sub counted
 {
-	my ($id) = @_;
+	my ($condition) = @_;
 	my $stdout = $node->safe_psql('postgres', <<"EOS", extra_params => [ '-U', 'snoop' ]);
+SET enable_sort = off;
 BEGIN;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) SELECT * FROM temporal.request WHERE id = $id;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) SELECT * FROM temporal.request WHERE $condition;
 SELECT relname, s.seq_scan, s.seq_tup_read, s.idx_scan, s.idx_tup_fetch
   FROM pg_stat_xact_user_tables s WHERE schemaname = 'temporal' ORDER BY 1;
 COMMIT;
 EOS
 
 	$stdout =~ s/^Planning:\n( +.*\n)*//mg;
-	$stdout =~ s/\bid = \S+//g;
+	$stdout =~ s/'[^']*'|\bid = \S+//g;
 	return $stdout;
 }
-is(counted($ids{$_}), counted(4711), "what is read for $_ is not told") foreach grep { /hidden/ } sort keys %ids;
+is(counted("id = $ids{$_}"), counted('id = 4711'), "what is read for the id of $_ is not told") foreach grep { /hidden/ } sort keys %ids;
+foreach my $form (
+	q(workflow_id = '%s'),
+	q(workflow_id IN ('%s', 'x')),
+	q(workflow_id = '%s' AND state = 'rejected'),
+	q(workflow_id = '%s' AND finished_at IS NULL),
+	q(workflow_id = '%s' ORDER BY id DESC LIMIT 5),
+	q(state = 'rejected' AND error_message = '%s'))
+{
+	foreach my $word ('hidden-waiting', 'hidden-rejected', 'hidden-delivered', 'message-hidden')
+	{
+		is(counted(sprintf($form, $word)), counted(sprintf($form, 'no-such-thing')), "what is read is not told: $form, $word");
+	}
+}
 
 # Nothing else than the view is to be read, and nothing is in the statistics
 foreach my $object ('temporal.outbox', 'temporal.rejected', 'temporal.delivery', 'temporal.delivery_0',
