@@ -8,8 +8,9 @@
  * retention, and a segment is truncated when its turn comes again.  What is
  * truncated then was recorded at least a retention ago.
  *
- * The index on ids is a BRIN index: it has an entry for a range of pages, made
- * when they are full.  Only rows in the last pages are searched one by one.
+ * The indexes on ids and workflows are BRIN indexes: they have an entry for a
+ * range of pages, made when they are full.  Only rows in the last pages are
+ * searched one by one.
  *
  * Only the worker of the database does this.  It must never wait for others.
  *
@@ -43,11 +44,8 @@ enum
 /* Come back after that long when a reader holds the next segment */
 #define BUSY_DELAY_MS 60000
 
-/* As in the install script */
-#define PAGES_PER_RANGE 16
-
-/* So many ranges are summarized at once: a new worker begins with the first one */
-#define SUMMARIZED_AT_ONCE 64
+/* So many pages are summarized at once: a new worker begins with the first one */
+#define PAGES_AT_ONCE 1024
 
 /* Come back after that long when a segment could not be summarized */
 #define SUMMARY_RETRY_MS 1000
@@ -55,10 +53,26 @@ enum
 /* The segment as the worker knows it; -1 before the first look */
 static int	filled_segment = -1;
 
-/* Ranges of pages of the segment that is being filled */
+/* An index that has summaries of the segment that is being filled */
+typedef struct Summaries
+{
+	int			index;			/* its number, see tables.h */
+	BlockNumber pages_per_range;	/* as in the install script */
+	BlockNumber full_ranges;
+	BlockNumber summarized_ranges;
+} Summaries;
+
+static Summaries summaries[] =
+{
+	{
+		DELIVERY_ID_IDX, 16
+	},
+	{
+		DELIVERY_WORKFLOW_ID_IDX, 32
+	},
+};
+
 static Oid	growing_segment = InvalidOid;
-static BlockNumber full_ranges = 0;
-static BlockNumber summarized_ranges = 0;
 static int64 summarize_not_before = 0;	/* monotonic ms */
 
 /* The table must not be empty. */
@@ -225,15 +239,21 @@ bool
 tc_delivery_has_grown(Relation segment)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(segment);
+	bool		is_same = RelationGetRelid(segment) == growing_segment;
+	bool		has_grown = false;
 
-	/* the last page takes more rows, each of which would change a summary */
-	full_ranges = blocks > 0 ? (blocks - 1) / PAGES_PER_RANGE : 0;
-	if (RelationGetRelid(segment) != growing_segment || full_ranges < summarized_ranges)
+	growing_segment = RelationGetRelid(segment);
+	for (int i = 0; i < lengthof(summaries); i++)
 	{
-		growing_segment = RelationGetRelid(segment);
-		summarized_ranges = 0;
+		Summaries  *index = &summaries[i];
+
+		/* the last page takes more rows, each of which would change a summary */
+		index->full_ranges = blocks > 0 ? (blocks - 1) / index->pages_per_range : 0;
+		if (!is_same || index->full_ranges < index->summarized_ranges)
+			index->summarized_ranges = 0;
+		has_grown = has_grown || index->full_ranges > index->summarized_ranges;
 	}
-	return full_ranges > summarized_ranges && tc_monotonic_ms() >= summarize_not_before;
+	return has_grown && tc_monotonic_ms() >= summarize_not_before;
 }
 
 void
@@ -241,25 +261,31 @@ tc_delivery_summarize(void)
 {
 	TableId		id = (TableId) (TABLE_DELIVERY_0 + filled_segment);
 	Relation	segment;
-	Oid			index;
-	BlockNumber end = Min(full_ranges, summarized_ranges + SUMMARIZED_AT_ONCE);
+	Oid			indexes[lengthof(summaries)];
 
 	/* if it cannot be done now, then later */
 	summarize_not_before = tc_monotonic_ms() + SUMMARY_RETRY_MS;
 	segment = tc_table_open_nowait(id, ShareUpdateExclusiveLock);
 	if (segment == NULL)
 		return;
-	index = tc_table_index(segment, id, DELIVERY_ID_IDX);
-	if (RelationGetRelid(segment) != growing_segment)
-		index = InvalidOid;
+	for (int i = 0; i < lengthof(summaries); i++)
+		indexes[i] = RelationGetRelid(segment) == growing_segment ?
+			tc_table_index(segment, id, summaries[i].index) : InvalidOid;
 	table_close(segment, NoLock);
-	if (!OidIsValid(index))
-		return;
-	while (summarized_ranges < end)
+	for (int i = 0; i < lengthof(summaries); i++)
 	{
-		DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(index),
-							Int64GetDatum((int64) summarized_ranges * PAGES_PER_RANGE));
-		summarized_ranges++;
+		Summaries  *index = &summaries[i];
+		BlockNumber end = Min(index->full_ranges,
+							  index->summarized_ranges + PAGES_AT_ONCE / index->pages_per_range);
+
+		if (!OidIsValid(indexes[i]))
+			return;
+		while (index->summarized_ranges < end)
+		{
+			DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(indexes[i]),
+								Int64GetDatum((int64) index->summarized_ranges * index->pages_per_range));
+			index->summarized_ranges++;
+		}
 	}
 	summarize_not_before = 0;
 }

@@ -21,6 +21,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -87,6 +88,7 @@ typedef struct Recorder
 
 static bool record_one(Recorder *recorder, const Outcome *outcome);
 static bool open_delivery(Recorder *recorder);
+static void open_delivery_indexes(Recorder *recorder);
 static bool open_rejected(Recorder *recorder);
 static TableId segment_table(int segment);
 static bool find_row(Recorder *recorder, const Outcome *outcome);
@@ -198,8 +200,20 @@ open_delivery(Recorder *recorder)
 	if (recorder->delivery_is_locked)
 		return false;
 	if (tc_table_is_as_made(recorder->delivery, segment_table(recorder->segment)))
-		recorder->delivery_indexes = CatalogOpenIndexes(recorder->delivery);
+		open_delivery_indexes(recorder);
 	return true;
+}
+
+/* Those that all rows are in.  What belongs in a partial one is written by the executor. */
+static void
+open_delivery_indexes(Recorder *recorder)
+{
+	CatalogIndexState indexes = CatalogOpenIndexes(recorder->delivery);
+
+	for (int i = 0; i < indexes->ri_NumIndices; i++)
+		if (indexes->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
+			indexes->ri_IndexRelationInfo[i]->ii_ReadyForInserts = false;
+	recorder->delivery_indexes = indexes;
 }
 
 /* False if somebody else has locked it. */
@@ -446,7 +460,8 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 		values[DELIVERY_KEY - 1] =
 			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_KEY - 1]));
 
-	if (recorder->delivery_indexes != NULL)
+	if (recorder->delivery_indexes != NULL &&
+		(nulls[DELIVERY_CONFIRMED - 1] || DatumGetBool(values[DELIVERY_CONFIRMED - 1])))
 		queue_delivery(recorder, values, nulls);
 	else
 		tc_row_insert(recorder->delivery, segment_table(recorder->segment), values, nulls);

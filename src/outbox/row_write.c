@@ -47,6 +47,7 @@ typedef struct Write
 	OwnerScope	scope;
 } Write;
 
+static bool is_direct(Relation rel, TableId id);
 static void check_lasting(Relation rel, TableId id);
 static void begin_write(Write *write, Relation rel);
 static void end_write(Write *write);
@@ -62,7 +63,7 @@ tc_row_insert(Relation rel, TableId id, const Datum *values, const bool *nulls)
 {
 	int			natts = tc_table_natts(id);
 
-	if (tc_table_is_as_made(rel, id))
+	if (is_direct(rel, id))
 	{
 		HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), (Datum *) values, (bool *) nulls);
 
@@ -94,7 +95,7 @@ tc_row_update(Relation rel, TableId id, ItemPointer tid, const Datum *values,
 			  const bool *nulls, const bool *replace)
 {
 	int			natts = tc_table_natts(id);
-	bool		direct = tc_table_is_as_made(rel, id);
+	bool		direct = is_direct(rel, id);
 	Write		write;
 	TupleTableSlot *old;
 	TupleTableSlot *new;
@@ -188,6 +189,13 @@ tc_tuple_shorten(HeapTuple tuple, const bool *nulls, int natts)
 	tuple->t_len -= surplus;
 	HeapTupleHeaderSetNatts(header, natts);
 	header->t_infomask &= ~HEAP_HASNULL;
+}
+
+/* Whether a row is in a partial index only the executor finds out. */
+static bool
+is_direct(Relation rel, TableId id)
+{
+	return tc_table_is_as_made(rel, id) && !tc_table_has_partial_index(id);
 }
 
 /*

@@ -25,9 +25,11 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "nodes/value.h"
 #include "rewrite/prs2lock.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -52,9 +54,11 @@ typedef struct OwnIndex
 	AttrNumber	keys[INDEX_KEYS];
 	bool		unique;
 	const char *definition;		/* for a hint */
+	const char *opclass;		/* of its only key; NULL: the type's own */
+	const char *predicate;		/* NULL: it has all rows */
 } OwnIndex;
 
-#define TABLE_INDEXES 2
+#define TABLE_INDEXES 3
 
 typedef struct Table
 {
@@ -188,8 +192,11 @@ static const Column awaited_key_columns[] = {
 
 #define PKEY(column) {BTREE_AM_OID, 1, {1}, true, "UNIQUE INDEX ON %s (" column ")"}
 #define SEGMENT(name) \
-	{name, delivery_columns, lengthof(delivery_columns), true, 1, \
-		{{BRIN_AM_OID, 1, {1}, false, "INDEX ON %s USING brin (id)"}}}
+	{name, delivery_columns, lengthof(delivery_columns), true, 3, \
+		{{BRIN_AM_OID, 1, {1}, false, "INDEX ON %s USING brin (id)"}, \
+		{BRIN_AM_OID, 1, {10}, false, "INDEX ON %s USING brin (workflow_id text_bloom_ops)", "text_bloom_ops"}, \
+		{BTREE_AM_OID, 1, {3}, false, "INDEX ON %s (finished_at) WHERE rejected OR NOT confirmed", NULL, \
+			"(rejected OR (NOT confirmed))"}}}
 
 /* By TableId; numbers of indexes are those of tables.h */
 static const Table tables[TABLE_COUNT] = {
@@ -232,6 +239,8 @@ static const State *look(Relation rel, TableId id);
 static const char *odd_column(Relation rel, const Table *table);
 static const char *oddity(Relation rel, const Table *table, const State *state);
 static bool index_matches(Oid indexid, Relation rel, const OwnIndex *index);
+static Oid	operator_class(const OwnIndex *index, Oid type);
+static bool predicate_matches(HeapTuple tuple, Relation rel, const char *predicate);
 static Oid	access_method(Oid indexid);
 static void relation_changed(Datum arg, Oid relid);
 
@@ -331,6 +340,15 @@ tc_table_has_rules(Relation rel)
 {
 	/* pg_class says so for a while after the last one was dropped */
 	return rel->rd_rules != NULL && rel->rd_rules->numLocks > 0;
+}
+
+bool
+tc_table_has_partial_index(TableId id)
+{
+	for (int i = 0; i < tables[id].nindexes; i++)
+		if (tables[id].indexes[i].predicate != NULL)
+			return true;
+	return false;
 }
 
 int
@@ -482,7 +500,7 @@ oddity(Relation rel, const Table *table, const State *state)
 	return NULL;
 }
 
-/* Is it a plain and complete index on just those columns, of the type's own order? */
+/* Is it an index on just those columns, with just those rows, of that order? */
 static bool
 index_matches(Oid indexid, Relation rel, const OwnIndex *index)
 {
@@ -505,14 +523,14 @@ index_matches(Oid indexid, Relation rel, const OwnIndex *index)
 		!form->indisexclusion && form->indisunique == index->unique &&
 		form->indnatts == index->nkeys && form->indnkeyatts == index->nkeys &&
 		heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) &&
-		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
+		predicate_matches(tuple, rel, index->predicate) &&
 		access_method(indexid) == index->am;
 	for (int i = 0; i < index->nkeys && result; i++)
 	{
 		Form_pg_attribute attr = TupleDescAttr(RelationGetDescr(rel), index->keys[i] - 1);
 
 		result = form->indkey.values[i] == index->keys[i] &&
-			opclasses->values[i] == GetDefaultOpClass(attr->atttypid, index->am) &&
+			opclasses->values[i] == operator_class(index, attr->atttypid) &&
 			collations->values[i] == attr->attcollation;
 	}
 	if (result && index->am == BTREE_AM_OID)
@@ -526,6 +544,27 @@ index_matches(Oid indexid, Relation rel, const OwnIndex *index)
 	}
 	ReleaseSysCache(tuple);
 	return result;
+}
+
+static Oid
+operator_class(const OwnIndex *index, Oid type)
+{
+	if (index->opclass == NULL)
+		return GetDefaultOpClass(type, index->am);
+	return get_opclass_oid(index->am, list_make2(makeString("pg_catalog"), makeString((char *) index->opclass)),
+						   true);
+}
+
+static bool
+predicate_matches(HeapTuple tuple, Relation rel, const char *predicate)
+{
+	bool		isnull;
+	Datum		datum = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indpred, &isnull);
+
+	if (isnull || predicate == NULL)
+		return isnull && predicate == NULL;
+	datum = DirectFunctionCall2(pg_get_expr, datum, ObjectIdGetDatum(RelationGetRelid(rel)));
+	return strcmp(TextDatumGetCString(datum), predicate) == 0;
 }
 
 static Oid
@@ -546,7 +585,12 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	for (int i = 0; i < TABLE_COUNT; i++)
-		if (!OidIsValid(relid) || states[i].relid == relid ||
-			states[i].indexes[0] == relid || states[i].indexes[1] == relid)
+	{
+		bool		concerned = !OidIsValid(relid) || states[i].relid == relid;
+
+		for (int j = 0; j < TABLE_INDEXES; j++)
+			concerned = concerned || states[i].indexes[j] == relid;
+		if (concerned)
 			states[i].relid = InvalidOid;
+	}
 }

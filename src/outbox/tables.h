@@ -46,6 +46,8 @@ typedef enum TableId
 #define OUTBOX_QUEUE_IDX 1
 #define REJECTED_QUEUE_IDX 1
 #define DELIVERY_ID_IDX 0
+#define DELIVERY_WORKFLOW_ID_IDX 1
+#define DELIVERY_WRONG_IDX 2
 #define QUEUE_ERROR_PKEY 0
 #define QUEUE_PAUSE_REQUESTED_BY_IDX 0
 #define RECORDED_ACTIVITY_KEY_IDX 0
@@ -89,6 +91,9 @@ extern Oid	tc_required_table_index(Relation rel, TableId id, int number);
 
 /* Take the known columns out of a row; NULL where there should be none is an error. */
 extern void tc_row_deform(HeapTuple tuple, Relation rel, TableId id, Datum *values, bool *nulls);
+
+/* Has it an index, as it was made, that not all rows are in? */
+extern bool tc_table_has_partial_index(TableId id);
 
 /* How many columns are known */
 extern int	tc_table_natts(TableId id);

@@ -164,6 +164,11 @@ CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3
  * when they are full (see delivery_segments.c), hence no autosummarize.
  */
 CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
+/* the same for workflows, with bloom filters: some of the values that are not there seem to be */
+CREATE INDEX delivery_workflow_id_idx ON temporal.delivery
+    USING brin (workflow_id text_bloom_ops (n_distinct_per_range = 2100, false_positive_rate = 0.002)) WITH (pages_per_range = 32);
+/* what went wrong is rare */
+CREATE INDEX delivery_wrong_idx ON temporal.delivery (finished_at) WHERE rejected OR NOT confirmed;
 
 COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been or were superseded, and of those that were discarded';
 COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
