@@ -50,6 +50,9 @@ PG_FUNCTION_INFO_V1(tc_unbind_table);
 /* What a condition is parsed behind */
 #define CONDITION_BEGIN "SELECT ("
 
+/* After it: a comment ends before */
+#define CONDITION_END "\n)"
+
 /* How a trigger is made */
 typedef struct Binding
 {
@@ -198,7 +201,7 @@ check_condition(const char *condition)
 	SelectStmt *select = NULL;
 
 	error_context_stack = &context;
-	statements = raw_parser(psprintf(CONDITION_BEGIN "%s)", condition), RAW_PARSE_DEFAULT);
+	statements = raw_parser(psprintf(CONDITION_BEGIN "%s" CONDITION_END, condition), RAW_PARSE_DEFAULT);
 	error_context_stack = context.previous;
 
 	if (list_length(statements) == 1)
@@ -271,7 +274,7 @@ create_statement(const Binding *binding, Relation table)
 		appendStringInfo(&statement, " OF %s", binding->columns);
 	appendStringInfo(&statement, " ON %s FOR EACH ROW", qualified_name(table));
 	if (binding->condition != NULL)
-		appendStringInfo(&statement, " WHEN (%s)", binding->condition);
+		appendStringInfo(&statement, " WHEN (%s" CONDITION_END, binding->condition);
 
 	appendStringInfo(&statement, " EXECUTE FUNCTION temporal.%s(", tc_trigger_function(binding->verb));
 	for (int i = 0; i < binding->nargs; i++)

@@ -34,6 +34,7 @@
 #include "nodes/parsenodes.h"
 #include "replication/logicalworker.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -205,8 +206,8 @@ warn_of_waiting_requests(Oid server)
 			 errmsg("%d requests or more wait for server \"%s\"", count,
 					GetForeignServer(server)->servername),
 			 errdetail("What waits for it goes to no other server, whatever that is called."),
-			 errhint("To send them to another one, call temporal.rebind_server('%s', ...); to give them up, temporal.discard_requests('%s').",
-					 name, name)));
+			 errhint("To send them to another one, call temporal.rebind_server(%s, ...); to give them up, temporal.discard_requests(%s).",
+					 quote_literal_cstr(name), quote_literal_cstr(name))));
 }
 
 /*

@@ -87,8 +87,9 @@ problem AS (
       FROM fact f, backlog b
     UNION ALL
     SELECT 8, 'queues', 'critical', p.detail, p.hint
-      FROM (SELECT string_agg(format('server %s, role %s, namespace %s: %s since %s%s', quote_ident(q.server), quote_ident(q.requested_by),
-                                  q.namespace, e.error_code, e.since, ': ' || NULLIF(e.error_message, '')),
+      FROM (SELECT string_agg(format('server %s, role %s, namespace %s: %s since %s%s', temporal.name_in_text(q.server),
+                                  temporal.name_in_text(q.requested_by), temporal.name_in_text(q.namespace),
+                                  e.error_code, e.since, ': ' || NULLIF(e.error_message, '')),
                               E'\n' ORDER BY e.since) AS detail,
                    format('SELECT * FROM temporal.ping(%L)', min(q.server)) AS hint
               FROM (SELECT e.queue, e.error_code, e.error_message, e.since FROM temporal.queue_error e

@@ -17,3 +17,17 @@ AS 'MODULE_PATHNAME', 'tc_writing_transaction';
 COMMENT ON FUNCTION temporal.writing_transaction() IS
     'internal: transaction or subtransaction that stores the rows that are written now';
 REVOKE ALL ON FUNCTION temporal.writing_transaction() FROM PUBLIC;
+
+/*
+ * What could be taken for more than a name is a JSON string: on one line, and
+ * without the semicolon that stands between two decisions.
+ */
+CREATE FUNCTION temporal.name_in_text(name text)
+RETURNS text
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT CASE WHEN $1 COLLATE "C" ~ '^[A-Za-z0-9_.-]+$' THEN $1 ELSE replace(to_json($1)::text, ';', E'\\u003b') END;
+END;
+COMMENT ON FUNCTION temporal.name_in_text(text) IS 'internal: a name that somebody else has chosen, as a part of a text';
+REVOKE ALL ON FUNCTION temporal.name_in_text(text) FROM PUBLIC;

@@ -26,15 +26,9 @@ RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-/*
- * The latest ones: who decides again and again shall not make the row grow.  A
- * name that could be taken for more than a name is a JSON string, in which no
- * semicolon stands, as it does between two decisions.
- */
+/* the latest ones: who decides again and again shall not make the row grow */
 SELECT array_to_string(d.former[GREATEST(cardinality(d.former) - 8, 1):] ||
-           format('%s by %s at %s', decision,
-                  CASE WHEN quote_ident(session_user) = session_user THEN session_user
-                       ELSE replace(to_json(session_user::text)::text, ';', E'\\u003b') END,
+           format('%s by %s at %s', decision, temporal.name_in_text(session_user),
                   to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')), '; ')
   FROM (SELECT COALESCE(string_to_array(add_decision.former, '; '), '{}') AS former) d;
 END;

@@ -1,0 +1,63 @@
+# What a third attack found, on what came after the second: each of these once
+# got an ordinary role what it must not have.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+
+$node->safe_psql('postgres', <<'EOS');
+CREATE ROLE mallory LOGIN;
+CREATE ROLE victim LOGIN;
+GRANT USAGE ON FOREIGN DATA WRAPPER temporal_complete TO mallory;
+GRANT CREATE ON SCHEMA public TO mallory;
+EOS
+
+sub sql
+{
+	my ($role, $sql) = @_;
+
+	return $node->safe_psql('postgres', $sql, extra_params => [ '-U', $role ]);
+}
+
+# Whose names stand in a text that others read does not write lines of it, nor statements to be copied.
+sql('mallory', <<"EOS");
+SET client_min_messages = error;
+CREATE SERVER "s'); ALTER ROLE mallory SUPERUSER; SELECT ('
+x" FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:1', namespaces '*');
+SELECT temporal.complete_activity_by_id('w', 'a', server => E's\\'); ALTER ROLE mallory SUPERUSER; SELECT (\\'\\nx', namespace => E'x: UNAVAILABLE\\nserver temporal, role victim, namespace x');
+EOS
+my $detail = await('health() tells of a server',
+	sub { return $node->safe_psql('postgres', q(SELECT detail FROM temporal.health() WHERE check_name = 'queues')); });
+is(() = $detail =~ /^server/mg, 1, 'each line of health() is its own');
+unlike($detail, qr/\n/, 'names are on one line');
+
+my (undef, undef, $stderr) = $node->psql('postgres', <<'EOS');
+DROP SERVER "s'); ALTER ROLE mallory SUPERUSER; SELECT ('
+x";
+EOS
+like($stderr, qr/rebind_server\('s''\); ALTER ROLE/, 'what a hint says to type has names as literals');
+
+# A condition is one expression, also with a comment at its end.
+sql('mallory', 'CREATE TABLE mine (token bytea, status text)');
+(undef, undef, $stderr) = $node->psql('postgres', <<"EOS", extra_params => [ '-U', 'mallory' ]);
+SET temporal_complete.default_server = other;
+CREATE SERVER other FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:1');
+SELECT temporal.bind_table('mine', 'fail', token_column => 'token', when_sql => 'true) --',
+    message => E'x\\n EXECUTE FUNCTION suppress_redundant_updates_trigger() --');
+EOS
+like($stderr, qr/syntax error/, 'a comment in a condition does not hide what follows it');
+is(sql('mallory', q(SELECT temporal.bind_table('mine', 'fail', token_column => 'token', when_sql => 'true --', message => 'x', server => 'other'))),
+	'temporal_fail', 'but a comment may stand there');
+is(sql('mallory', q(SELECT string_agg(tgfoid::regproc::text, ', ') FROM pg_trigger WHERE tgrelid = 'mine'::regclass)),
+	'temporal.fail_activity_trigger', 'it is our function that fires');
+
+$node->stop;
+done_testing();
