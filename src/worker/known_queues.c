@@ -10,7 +10,8 @@
  *
  * Queues are looked for in the index of the outbox, a part of it at a time,
  * so that others are served meanwhile; and not all the time, however often
- * somebody wakes the worker for a queue for which there is no place.
+ * somebody wakes the worker for a queue for which there is no place.  One of
+ * which the number is known is looked up by it, so it does not wait for that.
  *
  * Nothing here reads requests.
  *
@@ -28,6 +29,9 @@
 
 /* Numbers looked at in one turn */
 #define LOOK_MAX 1000
+
+/* Numbers that are looked up in one turn */
+#define ASKED_MAX 64
 
 /* Looking takes a part of the time, at most one of so many */
 #define LOOK_PART 4
@@ -62,9 +66,17 @@ static int	nqueues;
 static int	max_queues;
 static numbers_hash *queues_by_number;
 
+/* Those before this place of the array are still to be visited; then all, if it was asked for again */
+static int	nunvisited;
+static bool visit_again;
+
 /* The numbers of these and of queues whose requests are held, sorted */
 static int64 *known;
 static int	nknown;
+
+/* Numbers of queues that have rows, to be looked up */
+static int64 asked[ASKED_MAX];
+static int	nasked;
 
 static bool wanted;				/* look for queues */
 static bool again;				/* and then once more from the beginning */
@@ -82,11 +94,13 @@ static LoopTimer again_timer;
 static MemoryContext context;	/* of queues */
 
 static void find_again(void *arg);
+static bool look_up_asked(void);
+static bool look_on(void);
 static void look_later(int delay_ms);
 static void end_look(void);
 static bool take_in(const FoundQueue *found, int nfound);
 static bool has_place(const QueueKey *key);
-static bool forget_idle(Account *account);
+static bool forget_idle(const Account *account, bool own);
 static bool is_idle(const Queue *queue);
 static int	place_of_number(int64 number);
 static void forget_number(int64 number);
@@ -120,6 +134,38 @@ tc_known_queue(int64 number)
 }
 
 void
+tc_known_queues_visit(void)
+{
+	if (nunvisited > 0)
+		visit_again = true;
+	else
+		nunvisited = nqueues;
+}
+
+bool
+tc_known_queues_visit_goes_on(void)
+{
+	return nunvisited > 0;
+}
+
+/* Backwards: what is forgotten is of those that were visited, and so is what takes its place. */
+Queue *
+tc_known_queues_next_visit(void)
+{
+	Queue	   *queue;
+
+	if (nunvisited == 0)
+		return NULL;
+	queue = queues[--nunvisited];
+	if (nunvisited == 0 && visit_again)
+	{
+		nunvisited = nqueues;
+		visit_again = false;
+	}
+	return queue;
+}
+
+void
 tc_known_queues_find_number(int64 number)
 {
 	int			n = place_of_number(number);
@@ -127,11 +173,13 @@ tc_known_queues_find_number(int64 number)
 	/* its requests are held */
 	if (n < nknown && known[n] == number)
 		return;
-	/* there may be no place for it: that is not asked for each wake */
-	if (left_out >= 0 || from_left_out)
-		tc_known_queues_find_soon();
+	for (int i = 0; i < nasked; i++)
+		if (asked[i] == number)
+			return;
+	if (nasked < ASKED_MAX)
+		asked[nasked++] = number;
 	else
-		tc_known_queues_find();
+		tc_known_queues_find_soon();
 }
 
 void
@@ -160,13 +208,13 @@ find_again(void *arg)
 bool
 tc_known_queues_wanted(void)
 {
-	return wanted;
+	return wanted || nasked > 0;
 }
 
 bool
 tc_known_queues_due(void)
 {
-	return wanted && not_before <= tc_monotonic_ms();
+	return nasked > 0 || (wanted && not_before <= tc_monotonic_ms());
 }
 
 static void
@@ -178,6 +226,47 @@ look_later(int delay_ms)
 
 bool
 tc_known_queues_look(void)
+{
+	bool		are_new = look_up_asked();
+
+	if (wanted && not_before <= tc_monotonic_ms())
+		are_new |= look_on();
+	return are_new;
+}
+
+/* For those that have no place, and if a table is locked, all are looked for, in time. */
+static bool
+look_up_asked(void)
+{
+	bool		are_new = false;
+
+	while (nasked > 0)
+	{
+		int64		number = asked[--nasked];
+		int64		position = number - 1;
+		int			nfound;
+		FoundQueue *found = tc_outbox_find_queues(known, nknown, &position, 1, &nfound);
+
+		if (found == NULL)
+		{
+			nasked = 0;
+			tc_known_queues_find();
+			look_later(LOOK_AGAIN_MS);
+			break;
+		}
+		if (nfound == 0 || found[0].number != number)
+			continue;
+		if (take_in(found, nfound))
+			are_new = true;
+		else
+			tc_known_queues_find_soon();
+	}
+	return are_new;
+}
+
+/* Look at a part of the index. */
+static bool
+look_on(void)
 {
 	int64		begin = tc_monotonic_ms();
 	int64		next = position;
@@ -286,7 +375,7 @@ has_place(const QueueKey *key)
 
 	if (!result && key->role != busy_role)
 	{
-		if (!forget_idle(account) && !forget_idle(NULL))
+		if (!forget_idle(account, true) && !forget_idle(account, false))
 			busy_role = key->role;
 		result = tc_share_has_room(account, SHARE_QUEUES);
 	}
@@ -294,9 +383,12 @@ has_place(const QueueKey *key)
 	return result;
 }
 
-/* Forget queues of an account's role, or with NULL of any, for which there is nothing to do. */
+/*
+ * Forget queues for which there is nothing to do: of an account's own role, or
+ * of those that have more of them.
+ */
 static bool
-forget_idle(Account *account)
+forget_idle(const Account *account, bool own)
 {
 	static int	hand;			/* goes round, so that none is looked at in
 								 * vain too often */
@@ -309,7 +401,9 @@ forget_idle(Account *account)
 		if (hand >= nqueues)
 			hand = 0;
 		queue = queues[hand];
-		if ((account != NULL && !tc_share_same_role(queue->account, account)) || !is_idle(queue))
+		if (hand < nunvisited || !is_idle(queue) ||
+			!(own ? tc_share_same_role(queue->account, account) :
+			  tc_share_role_has_more(queue->account, account, SHARE_QUEUES)))
 		{
 			hand++;
 			continue;

@@ -18,6 +18,15 @@ extern Queue **tc_known_queues(int *count);
 /* That of a number; NULL if it is not in memory. */
 extern Queue *tc_known_queue(int64 number);
 
+/*
+ * Have all of them looked at, some in a turn: there may be very many.  Each
+ * that is known when this is called is one of those that follow; NULL if all
+ * were.
+ */
+extern void tc_known_queues_visit(void);
+extern bool tc_known_queues_visit_goes_on(void);
+extern Queue *tc_known_queues_next_visit(void);
+
 /* There may be others with rows. */
 extern void tc_known_queues_find(void);
 

@@ -98,7 +98,10 @@ tc_reading_turn(void)
 {
 	tc_wants_turn();
 	if (tc_reading_is_possible())
+	{
+		tc_look_on();
 		read_if_wanted();
+	}
 	note_errors();
 	/* also after an error, for what was read before it */
 	if (!tc_intake_make_durable())
@@ -134,14 +137,15 @@ tc_reading_is_possible(void)
 bool
 tc_reading_wants_queues(void)
 {
-	return tc_known_queues_due() || tc_recheck_is_wanted() || tc_option_looks_due();
+	return tc_known_queues_due() || tc_recheck_is_wanted() || tc_option_looks_due() ||
+		tc_look_is_due();
 }
 
 bool
 tc_reading_is_idle(void)
 {
 	return tc_queues_unread() == 0 && !tc_known_queues_wanted() && !tc_recheck_is_wanted() &&
-		!tc_option_looks_wanted();
+		!tc_option_looks_wanted() && !tc_known_queues_visit_goes_on();
 }
 
 bool

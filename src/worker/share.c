@@ -244,6 +244,12 @@ tc_share_same_role(const Account *a, const Account *b)
 }
 
 bool
+tc_share_role_has_more(const Account *a, const Account *b, ShareKind kind)
+{
+	return a->role->used[kind] > b->role->used[kind];
+}
+
+bool
 tc_share_was_given(void)
 {
 	bool		result = given;

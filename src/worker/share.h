@@ -46,8 +46,9 @@ extern bool tc_share_has_room(const Account *account, ShareKind kind);
 extern void tc_share_note_lack(Account *account, ShareKind kind);
 extern bool tc_share_role_lacks(const Account *account, ShareKind kind);
 
-/* Do both belong to one role? */
+/* Do both belong to one role?  Has the first one's role more than the other's? */
 extern bool tc_share_same_role(const Account *a, const Account *b);
+extern bool tc_share_role_has_more(const Account *a, const Account *b, ShareKind kind);
 
 /* Neither of them raises errors. */
 extern void tc_share_take(Account *account, ShareKind kind, size_t amount);

@@ -12,6 +12,7 @@
  *		only when a batch has been read to its end that began after the last
  *		wake was taken: one that began before does not tell.
  *	 3. Queues are looked for (known_queues.c): it will be known, and unread.
+ *	 4. All are looked at, and its turn has not come: it will be unread.
  *
  * Where one of these was missed, the slow look at all (worker.c) finds it.
  *
@@ -37,6 +38,7 @@
  */
 #include "postgres.h"
 
+#include "base/event_loop.h"
 #include "process/worker_slots.h"
 #include "worker/flow.h"
 #include "worker/key_waits.h"
@@ -47,7 +49,13 @@
 #include "worker/wakes.h"
 #include "worker/wants.h"
 
+/* Of those that are all looked at, so many in a turn, and the next ones that much later */
+#define LOOKS_AT_ONCE 64
+#define LOOK_PAUSE_MS 5
+
 static bool some_muted;
+static int64 look_not_before;	/* monotonic ms */
+static LoopTimer look_timer;
 
 static void look_at_number(int64 number);
 static void look_at_several(const uint32 bits[TC_WAKE_WORDS]);
@@ -114,6 +122,10 @@ look_at(Queue *queue)
 	tc_queue_activate(queue);
 }
 
+/*
+ * Anybody may ask for it, by COMMIT PREPARED, as often as he likes, and may
+ * have very many queues.
+ */
 void
 tc_look_at_all(bool now)
 {
@@ -123,16 +135,41 @@ tc_look_at_all(bool now)
 	tc_recheck_want();
 	tc_key_waits_look();
 	tc_known_queues_find();
+	if (!now)
+	{
+		tc_known_queues_visit();
+		return;
+	}
 	for (int i = 0; i < nqueues; i++)
 	{
 		tc_queue_set_unread(queues[i], true);
-		if (now)
-		{
-			tc_flow_pause_until(queues[i], 0);
-			tc_queue_retry_all(queues[i]);
-		}
+		tc_flow_pause_until(queues[i], 0);
+		tc_queue_retry_all(queues[i]);
 		tc_queue_activate(queues[i]);
 	}
+}
+
+bool
+tc_look_is_due(void)
+{
+	return tc_known_queues_visit_goes_on() && look_not_before <= tc_monotonic_ms();
+}
+
+void
+tc_look_on(void)
+{
+	Queue	   *queue;
+
+	if (!tc_look_is_due())
+		return;
+	for (int n = 0; n < LOOKS_AT_ONCE && (queue = tc_known_queues_next_visit()) != NULL; n++)
+	{
+		tc_queue_set_unread(queue, true);
+		tc_queue_activate(queue);
+	}
+	look_not_before = tc_monotonic_ms() + LOOK_PAUSE_MS;
+	if (tc_known_queues_visit_goes_on())
+		tc_timer_wake(&look_timer, look_not_before);
 }
 
 void

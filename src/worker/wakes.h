@@ -15,10 +15,14 @@
 extern void tc_look_at_woken(const WokenQueues *woken);
 
 /*
- * Look at all queues.  With now also what waits for a retry or a connection is
- * tried at once: options may have changed.
+ * Look at all queues, some in a turn.  With now it is done at once, and what
+ * waits for a retry or a connection is tried as well: options may have changed.
  */
 extern void tc_look_at_all(bool now);
+
+/* Go on with that, if it is time to. */
+extern bool tc_look_is_due(void);
+extern void tc_look_on(void);
 
 /*
  * Hear of all queues again.  To be called before the snapshot of a transaction

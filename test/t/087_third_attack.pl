@@ -6,6 +6,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use File::Temp ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TemporalTest;
@@ -58,6 +59,40 @@ is(sql('mallory', q(SELECT temporal.bind_table('mine', 'fail', token_column => '
 	'temporal_fail', 'but a comment may stand there');
 is(sql('mallory', q(SELECT string_agg(tgfoid::regproc::text, ', ') FROM pg_trigger WHERE tgrelid = 'mine'::regclass)),
 	'temporal.fail_activity_trigger', 'it is our function that fires');
+
+# Who has very many queues, and has all of them looked at all the time, gets no
+# more of the worker than others do.  What he commits meanwhile takes ids of
+# transactions, so these are the clock.
+my $many = 5_000;
+my $trips = 30;
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($port);
+$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER shared FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port', namespaces '*');
+GRANT USAGE ON FOREIGN SERVER shared TO mallory, victim;
+CREATE FUNCTION token(id text) RETURNS bytea LANGUAGE sql IMMUTABLE
+    RETURN '\\x0a016e1201771a01722005280132'::bytea || set_byte('\\x00', 0, length(id)) || id::bytea;
+EOS
+sql('mallory', <<"EOS");
+SELECT count(temporal.complete_activity(token('q' || i), '1', server => 'shared', namespace => 'n' || i)) FROM generate_series(1, $many) i;
+EOS
+await_finished($node, "server = 'shared'");
+
+my $prepared = File::Temp->new;
+print $prepared "BEGIN; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';\n" for 1 .. 200_000;
+$prepared->flush;
+my $loop = spawn('prepared', 'psql', '-XAqt', '-d', $node->connstr('postgres') . ' user=mallory', '-f', $prepared->filename);
+my $xid = 'SELECT pg_snapshot_xmax(pg_current_snapshot())';
+my $trip = q{SELECT temporal.complete_activity(token('v'), '1', server => 'shared') AS id \gset
+SELECT state FROM temporal.wait_for_request(:id);
+};
+sql('victim', $trip);
+my @told = split(/\n/, sql('victim', "$xid;\n" . $trip x $trips . "$xid;"));
+end_process($loop, 'KILL');
+is(join(' ', @told[ 1 .. $trips ]), join(' ', ('delivered') x $trips), 'another role is served');
+my $others = ($told[-1] - $told[0]) / $trips;
+note("transactions of the other role for each request: $others");
+cmp_ok($others, '<', 250, 'and does not wait for queues of others to be looked at');
 
 $node->stop;
 done_testing();
