@@ -8,6 +8,10 @@
  * ones before it are removed by the way, as far as nobody else is about to,
  * and whoever records waits for nobody.
  *
+ * What was finished must not come back by a recording that was made before it
+ * and is committed later.  So as long as a transaction runs that could have
+ * made one, the row stays and counts as expired since ever: see bury().
+ *
  * Whose keys these are is decided by the queue in which they stand.  Whether
  * a server may be used was checked before; nothing here is sent.
  *
@@ -20,11 +24,13 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -38,9 +44,13 @@
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
 
+/* Pages that are looked at in one step of tidying */
+#define TIDY_BLOCKS 20
+
 typedef struct FoundRow
 {
 	ItemPointerData tid;
+	TransactionId xmin;
 	RecordedActivity activity;
 } FoundRow;
 
@@ -54,6 +64,10 @@ typedef struct Found
 
 static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 						   Found *found);
+static void tidy_row(Relation rel, TupleTableSlot *slot, FoundRow *row);
+static bool is_still_needed(const FoundRow *row);
+static bool bury(Relation rel, ItemPointer tid);
+static bool lock_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
 static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
 static bool is_there(const Found *found);
 static bool is_same_activity(const RecordedActivity *activity, const RequestTarget *target);
@@ -72,7 +86,12 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 
 	find_in_queues(rel, queues, nqueues, activity->key, &found);
 	foreach(lc, found.rows)
-		(void) remove_row(rel, &((FoundRow *) lfirst(lc))->tid, LockWaitSkip);
+	{
+		FoundRow   *row = lfirst(lc);
+
+		if (!is_still_needed(row))
+			(void) remove_row(rel, &row->tid, LockWaitSkip);
+	}
 
 #define SET(attr, value) (values[RECORDED_ACTIVITY_##attr - 1] = (value))
 #define SET_NULL(attr, is_null) (nulls[RECORDED_ACTIVITY_##attr - 1] = (is_null))
@@ -160,7 +179,12 @@ tc_activity_forget(const QueueKey *queue_key, const char *key)
 
 	find_in_queues(rel, queues, nqueues, key, &found);
 	foreach(lc, found.rows)
-		removed |= remove_row(rel, &((FoundRow *) lfirst(lc))->tid, LockWaitBlock);
+	{
+		FoundRow   *row = lfirst(lc);
+
+		if (!is_still_needed(row))
+			removed |= remove_row(rel, &row->tid, LockWaitBlock);
+	}
 	table_close(rel, NoLock);
 	return removed && is_there(&found);
 }
@@ -181,11 +205,48 @@ tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *
 	{
 		FoundRow   *row = lfirst(lc);
 
-		if (row->activity.id <= id || (ended != NULL && is_same_activity(&row->activity, ended)))
+		if (row->activity.id > id && (ended == NULL || !is_same_activity(&row->activity, ended)))
+			continue;
+		if (is_still_needed(row))
+			continue;
+		if (row->activity.id < found.newest.id || GetActiveSnapshot()->xcnt == 0)
 			result &= remove_row(rel, &row->tid, LockWaitSkip);
+		else
+			result &= bury(rel, &row->tid);
 	}
 	table_close(rel, NoLock);
 	return result;
+}
+
+/*
+ * Does it say that an activity was finished of whose key there may be an older
+ * recording that is not committed?  Who has made that had an id when this was
+ * written.
+ */
+static bool
+is_still_needed(const FoundRow *row)
+{
+	return row->activity.expires_at == DT_NOBEGIN &&
+		!TransactionIdPrecedes(row->xmin, GetActiveSnapshot()->xmin);
+}
+
+/* Have nothing be recorded under a key, and nothing that was recorded before.  False as below. */
+static bool
+bury(Relation rel, ItemPointer tid)
+{
+	Datum		values[RECORDED_ACTIVITY_NATTS] = {0};
+	bool		nulls[RECORDED_ACTIVITY_NATTS] = {false};
+	bool		replace[RECORDED_ACTIVITY_NATTS] = {false};
+
+	if (!lock_row(rel, tid, LockWaitSkip))
+		return false;
+	for (int i = RECORDED_ACTIVITY_HEARTBEAT - 1; i < RECORDED_ACTIVITY_NATTS; i++)
+		replace[i] = nulls[i] = true;
+	nulls[RECORDED_ACTIVITY_HEARTBEAT - 1] = nulls[RECORDED_ACTIVITY_EXPIRES_AT - 1] = false;
+	values[RECORDED_ACTIVITY_HEARTBEAT - 1] = PointerGetDatum(cstring_to_text_with_len("", 0));
+	values[RECORDED_ACTIVITY_EXPIRES_AT - 1] = TimestampTzGetDatum(DT_NOBEGIN);
+	tc_row_update(rel, TABLE_RECORDED_ACTIVITY, tid, values, nulls, replace);
+	return true;
 }
 
 static bool
@@ -204,6 +265,59 @@ static bool
 is_same_text(const char *a, const char *b)
 {
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* What has expired is buried first, too, and removed by the next pass. */
+bool
+tc_activities_tidy(BlockNumber *block)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
+	BlockNumber nblocks;
+	BlockNumber end;
+	TupleTableSlot *slot;
+
+	if (rel == NULL)
+		return false;
+	nblocks = RelationGetNumberOfBlocks(rel);
+	end = Min(nblocks, *block + TIDY_BLOCKS);
+	slot = table_slot_create(rel, NULL);
+	for (; *block < end; (*block)++)
+		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
+		{
+			FoundRow	row;
+
+			ItemPointerSet(&row.tid, *block, n);
+			if (table_tuple_fetch_row_version(rel, &row.tid, GetActiveSnapshot(), slot))
+				tidy_row(rel, slot, &row);
+			ExecClearTuple(slot);
+		}
+	if (*block >= nblocks)
+		*block = 0;
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	return true;
+}
+
+static void
+tidy_row(Relation rel, TupleTableSlot *slot, FoundRow *row)
+{
+	bool		isnull;
+	Datum		expires_at = slot_getattr(slot, RECORDED_ACTIVITY_EXPIRES_AT, &isnull);
+	HeapTuple	tuple;
+	bool		should_free;
+
+	if (isnull || DatumGetTimestampTz(expires_at) > GetCurrentTimestamp())
+		return;
+	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
+	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	row->activity.expires_at = DatumGetTimestampTz(expires_at);
+	if (should_free)
+		heap_freetuple(tuple);
+	ExecClearTuple(slot);
+	if (row->activity.expires_at != DT_NOBEGIN && GetActiveSnapshot()->xcnt > 0)
+		(void) bury(rel, &row->tid);
+	else if (!is_still_needed(row))
+		(void) remove_row(rel, &row->tid, LockWaitSkip);
 }
 
 /* Queues of one role. */
@@ -230,6 +344,7 @@ find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 			tuple = heap_copytuple(tuple);
 			tc_activity_deform(tuple, rel, &row->activity);
 			row->tid = tuple->t_self;
+			row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 			found->rows = lappend(found->rows, row);
 			found->heartbeats |= row->activity.heartbeats;
 			if (row->activity.id > found->newest.id)
@@ -249,6 +364,16 @@ is_there(const Found *found)
 static bool
 remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy)
 {
+	bool		locked = lock_row(rel, tid, policy);
+
+	if (locked)
+		tc_row_delete(rel, TABLE_RECORDED_ACTIVITY, tid);
+	return locked;
+}
+
+static bool
+lock_row(Relation rel, ItemPointer tid, LockWaitPolicy policy)
+{
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TM_FailureData failure;
 	TM_Result	result = table_tuple_lock(rel, tid, GetActiveSnapshot(), slot,
@@ -256,10 +381,8 @@ remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy)
 										  policy, 0, &failure);
 
 	ExecDropSingleTupleTableSlot(slot);
-	if (result == TM_Ok)
-		tc_row_delete(rel, TABLE_RECORDED_ACTIVITY, tid);
-	else if ((result == TM_Updated || result == TM_Deleted) &&
-			 policy == LockWaitBlock && IsolationUsesXactSnapshot())
+	if ((result == TM_Updated || result == TM_Deleted) &&
+		policy == LockWaitBlock && IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent delete")));

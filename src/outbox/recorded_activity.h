@@ -10,6 +10,7 @@
 
 #include "access/htup.h"
 #include "datatype/timestamp.h"
+#include "storage/block.h"
 #include "utils/relcache.h"
 
 #include "request/method.h"
@@ -86,6 +87,13 @@ extern bool tc_activity_forget(const QueueKey *queue_key, const char *key);
  */
 extern bool tc_activity_finish(int64 queue, const char *key, int64 id,
 							   const RequestTarget *ended);
+
+/*
+ * For the worker: a step of a pass over all rows, from a block of the table on,
+ * which is moved, and is 0 behind the last one.  Removes what has expired.
+ * False if that cannot be done now.
+ */
+extern bool tc_activities_tidy(BlockNumber *block);
 
 /* A row as it is; what it points to is in the tuple, or palloc'd. */
 extern void tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity *activity);

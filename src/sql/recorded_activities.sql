@@ -108,6 +108,7 @@ REVOKE ALL ON FUNCTION temporal.request_attempt(smallint, bytea) FROM PUBLIC;
 
 /* Everybody's, for the function below only: granted to nobody. */
 CREATE VIEW temporal.every_activity AS
+SELECT e.* FROM (
 SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy) a.*
   FROM (SELECT r.id, r.key, q.server, q.namespace, t.workflow_id, t.activity_id, t.run_id,
                temporal.request_attempt(r.method, r.heartbeat) AS attempt,
@@ -124,7 +125,9 @@ SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_c
           FROM temporal.recorded_activity r
                LEFT JOIN temporal.queue_here q ON q.number = r.queue
                CROSS JOIN LATERAL temporal.request_target(r.method, r.heartbeat) t) a
- ORDER BY a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy, a.id DESC;
+ ORDER BY a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy, a.id DESC) e
+/* what was finished may stay for a while, see recorded_activity.c */
+ WHERE e.expires_at IS DISTINCT FROM '-infinity';
 COMMENT ON VIEW temporal.every_activity IS 'internal: recorded activities of all roles';
 REVOKE ALL ON TABLE temporal.every_activity FROM PUBLIC;
 

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * tidying.c
- *	  When temporal.queue is tidied up.
+ *	  When temporal.queue is tidied up, and temporal.recorded_activity.
  *
  * Whenever another segment of temporal.delivery was begun, unused queues are
  * retired, and those removed to which nothing refers any more; a new worker
  * goes on with what was retired before.  Not more often, because whoever uses
  * a queue again that was retired makes a new one.  A table of few pages is let
- * alone.
+ * alone.  Before that, recorded activities that have expired are removed.
  *
  * queue_tidying.c says what must hold between the two passes: all transactions
  * have ended that had an id when the first one was committed.  Each pass is
@@ -23,6 +23,7 @@
 #include "base/event_loop.h"
 #include "compat.h"
 #include "outbox/outbox.h"
+#include "outbox/recorded_activity.h"
 #include "worker/tidying.h"
 #include "worker/transaction.h"
 
@@ -40,6 +41,7 @@
 typedef enum Stage
 {
 	STAGE_NONE,
+	STAGE_FORGET,
 	STAGE_BEGIN,
 	STAGE_RETIRE,
 	STAGE_WAIT,
@@ -51,6 +53,8 @@ static bool segment_begun;		/* since unused queues were retired */
 static bool are_many;
 static int64 position;			/* of the pass: the last number looked at */
 static int64 next_position;		/* when the step is committed */
+static BlockNumber block;		/* STAGE_FORGET: the same */
+static BlockNumber next_block;
 static int	later_ms = LATER_MIN_MS;
 static uint64 wait_for_xid;		/* STAGE_WAIT: those before it have to end */
 static int	wait_ms;
@@ -70,8 +74,8 @@ void
 tc_tidying_segment_begun(void)
 {
 	segment_begun = true;
-	if (stage == STAGE_NONE)
-		stage = STAGE_BEGIN;
+	if (stage == STAGE_NONE || stage == STAGE_BEGIN)
+		stage = STAGE_FORGET;
 }
 
 void
@@ -98,6 +102,7 @@ tc_tidying_turn(void)
 	}
 	later_ms = LATER_MIN_MS;
 	position = next_position;
+	block = next_block;
 	next_stage();
 	if (stage != STAGE_NONE && not_before <= begin)
 		come_back((tc_monotonic_ms() - begin) * (STEP_PART - 1));
@@ -139,6 +144,7 @@ try_step(void)
 	old = MemoryContextSwitchTo(context);
 	step_done = true;
 	next_position = position;
+	next_block = block;
 	ok = tc_run_transaction(do_step, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(context);
@@ -154,6 +160,9 @@ do_step(void *arg)
 	switch (stage)
 	{
 		case STAGE_NONE:
+			break;
+		case STAGE_FORGET:
+			step_done = tc_activities_tidy(&next_block);
 			break;
 		case STAGE_BEGIN:
 			are_many = tc_queues_are_many();
@@ -180,6 +189,10 @@ next_stage(void)
 	{
 		case STAGE_NONE:
 			break;
+		case STAGE_FORGET:
+			if (block == 0)
+				stage = STAGE_BEGIN;
+			break;
 		case STAGE_BEGIN:
 			if (!are_many)
 				stage = STAGE_NONE;
@@ -201,7 +214,7 @@ next_stage(void)
 			break;
 		case STAGE_REMOVE:
 			if (position == 0)
-				stage = segment_begun ? STAGE_BEGIN : STAGE_NONE;
+				stage = segment_begun ? STAGE_FORGET : STAGE_NONE;
 			break;
 	}
 }

@@ -84,6 +84,53 @@ is(keys_of('app'), 'b=new c=a',
 	'the key of a new activity stays, and that of another attempt after a failure; that of the activity that was completed goes');
 as('app', "SELECT temporal.forget_activity('$_', 'temporal')") for qw(b c);
 
+# What was finished does not come back by what was recorded before it and is committed later
+my $late = $node->background_psql('postgres');
+$late->query_safe('SET ROLE app; BEGIN; ' . record('late', 'before'));
+as('app', record('late', 'after'));
+$id = as('app', q(SELECT temporal.complete_activity_by_key('late', server => 'temporal')));
+is(state_of($id), 'delivered', 'a key is finished while an older recording is not committed');
+is(keys_of('app'), '', 'and is forgotten');
+$late->query_safe('COMMIT');
+is(keys_of('app'), '', 'it does not come back when that is committed');
+like(error_of('app', q(SELECT temporal.complete_activity_by_key('late', server => 'temporal'))), qr/no activity is recorded/, 'nor to be named');
+is(as('app', q(SELECT temporal.forget_activity('late', 'temporal'))), 'f', 'nor to be forgotten');
+as('app', record('late', 'new'));
+is(keys_of('app'), 'late=new', 'a new recording counts');
+as('app', q(SELECT temporal.forget_activity('late', 'temporal')));
+is(keys_of('app'), '', 'until it is forgotten');
+
+# What has expired goes when another segment of outcomes is begun; one that stands for a finished one later
+$late->query_safe('BEGIN; SELECT pg_current_xact_id()');
+as('app', record('finished'));
+$id = as('app', q(SELECT temporal.complete_activity_by_key('finished', server => 'temporal')));
+state_of($id);
+as('app', q(SELECT temporal.record_activity_by_id('expired', 'w', 'a', expires_at => clock_timestamp() + '10 ms', server => 'temporal')));
+as('app', record('kept'));
+sub rows { return $node->safe_psql('postgres', 'SELECT count(*), count(*) FILTER (WHERE expires_at > \'-infinity\') FROM temporal.recorded_activity'); }
+my $retention = 7;
+sub ten_days
+{
+	my $segment = 'SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1';
+	my $before = $node->safe_psql('postgres', $segment);
+	$node->safe_psql('postgres', q(UPDATE temporal.delivery_segment SET since = since - interval '10 days'));
+	# the worker looks when that has changed
+	$retention = 15 - $retention;
+	$node->append_conf('postgresql.conf', "temporal_complete.retention = '${retention}d'");
+	$node->reload;
+	await('another segment', sub { $node->safe_psql('postgres', $segment) ne $before });
+	return;
+}
+is(rows(), '3|1', 'three rows, of which one has expired');
+ten_days();
+await('what has expired to be buried', sub { rows() eq '3|0' });
+$late->query_safe('COMMIT');
+ten_days();
+await('what was buried to be removed', sub { rows() eq '1|0' });
+is(keys_of('app'), 'kept=a', 'what has not expired stays');
+as('app', q(SELECT temporal.forget_activity('kept', 'temporal')));
+$late->quit;
+
 # A row that somebody is about to remove does not stop the worker, and its rollback leaves no key behind
 as('app', record('e'));
 as('app', record('f'));
