@@ -65,7 +65,7 @@ typedef struct Summaries
 static Summaries summaries[] =
 {
 	{
-		DELIVERY_ID_IDX, 16
+		DELIVERY_ID_IDX, 32
 	},
 	{
 		DELIVERY_WORKFLOW_ID_IDX, 32

@@ -110,7 +110,7 @@ extern void tc_statement_param_types(const RequestStatement *statement, Oid type
 /*
  * Plan it, for the schema that the tables are in; the plan is of the current memory
  * context.  To be called as the owner of the extension (tc_owner_enter()).  The
- * columns of a statement by id become all of them.
+ * columns of a look-up become all of them.
  */
 extern PlannedStmt *tc_statement_plan(RequestStatement *statement, Oid schema);
 

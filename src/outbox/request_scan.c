@@ -15,7 +15,7 @@
  * all requests.
  *
  * The newest requests are found by windows of ids, from the top down: the
- * statement is run for each, and a window is four times as large as the one
+ * statement is run for each, and a window is eight times as large as the one
  * before it.  All windows together are all ids, so nothing depends on how
  * the ids are spread, but the time.
  *
@@ -70,7 +70,7 @@
 #define LARGEST_FIRST_WINDOW 100000
 
 /* How much larger the next window is */
-#define WINDOW_GROWTH 4
+#define WINDOW_GROWTH 8
 
 typedef struct RequestScan
 {

@@ -39,13 +39,29 @@ static const char *const conditions[LOOKUP_VALUES] = {
 	[LOOKUP_FINISHED_TO] = "r.finished_at OPERATOR(pg_catalog.<=) $%d",
 };
 
-/* A plan to find one request is kept: wait_for_request() needs it again and again. */
-static SPIPlanPtr kept = NULL;
-static Oid	kept_for = InvalidOid;	/* schema */
+/*
+ * Plans of look-ups are kept, with all columns: planning takes longer than
+ * finding one request, and wait_for_request() needs that again and again.
+ */
+#define KEPT_PLANS 8
 
+typedef struct KeptPlan
+{
+	SPIPlanPtr	plan;			/* NULL: none */
+	Oid			schema;
+	int			states;
+	bool		newest_first;
+	Oid			types[LOOKUP_VALUES];
+}			KeptPlan;
+
+static KeptPlan kept_plans[KEPT_PLANS];
+static int	oldest_kept = 0;
+
+static KeptPlan * kept_plan(const RequestStatement *statement, Oid schema);
 static char *statement_text(const RequestStatement *statement, Oid schema);
 static void add_tables(StringInfo query, int states);
 static bool is_lookup(const RequestStatement *statement);
+static bool has_indexes(const RequestStatement *statement);
 static void prefer_indexes(void);
 
 void
@@ -62,28 +78,24 @@ tc_statement_param_types(const RequestStatement *statement, Oid types[STATEMENT_
 PlannedStmt *
 tc_statement_plan(RequestStatement *statement, Oid schema)
 {
-	bool		is_kept = OidIsValid(statement->types[LOOKUP_ID]);
+	KeptPlan   *kept = NULL;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	SPIPlanPtr	plan = NULL;
 	CachedPlan *cached;
 	PlannedStmt *result;
 
-	if (is_kept)
+	if (is_lookup(statement))
 	{
+		kept = kept_plan(statement, schema);
+		plan = kept->plan;
 		statement->nwanted = 0;
 		for (int attno = 1; attno <= REQUEST_NATTS; attno++)
 			statement->wanted[statement->nwanted++] = attno;
-		if (kept != NULL && kept_for != schema)
-		{
-			SPI_freeplan(kept);
-			kept = NULL;
-		}
-		plan = kept;
 	}
 
 	SPI_connect();
-	if (is_lookup(statement))
+	if (has_indexes(statement))
 		prefer_indexes();
 	if (plan == NULL)
 	{
@@ -93,11 +105,10 @@ tc_statement_plan(RequestStatement *statement, Oid schema)
 		plan = SPI_prepare(statement_text(statement, schema), STATEMENT_PARAMS, types);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		if (is_kept)
+		if (kept != NULL)
 		{
 			SPI_keepplan(plan);
-			kept = plan;
-			kept_for = schema;
+			kept->plan = plan;
 		}
 	}
 	cached = SPI_plan_get_cached_plan(plan);
@@ -106,10 +117,36 @@ tc_statement_plan(RequestStatement *statement, Oid schema)
 	MemoryContextSwitchTo(context);
 	result = copyObject(linitial_node(PlannedStmt, cached->stmt_list));
 	/* only the plan of a kept statement is counted for the resource owner */
-	ReleaseCachedPlan(cached, is_kept ? owner : NULL);
+	ReleaseCachedPlan(cached, kept != NULL ? owner : NULL);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	return result;
+}
+
+/* The place of a plan, maybe instead of another one; its plan may be NULL. */
+static KeptPlan *
+kept_plan(const RequestStatement *statement, Oid schema)
+{
+	KeptPlan   *kept;
+
+	for (int i = 0; i < KEPT_PLANS; i++)
+	{
+		kept = &kept_plans[i];
+		if (kept->schema == schema && kept->states == statement->states &&
+			kept->newest_first == statement->newest_first &&
+			memcmp(kept->types, statement->types, sizeof(kept->types)) == 0)
+			return kept;
+	}
+	kept = &kept_plans[oldest_kept];
+	oldest_kept = (oldest_kept + 1) % KEPT_PLANS;
+	if (kept->plan != NULL)
+		SPI_freeplan(kept->plan);
+	kept->plan = NULL;
+	kept->schema = schema;
+	kept->states = statement->states;
+	kept->newest_first = statement->newest_first;
+	memcpy(kept->types, statement->types, sizeof(kept->types));
+	return kept;
 }
 
 static char *
@@ -152,9 +189,16 @@ add_tables(StringInfo query, int states)
 		appendStringInfoString(query, " AND (r.stands_in OPERATOR(pg_catalog.<>) 'delivery' OR r.went_wrong)");
 }
 
-/* Is there an index for all that is large? */
+/* Does it read little, though there is much? */
 static bool
 is_lookup(const RequestStatement *statement)
+{
+	return has_indexes(statement) || (statement->states & STATES_FINISHED & ~STATES_WRONG) == 0;
+}
+
+/* Is there an index for all that is large? */
+static bool
+has_indexes(const RequestStatement *statement)
 {
 	for (int i = LOOKUP_ID; i <= LOOKUP_WORKFLOWS; i++)
 		if (OidIsValid(statement->types[i]))

@@ -163,10 +163,10 @@ CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3
  * range of pages: that takes no WAL for a row.  The worker summarizes pages
  * when they are full (see delivery_segments.c), hence no autosummarize.
  */
-CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
+CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 32);
 /* the same for workflows, with bloom filters: some of the values that are not there seem to be */
 CREATE INDEX delivery_workflow_id_idx ON temporal.delivery
-    USING brin (workflow_id text_bloom_ops (n_distinct_per_range = 2100, false_positive_rate = 0.002)) WITH (pages_per_range = 32);
+    USING brin (workflow_id text_bloom_ops (n_distinct_per_range = 2100, false_positive_rate = 0.001)) WITH (pages_per_range = 32);
 /* what went wrong is rare */
 CREATE INDEX delivery_wrong_idx ON temporal.delivery (finished_at) WHERE rejected OR NOT confirmed;
 
