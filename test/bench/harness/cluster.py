@@ -95,6 +95,23 @@ class Cluster:
         self._sessions.append(session)
         return session
 
+    def restart_cold(self, database=DATABASE):
+        """Restart it with nothing of its data in memory (unless its directory is there); a new session."""
+        for session in self._sessions:
+            session.close()
+        self._sessions = []
+        self._pg("pg_ctl", "-w", "-m", "fast", "-D", self._data, "stop")
+        for directory, _, files in os.walk(self._data):
+            for name in files:
+                file = os.open(os.path.join(directory, name), os.O_RDONLY)
+                os.fsync(file)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(file)
+        self._pg("pg_ctl", "-w", "-D", self._data, "-l", os.path.join(self.directory, "log"), "start")
+        with open(os.path.join(self._data, "postmaster.pid"), encoding="ascii") as file:
+            self.postmaster = int(file.readline())
+        return self.session(database)
+
     def create_database(self, server_address, name=DATABASE):
         """A database with the extension, whose default connection is to that address."""
         with_postgres = self.session("postgres")
