@@ -33,8 +33,7 @@
 #include "process/worker_slots.h"
 #include "server/server.h"
 
-/* Columns of stat_entries() and of stat_workers() */
-#define ENTRY_NATTS 26
+/* Columns of stat_workers() */
 #define WORKER_NATTS 7
 
 #define CLASSES (TC_STAT_BOUNDS + 1)
@@ -79,7 +78,7 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	const StatGauges *gauges = &view->gauges;
 	const int64 counts[] = {
 		counters->delivered, counters->rejected, counters->unconfirmed, counters->expired,
-		counters->heartbeats, counters->calls, counters->retries, counters->ambiguous, counters->bytes
+		counters->heartbeats, counters->superseded, counters->calls, counters->retries, counters->ambiguous, counters->bytes
 	};
 	ForeignServer *server = NULL;
 

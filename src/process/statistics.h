@@ -31,6 +31,7 @@ typedef struct StatCounters
 	int64		expired;		/* of those that were rejected or are
 								 * unconfirmed */
 	int64		heartbeats;		/* of all of these */
+	int64		superseded;		/* of none of these */
 	int64		retries;
 	int64		ambiguous;
 	int64		bytes;

@@ -5,7 +5,7 @@
 CREATE FUNCTION temporal.stat_entries(
     OUT server text, OUT namespace text,
     OUT delivered bigint, OUT rejected bigint, OUT unconfirmed bigint, OUT expired bigint,
-    OUT heartbeats bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
+    OUT heartbeats bigint, OUT superseded bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
     OUT delivery_time double precision,
     OUT backlog bigint, OUT in_flight bigint, OUT oldest_request_time timestamptz, OUT connected boolean,
     OUT last_call_time timestamptz, OUT last_delivered_time timestamptz,
@@ -54,6 +54,7 @@ SELECT e.server, e.namespace,
        sum(e.unconfirmed)::bigint AS unconfirmed,
        sum(e.expired)::bigint AS expired,
        sum(e.heartbeats)::bigint AS heartbeats,
+       sum(e.superseded)::bigint AS superseded,
        sum(e.calls)::bigint AS calls,
        sum(e.retries)::bigint AS retries,
        sum(e.ambiguous)::bigint AS ambiguous,
@@ -85,6 +86,7 @@ COMMENT ON COLUMN temporal.stat_server.rejected IS 'requests that were refused f
 COMMENT ON COLUMN temporal.stat_server.unconfirmed IS 'requests that Temporal may have taken, which could not be proved';
 COMMENT ON COLUMN temporal.stat_server.expired IS 'of those that were rejected or are unconfirmed, such as got too old';
 COMMENT ON COLUMN temporal.stat_server.heartbeats IS 'of all requests, heartbeats';
+COMMENT ON COLUMN temporal.stat_server.superseded IS 'heartbeats in whose place a later request was sent; not among requests';
 COMMENT ON COLUMN temporal.stat_server.calls IS 'calls to Temporal that carried a request';
 COMMENT ON COLUMN temporal.stat_server.retries IS 'calls that failed and were, or will be, made again';
 COMMENT ON COLUMN temporal.stat_server.ambiguous IS 'calls that failed after which the request may have been applied';

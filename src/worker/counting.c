@@ -123,10 +123,15 @@ tc_count_outcome(const Request *request, bool expired)
 	Pending    *pending = to_be_published(request->queue);
 	StatCounters *counters;
 
-	/* the one in its place counts */
-	if (pending == NULL || request->outcome == OUTCOME_SUPERSEDED)
+	if (pending == NULL)
 		return;
 	counters = &pending->counters;
+	/* the one in its place counts */
+	if (request->outcome == OUTCOME_SUPERSEDED)
+	{
+		counters->superseded++;
+		return;
+	}
 	if (tc_method_is_heartbeat(request->method))
 		counters->heartbeats++;
 	if (request->outcome == OUTCOME_DELIVERED)
