@@ -106,6 +106,9 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	tc_row_add_text(row, gauges->error_code);
 	add_message(row, gauges->error_message, sees_messages);
 	tc_row_add_time(row, gauges->error_since);
+	tc_row_add_time(row, gauges->server_certificate_expires_at);
+	tc_row_add_time(row, gauges->client_certificate_expires_at);
+	tc_row_add_time(row, gauges->api_key_expires_at);
 	tc_row_add_time(row, view->reset_at);
 	add_classes(row, counters);
 	tc_row_end(row);

@@ -58,6 +58,9 @@ typedef struct StatGauges
 	int64		in_flight;
 	TimestampTz oldest_request_at;	/* 0 = none waits */
 	bool		connected;
+	TimestampTz server_certificate_expires_at;	/* 0 = not known */
+	TimestampTz client_certificate_expires_at;
+	TimestampTz api_key_expires_at;
 	TimestampTz error_since;	/* why nothing is sent; 0 = nothing is wrong */
 	char		error_code[TC_STAT_CODE];
 	char		error_message[TC_STAT_NAME];	/* UTF-8 as it came */

@@ -11,6 +11,7 @@ CREATE FUNCTION temporal.stat_entries(
     OUT last_call_time timestamptz, OUT last_delivered_time timestamptz,
     OUT last_error_time timestamptz, OUT last_error_code text, OUT last_error_message text,
     OUT error_code text, OUT error_message text, OUT error_since timestamptz,
+    OUT server_certificate_expires_at timestamptz, OUT client_certificate_expires_at timestamptz, OUT api_key_expires_at timestamptz,
     OUT stats_reset timestamptz, OUT latencies bigint[])
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED
@@ -72,6 +73,9 @@ SELECT e.server, e.namespace,
        (array_agg(e.error_code ORDER BY e.error_since))[1] AS error_code,
        (array_agg(e.error_message ORDER BY e.error_since))[1] AS error_message,
        min(e.error_since) AS error_since,
+       min(e.server_certificate_expires_at) AS server_certificate_expires_at,
+       min(e.client_certificate_expires_at) AS client_certificate_expires_at,
+       min(e.api_key_expires_at) AS api_key_expires_at,
        max(e.stats_reset) AS stats_reset
   FROM temporal.stat_entries() e
  GROUP BY e.server, e.namespace;
@@ -105,6 +109,9 @@ COMMENT ON COLUMN temporal.stat_server.last_error_message IS 'what went wrong, f
 COMMENT ON COLUMN temporal.stat_server.error_code IS 'why nothing is sent now; NULL = nothing is wrong';
 COMMENT ON COLUMN temporal.stat_server.error_message IS 'the same, for those who may see the requests';
 COMMENT ON COLUMN temporal.stat_server.error_since IS 'since when';
+COMMENT ON COLUMN temporal.stat_server.server_certificate_expires_at IS 'that of the server, when it was connected last; NULL: it has none, or was not connected yet';
+COMMENT ON COLUMN temporal.stat_server.client_certificate_expires_at IS 'the first of the client certificates that it was connected with';
+COMMENT ON COLUMN temporal.stat_server.api_key_expires_at IS 'the first of the API keys, of those that say so, as a JWT does';
 COMMENT ON COLUMN temporal.stat_server.stats_reset IS 'since when it is counted: stat_reset(), or the start of PostgreSQL, also after a crash';
 
 CREATE VIEW temporal.stat_latency AS

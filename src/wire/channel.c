@@ -82,6 +82,12 @@ tc_channel_tls_version(const Channel *channel)
 	return channel->tls_version;
 }
 
+ChannelExpiry
+tc_channel_expiry(const Channel *channel)
+{
+	return channel->expiry;
+}
+
 void
 tc_channel_look_at_files(Channel *channel)
 {

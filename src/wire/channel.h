@@ -43,6 +43,7 @@ struct Channel
 	void	   *arg;
 	ChannelState state;
 	const char *tls_version;	/* a constant string, or NULL */
+	ChannelExpiry expiry;
 	int			busy;			/* depth of functions that run callbacks */
 	bool		destroyed;
 };

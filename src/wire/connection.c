@@ -158,6 +158,13 @@ tc_connection_tls_version(const Connection *conn)
 }
 
 void
+tc_connection_add_expiry(const Connection *conn, ChannelExpiry *expiry)
+{
+	if (conn->tls.settings != NULL)
+		tc_tls_add_expiry(conn->tls.settings, expiry);
+}
+
+void
 tc_connection_explain(Connection *conn, bool is_new, ChannelError *error)
 {
 	const char *address = conn->options->address;

@@ -62,5 +62,6 @@ extern void tc_connection_explain(Connection *conn, bool is_new, ChannelError *e
 
 /* Version of TLS, such as "TLSv1.3"; NULL if in cleartext or not connected. */
 extern const char *tc_connection_tls_version(const Connection *conn);
+extern void tc_connection_add_expiry(const Connection *conn, ChannelExpiry *expiry);
 
 #endif							/* TC_CONNECTION_H */

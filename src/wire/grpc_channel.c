@@ -267,6 +267,8 @@ current_changed(GrpcSession *session)
 	{
 		session->ready_at = tc_monotonic_ms();
 		channel->channel.tls_version = tc_http2_tls_version(session->http2);
+		tc_http2_add_expiry(session->http2, &channel->channel.expiry);
+		tc_grpc_headers_add_expiry(session->headers, &channel->channel.expiry);
 		set_state(channel, CHANNEL_READY, NULL);
 		return;
 	}

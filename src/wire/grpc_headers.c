@@ -16,6 +16,7 @@
 
 #include <ctype.h>
 
+#include "wire/api_key.h"
 #include "wire/channel_error.h"
 #include "wire/credential_files.h"
 #include "wire/grpc_headers.h"
@@ -40,6 +41,12 @@ static bool add_metadata(GrpcHeaders *headers, const ChannelOptions *options,
 static char *make_bearer(const ChannelOptions *options, ChannelError *error);
 static nghttp2_nv make_header(const char *name, const char *value, uint8 flags);
 static bool is_header_value(const char *value);
+
+void
+tc_grpc_headers_add_expiry(const GrpcHeaders *headers, ChannelExpiry *expiry)
+{
+	expiry->api_key = headers->bearer == NULL ? 0 : tc_api_key_expires_at(headers->bearer + strlen(BEARER));
+}
 
 /*
  * Names that HTTP/2, gRPC or we ourselves have a use for are not for users.

@@ -44,6 +44,9 @@ extern int	tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv *
 extern int	tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 									const nghttp2_nv **array);
 
+/* Of the API key. */
+extern void tc_grpc_headers_add_expiry(const GrpcHeaders *headers, ChannelExpiry *expiry);
+
 /*
  * Overwrite credentials in a text of the other side, which may repeat what it
  * was sent.  NULL is allowed.

@@ -135,6 +135,13 @@ tc_http2_tls_version(const Http2Session *session)
 	return session->conn ? tc_connection_tls_version(session->conn) : NULL;
 }
 
+void
+tc_http2_add_expiry(const Http2Session *session, ChannelExpiry *expiry)
+{
+	if (session->conn != NULL)
+		tc_connection_add_expiry(session->conn, expiry);
+}
+
 int
 tc_http2_nstreams(const Http2Session *session)
 {

@@ -37,6 +37,7 @@ extern const ChannelError *tc_http2_error(const Http2Session *session);
 extern bool tc_http2_goaway_is_plain(const Http2Session *session);
 
 extern const char *tc_http2_tls_version(const Http2Session *session);
+extern void tc_http2_add_expiry(const Http2Session *session, ChannelExpiry *expiry);
 
 /* Requests that can be started now, and those that are not over. */
 extern int	tc_http2_capacity(const Http2Session *session);

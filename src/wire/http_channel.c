@@ -271,7 +271,11 @@ version_told(void *arg, const CallResult *result)
 	if (base->destroyed || session == NULL || base->state != CHANNEL_CONNECTING)
 		return;
 	if (session->tls.settings != NULL)
+	{
 		base->tls_version = tc_tls_version(session->tls.settings);
+		tc_tls_add_expiry(session->tls.settings, &base->expiry);
+	}
+	tc_grpc_headers_add_expiry(session->headers, &base->expiry);
 	if (looks_like_temporal(result))
 	{
 		session->generation = guess_generation(result);

@@ -18,6 +18,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <time.h>
 
 #include "wire/channel_error.h"
 #include "wire/credential_files.h"
@@ -37,6 +38,7 @@ struct TlsSettings
 
 	/* What was seen of the handshake */
 	const char *version;
+	int64		server_expires_at;	/* seconds since 1970; 0 = not known */
 	bool		http2;
 	bool		certificate_requested;	/* and we have none */
 	int			alert;			/* fatal alert sent by the server, or -1 */
@@ -53,6 +55,7 @@ static bool load_key(TlsSettings *tls, char *pem, const char *option, ChannelErr
 static bool bad_pem(const char *option, const char *contents, ChannelError *error);
 static const char *alert_text(int alert);
 static int	no_passphrase(char *buf, int size, int rwflag, void *arg);
+static int64 expires_at(const X509 *certificate);
 static void on_info(const SSL *ssl, int where, int value);
 static int	on_certificate_request(SSL *ssl, X509 **certificate, EVP_PKEY **key);
 
@@ -191,6 +194,25 @@ const char *
 tc_tls_version(const TlsSettings *tls)
 {
 	return tls->version;
+}
+
+void
+tc_tls_add_expiry(const TlsSettings *tls, ChannelExpiry *expiry)
+{
+	expiry->server_certificate = tls->server_expires_at;
+	if (tls->certificate != NULL)
+		expiry->client_certificate = expires_at(tls->certificate);
+}
+
+static int64
+expires_at(const X509 *certificate)
+{
+	int			days;
+	int			seconds;
+
+	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate)) != 1)
+		return 0;
+	return (int64) time(NULL) + days * INT64CONST(86400) + seconds;
 }
 
 bool
@@ -410,10 +432,15 @@ on_info(const SSL *ssl, int where, int value)
 	{
 		const unsigned char *protocol = NULL;
 		unsigned int len = 0;
+		X509	   *certificate;
 
 		SSL_get0_alpn_selected(ssl, &protocol, &len);
 		tls->http2 = len == 2 && memcmp(protocol, "h2", 2) == 0;
 		tls->version = SSL_get_version(ssl);	/* a constant string */
+		certificate = SSL_get_peer_certificate(ssl);
+		if (certificate != NULL)
+			tls->server_expires_at = expires_at(certificate);
+		X509_free(certificate);
 	}
 	else if ((where & SSL_CB_ALERT) && (where & SSL_CB_READ) &&
 			 (value & 0xff) != SSL_AD_CLOSE_NOTIFY)

@@ -29,6 +29,9 @@ extern bool tc_tls_apply(TlsSettings *tls, void *ssl_ctx, ChannelError *error);
 /* "TLSv1.3" once the handshake is done, or NULL. */
 extern const char *tc_tls_version(const TlsSettings *tls);
 
+/* Of the client's certificate, and once the handshake is done of the server's. */
+extern void tc_tls_add_expiry(const TlsSettings *tls, ChannelExpiry *expiry);
+
 /* Did the server choose HTTP/2? */
 extern bool tc_tls_is_http2(const TlsSettings *tls);
 

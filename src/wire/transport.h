@@ -102,6 +102,14 @@ typedef struct ChannelOptions
 
 typedef struct Channel Channel;
 
+/* When credentials expire, in seconds since 1970; 0 = not known, or never */
+typedef struct ChannelExpiry
+{
+	int64		server_certificate;
+	int64		client_certificate;
+	int64		api_key;
+} ChannelExpiry;
+
 /*
  * Told when a channel becomes ready, idle (GOAWAY, connection lost) or failed;
  * after a loss, before the calls that end with it.  error is NULL unless state
@@ -145,6 +153,9 @@ extern void tc_channel_flush(Channel *channel);
 
 /* "TLSv1.3" or NULL for cleartext; valid while the channel lives. */
 extern const char *tc_channel_tls_version(const Channel *channel);
+
+/* Of what it was connected with last. */
+extern ChannelExpiry tc_channel_expiry(const Channel *channel);
 
 /*
  * Close the channel at once: callbacks of calls in flight are run with

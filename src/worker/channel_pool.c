@@ -485,6 +485,7 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 		channel->failures = 0;
 		channel->connect_at = 0;
 		channel->error.code = NULL;
+		channel->expiry = tc_channel_expiry(wire_channel);
 		channel->used_at = tc_monotonic_ms();
 		tc_timer_set(&channel->idle_timer, channel->used_at + IDLE_MS, idle_due, channel);
 	}

@@ -53,6 +53,7 @@ typedef struct PooledChannel
 	int			failures;		/* attempts to connect that failed, in a row */
 	int64		failing_since;	/* monotonic ms: the first of these */
 	int64		connect_at;		/* monotonic ms; not before then */
+	ChannelExpiry expiry;		/* of what it was connected with last */
 	ChannelError error;			/* why it failed last; code NULL = it did not */
 	LoopTimer	timer;
 	LoopTimer	idle_timer;

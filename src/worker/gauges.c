@@ -61,6 +61,7 @@ static LoopTimer timer;
 
 static void gather(void);
 static void count_if_unread(void);
+static void add_expiry(TimestampTz *gauge, int64 seconds);
 static void add_gauges(StatGauges *gauges, const Queue *queue);
 static void count_unread(void *arg);
 static void sweep(void *arg);
@@ -184,6 +185,14 @@ add_gauges(StatGauges *gauges, const Queue *queue)
 	}
 	if (oldest != 0 && (gauges->oldest_request_at == 0 || oldest < gauges->oldest_request_at))
 		gauges->oldest_request_at = oldest;
+	if (queue->channel != NULL)
+	{
+		const ChannelExpiry *expiry = &queue->channel->expiry;
+
+		add_expiry(&gauges->server_certificate_expires_at, expiry->server_certificate);
+		add_expiry(&gauges->client_certificate_expires_at, expiry->client_certificate);
+		add_expiry(&gauges->api_key_expires_at, expiry->api_key);
+	}
 	if (queue->error_code != NULL &&
 		(gauges->error_since == 0 || queue->error_since < gauges->error_since))
 	{
@@ -191,6 +200,14 @@ add_gauges(StatGauges *gauges, const Queue *queue)
 		strlcpy(gauges->error_code, queue->error_code, sizeof(gauges->error_code));
 		strlcpy(gauges->error_message, queue->error_message, sizeof(gauges->error_message));
 	}
+}
+
+/* The first of those of an entry counts. */
+static void
+add_expiry(TimestampTz *gauge, int64 seconds)
+{
+	if (seconds != 0 && (*gauge == 0 || time_t_to_timestamptz(seconds) < *gauge))
+		*gauge = time_t_to_timestamptz(seconds);
 }
 
 /* Of many queues some, and the next ones the next time. */

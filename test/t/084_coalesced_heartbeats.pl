@@ -127,8 +127,8 @@ $temporal->suspend;
 $node->safe_psql('postgres', heartbeats(9, 200)) foreach 1 .. 5;
 $temporal->resume;
 $before = calls();
-await('the statistics', sub { $node->safe_psql('postgres', q(SELECT (SELECT sum(superseded) FROM temporal.stat_server) = count(*) FROM temporal.request WHERE state = 'superseded')) eq 't' });
 like(ends(9), qr/^heartbeat\|superseded\|9\d\d\nheartbeat\|delivered\|\d+$|^heartbeat\|delivered\|\d+\nheartbeat\|superseded\|9\d\d$/, 'a server that hangs');
+await('the statistics', sub { $node->safe_psql('postgres', q(SELECT (SELECT sum(superseded) FROM temporal.stat_server) = count(*) FROM temporal.request WHERE state = 'superseded')) eq 't' });
 is($node->safe_psql('postgres', q(SELECT state FROM temporal.request WHERE activity_id = '9' ORDER BY id DESC LIMIT 1)), 'delivered', 'the newest is delivered');
 
 # They are no trouble
