@@ -63,6 +63,10 @@ SELECT temporal.pause('shop');
 SELECT * FROM shown;
 RESET ROLE;
 SELECT temporal.resume('shop', requested_by => 'regress_two'), temporal.resume('office'), temporal.resume('office', 'orders');
+-- a name writes no lines of its own
+SELECT temporal.pause('shop', E'a\nserver b');
+SELECT detail LIKE E'%\nserver b%' AS fooled FROM temporal.health() WHERE check_name = 'paused';
+SELECT temporal.resume('shop');
 
 -- One namespace is resumed, or all
 SET ROLE regress_one;

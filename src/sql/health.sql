@@ -98,8 +98,9 @@ problem AS (
                    JOIN temporal.queue_here q ON q.number = e.queue) p
     UNION ALL
     SELECT 9, 'paused', 'warning', p.detail, p.hint
-      FROM (SELECT string_agg(format('server %s%s%s, since %s, by %s', quote_ident(p.server), ', namespace ' || p.namespace,
-                                  ', role ' || quote_ident(p.requested_by), p.paused_at, quote_ident(p.paused_by)),
+      FROM (SELECT string_agg(format('server %s%s%s, since %s, by %s', temporal.name_in_text(p.server),
+                                  ', namespace ' || temporal.name_in_text(p.namespace), ', role ' || temporal.name_in_text(p.requested_by),
+                                  p.paused_at, temporal.name_in_text(p.paused_by)),
                               E'\n' ORDER BY p.paused_at, p.server, p.namespace NULLS FIRST, p.requested_by) AS detail,
                    string_agg(format('SELECT temporal.resume(%s)',
                                   concat_ws(', ', quote_literal(p.server), quote_literal(p.namespace),
@@ -110,7 +111,7 @@ problem AS (
     SELECT 10, 'expiring', CASE WHEN c.first < clock_timestamp() + interval '2 days' THEN 'critical' ELSE 'warning' END,
            c.detail, 'SELECT srvname, usename FROM pg_user_mappings -- then ALTER USER MAPPING, or put a new file in place of the old one'
       FROM (SELECT min(x.expires_at) AS first,
-                   string_agg(DISTINCT format('server %s: %s expires at %s', quote_ident(e.server), x.what, x.expires_at), E'\n') AS detail
+                   string_agg(DISTINCT format('server %s: %s expires at %s', temporal.name_in_text(e.server), x.what, x.expires_at), E'\n') AS detail
               FROM temporal.stat_entries() e
                    CROSS JOIN LATERAL (VALUES ('its certificate', e.server_certificate_expires_at),
                                               ('a client certificate', e.client_certificate_expires_at),
