@@ -31,12 +31,14 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 WITH fact AS MATERIALIZED (
     SELECT f.* FROM temporal.health_facts() f),
-/* of each queue with requests that are to be sent, the oldest one: the first of its index */
+/* of each queue with requests that are to be sent now, the oldest one: the first of its index */
 waiting AS MATERIALIZED (
     SELECT q.number, q.server, o.requested_at
       FROM temporal.queue_here q
            CROSS JOIN LATERAL (SELECT o.requested_at FROM temporal.outbox o
-                                WHERE o.queue = q.number ORDER BY o.xid, o.id LIMIT 1) o
+                                WHERE o.queue = q.number
+                                  AND (o.awaited_until IS NULL OR o.awaited_until < clock_timestamp())
+                                ORDER BY o.xid, o.id LIMIT 1) o
      WHERE q.made_here AND q.number > 0),
 backlog AS MATERIALIZED (
     SELECT min(w.requested_at) AS oldest, count(*) FILTER (WHERE w.requested_at < clock_timestamp() - interval '10 seconds') AS queues

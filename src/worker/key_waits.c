@@ -204,14 +204,15 @@ tc_key_waits_want_turn(void)
 bool
 tc_key_waits_are_none(void)
 {
-	return none_left && is_idle();
+	return none_left && is_idle() && !pass_wanted;
 }
 
 /* Is there nothing to look at now? */
 static bool
 is_idle(void)
 {
-	return nnoted == 0 && nwanted == 0 && !passing && !pass_wanted &&
+	return nnoted == 0 && nwanted == 0 && !passing &&
+		!(pass_wanted && pass_after <= tc_monotonic_ms()) &&
 		!(removed && count_after <= tc_monotonic_ms()) && next_due > GetCurrentTimestamp();
 }
 
@@ -224,13 +225,15 @@ tc_key_waits_turn(void)
 	if (published)
 		take_told();
 	if (is_idle())
+	{
+		if (pass_wanted)
+			set_due_timer();
 		return;
+	}
 	begin = tc_monotonic_ms();
 	if (not_before > begin)
 		return;
 	pass_if_wanted();
-	if (is_idle())
-		return;
 
 	if (look_context == NULL)
 		look_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete keys",
@@ -289,6 +292,8 @@ set_due_timer(void)
 		due = tc_monotonic_ms() + TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_due);
 	if (removed)
 		due = Min(due, count_after);
+	if (pass_wanted)
+		due = Min(due, pass_after);
 	if (due != TC_NEVER)
 		tc_timer_wake(&due_timer, Max(due, not_before));
 }
@@ -336,11 +341,7 @@ pass_if_wanted(void)
 	if (!pass_wanted || passing)
 		return;
 	if (pass_after > tc_monotonic_ms())
-	{
-		if (nnoted == 0 && nwanted == 0)
-			come_back(pass_after - tc_monotonic_ms());
 		return;
-	}
 	pass_wanted = false;
 	passing = true;
 	pass_position.key_hash = pass_position.queue = PG_INT64_MIN;

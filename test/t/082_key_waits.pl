@@ -47,6 +47,8 @@ sub await_known
 my $id = as('app', complete('a'));
 await_known(1);
 is(state_of($id), 'waiting||', 'a request waits for its key');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM temporal.health('0 s') WHERE check_name = 'oldest_request' AND status <> 'ok')), '0',
+	'which is not unhealthy');
 as('app', record('b'));
 is(state_of($id), 'waiting||', 'another key is of no use to it');
 as('app', record('a'));
