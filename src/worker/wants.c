@@ -10,7 +10,7 @@
  * or outcomes that are recorded.
  *
  * Only questions here: nothing is read, and nothing is changed but what
- * tc_queue_may_have() notes.
+ * tc_queue_may_have() and is_behind() note.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,7 @@
 #define UNRECORDED_MAX 20000
 
 static bool ended;
+static bool behind;				/* since queues were activated last */
 
 static bool is_behind(void);
 
@@ -58,11 +59,14 @@ tc_queue_wants_rows(Queue *queue)
 	return tc_queue_loaded(queue) == 0 && tc_queue_may_have(queue, SHARE_BYTES);
 }
 
-/* Nothing more is read before what was read has been seen to. */
+/* Nothing more is read before what was read has been seen to; then queues that wanted some are active again. */
 static bool
 is_behind(void)
 {
-	return tc_recording_count() > UNRECORDED_MAX || tc_key_waits_are_many();
+	bool		result = tc_recording_count() > UNRECORDED_MAX || tc_key_waits_are_many();
+
+	behind |= result;
+	return result;
 }
 
 bool
@@ -122,13 +126,10 @@ tc_wants_end(void)
 void
 tc_wants_turn(void)
 {
-	static bool behind = false;
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
-	if (is_behind())
-		behind = true;
-	else if (behind)
+	if (!is_behind() && behind)
 	{
 		behind = false;
 		for (int i = 0; i < nqueues; i++)

@@ -153,15 +153,15 @@ $holder->quit;
 
 # Many that wait, for one key and for others; the order is that in which they were made
 my $last = as('app', "SELECT max(temporal.heartbeat_activity_by_key('one', wait_for_key => '1 hour')) FROM generate_series(1, 500)");
-as('other', "SELECT count(temporal.complete_activity_by_key('of other ' || n, wait_for_key => '1 hour')) FROM generate_series(1, 3000) n");
-await_known(3500);
+as('other', "SELECT count(temporal.complete_activity_by_key('of other ' || n, wait_for_key => '1 hour')) FROM generate_series(1, 10000) n");
+await_known(10500);
 my $verdict = as('app', complete('one'));
 as('app', record('one'));
 is(outcome($verdict), 'delivered||one', 'a verdict behind many heartbeats');
 is(outcome($last) =~ /^(delivered|superseded)/, 1, 'and these');
-as('other', "SELECT count(temporal.record_activity_by_id('of other ' || n, 'w', n::text)) FROM generate_series(1, 3000) n");
+as('other', "SELECT count(temporal.record_activity_by_id('of other ' || n, 'w', n::text)) FROM generate_series(1, 10000) n");
 await('all of them to be sent', sub {
-	$node->safe_psql('postgres', q(SELECT count(*) FROM temporal.request WHERE key ~ '^of other' AND state = 'delivered')) eq '3000' });
+	$node->safe_psql('postgres', q(SELECT count(*) FROM temporal.request WHERE key ~ '^of other' AND state = 'delivered')) eq '10000' });
 await_known(0);
 
 # Crashes: in between, and of the worker
