@@ -73,6 +73,12 @@ static Summaries summaries[] =
 };
 
 static Oid	growing_segment = InvalidOid;
+
+/*
+ * Has its last range, which is being filled, no summary?  An index that is
+ * made, also by TRUNCATE, has one, which each row would change.
+ */
+static bool last_range_is_open = false;
 static int64 summarize_not_before = 0;	/* monotonic ms */
 
 /* The table must not be empty. */
@@ -243,6 +249,7 @@ tc_delivery_has_grown(Relation segment)
 	bool		has_grown = false;
 
 	growing_segment = RelationGetRelid(segment);
+	last_range_is_open = last_range_is_open && is_same;
 	for (int i = 0; i < lengthof(summaries); i++)
 	{
 		Summaries  *index = &summaries[i];
@@ -253,7 +260,7 @@ tc_delivery_has_grown(Relation segment)
 			index->summarized_ranges = 0;
 		has_grown = has_grown || index->full_ranges > index->summarized_ranges;
 	}
-	return has_grown && tc_monotonic_ms() >= summarize_not_before;
+	return (has_grown || !last_range_is_open) && tc_monotonic_ms() >= summarize_not_before;
 }
 
 void
@@ -280,6 +287,9 @@ tc_delivery_summarize(void)
 
 		if (!OidIsValid(indexes[i]))
 			return;
+		if (!last_range_is_open)
+			DirectFunctionCall2(brin_desummarize_range, ObjectIdGetDatum(indexes[i]),
+								Int64GetDatum((int64) index->full_ranges * index->pages_per_range));
 		while (index->summarized_ranges < end)
 		{
 			DirectFunctionCall2(brin_summarize_range, ObjectIdGetDatum(indexes[i]),
@@ -287,5 +297,6 @@ tc_delivery_summarize(void)
 			index->summarized_ranges++;
 		}
 	}
+	last_range_is_open = true;
 	summarize_not_before = 0;
 }
