@@ -274,12 +274,14 @@ static void
 prepare_ping(CallOfSession *it, const QueueRow *queue)
 {
 	ServerConfig *config = tc_server_config_to_look(queue, &it->problem);
+	const char *namespace_name;
 
 	if (config == NULL)
 		return;
-	it->namespace_name = tc_namespace_to_utf8(tc_server_namespace(config, &queue->key));
+	namespace_name = tc_server_namespace(config, &queue->key);
+	it->namespace_name = tc_namespace_to_utf8(namespace_name);
 	it->path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
-	it->message = tc_probe_request_encode(it->namespace_name, &it->message_len);
+	it->message = tc_probe_request_encode(namespace_name, &it->message_len);
 	it->timeout_ms = config->request_timeout_ms;
 	tc_words_copy(it->answer.address, sizeof(it->answer.address),
 				  tc_words_from_server(config->channel.address));
