@@ -112,7 +112,7 @@ take_in(void *arg, const OutboxRow *row)
 	{
 		/* it is read anew when it can be sent */
 		tc_key_wait_note(queue, row);
-		return --reader->left > 0 && !tc_key_waits_are_many();
+		return --reader->left > 0 && !tc_key_waits_are_many(queue);
 	}
 	undurable = true;
 	request = tc_queue_add(queue, row, maybe_sent, &malformed);

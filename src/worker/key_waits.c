@@ -31,7 +31,8 @@
  * Nothing of this is in memory but what is to be looked at now.  Requests of a
  * queue for one key have the same answer, so they are looked at once, and of
  * those that can go on some have their turn, then others.  All of it takes a
- * part of the time.
+ * part of the time, but for noting what was read: some in each turn, and a
+ * queue that has such requests waits for that, others do not.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,7 +57,7 @@
 #include "worker/transaction.h"
 
 /* Requests that are noted, and groups that are to be looked at */
-#define NOTED_MAX 4096
+#define NOTED_MAX 256
 #define WANTED_MAX 4096
 
 /* Groups looked at in one transaction, for how long; requests of a group at once */
@@ -90,6 +91,8 @@ typedef struct Wanted
 static KeyWait *noted;
 static int	nnoted;
 static int	max_noted;
+static int64 note_turn = 1;		/* until what is noted was added */
+static int64 note_after;		/* monotonic ms: after an error */
 
 static Wanted wanted[WANTED_MAX];	/* a ring */
 static int	first_wanted;
@@ -166,7 +169,7 @@ static void come_back(int64 delay_ms);
 static void set_due_timer(void);
 
 void
-tc_key_wait_note(const Queue *queue, const OutboxRow *row)
+tc_key_wait_note(Queue *queue, const OutboxRow *row)
 {
 	KeyWait    *wait;
 
@@ -181,12 +184,13 @@ tc_key_wait_note(const Queue *queue, const OutboxRow *row)
 	wait->queue = queue->number;
 	wait->id = row->id;
 	wait->awaited_until = row->awaited_until;
+	queue->note_turn = note_turn;
 }
 
 bool
-tc_key_waits_are_many(void)
+tc_key_waits_are_many(const Queue *queue)
 {
-	return nnoted >= NOTED_MAX;
+	return nnoted >= NOTED_MAX && queue->note_turn == note_turn;
 }
 
 void
@@ -198,7 +202,9 @@ tc_key_waits_look(void)
 bool
 tc_key_waits_want_turn(void)
 {
-	return !is_idle() && not_before <= tc_monotonic_ms();
+	int64		now = tc_monotonic_ms();
+
+	return nnoted > 0 ? note_after <= now : !is_idle() && not_before <= now;
 }
 
 bool
@@ -220,6 +226,7 @@ void
 tc_key_waits_turn(void)
 {
 	int64		begin;
+	bool		is_due;
 	bool		ok;
 
 	if (published)
@@ -231,9 +238,11 @@ tc_key_waits_turn(void)
 		return;
 	}
 	begin = tc_monotonic_ms();
-	if (not_before > begin)
+	is_due = not_before <= begin;
+	if (note_after > begin || (!is_due && nnoted == 0))
 		return;
-	pass_if_wanted();
+	if (is_due)
+		pass_if_wanted();
 
 	if (look_context == NULL)
 		look_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete keys",
@@ -251,6 +260,9 @@ tc_key_waits_turn(void)
 		}
 		none_left &= nnoted == 0;
 		nnoted = 0;
+		note_turn++;
+		if (!is_due)
+			return;
 		ok = tc_run_transaction(step, NULL);
 	}
 	if (ok)
@@ -270,6 +282,8 @@ tc_key_waits_turn(void)
 		pass_wanted = true;
 		pass_after = tc_monotonic_ms() + (ok || tc_transaction_error_is_transient() ? LATER_MS : LATER_PASS_MS);
 		come_back(LATER_MS);
+		if (!ok)
+			note_after = not_before;
 	}
 	else if (nwanted > 0 || passing)
 		come_back((tc_monotonic_ms() - begin) * (STEP_PART - 1));

@@ -11,10 +11,10 @@
 #include "worker/in_memory.h"
 
 /* A row was read that waits for its key. */
-extern void tc_key_wait_note(const Queue *queue, const OutboxRow *row);
+extern void tc_key_wait_note(Queue *queue, const OutboxRow *row);
 
-/* Were so many noted that no more rows should be read? */
-extern bool tc_key_waits_are_many(void);
+/* Were so many noted, of that queue among others, that it should read no more rows? */
+extern bool tc_key_waits_are_many(const Queue *queue);
 
 /* Look at all that wait, soon: what was recorded, or who may use it, may have changed. */
 extern void tc_key_waits_look(void);

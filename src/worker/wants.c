@@ -33,7 +33,7 @@
 static bool ended;
 static bool behind;				/* since queues were activated last */
 
-static bool is_behind(void);
+static bool is_behind(const Queue *queue);
 
 bool
 tc_queue_wants(Queue *queue)
@@ -48,7 +48,7 @@ tc_queue_wants_rows(Queue *queue)
 	PooledChannel *channel = queue->channel;
 
 	if (!queue->unread || queue->awaits_look || ended || tc_flow_is_paused(queue) ||
-		is_behind() || !tc_queue_takes_rows(queue))
+		is_behind(queue) || !tc_queue_takes_rows(queue))
 		return false;
 	if (tc_queue_is_connected(queue))
 		return queue->count[REQUEST_READY] < queue->window && tc_queue_has_room_for_rows(queue);
@@ -61,12 +61,12 @@ tc_queue_wants_rows(Queue *queue)
 
 /* Nothing more is read before what was read has been seen to; then queues that wanted some are active again. */
 static bool
-is_behind(void)
+is_behind(const Queue *queue)
 {
-	bool		result = tc_recording_count() > UNRECORDED_MAX || tc_key_waits_are_many();
-
-	behind |= result;
-	return result;
+	if (tc_recording_count() <= UNRECORDED_MAX && !tc_key_waits_are_many(queue))
+		return false;
+	behind = true;
+	return true;
 }
 
 bool
@@ -129,11 +129,10 @@ tc_wants_turn(void)
 	int			nqueues;
 	Queue	  **queues = tc_known_queues(&nqueues);
 
-	if (!is_behind() && behind)
-	{
-		behind = false;
-		for (int i = 0; i < nqueues; i++)
-			if (queues[i]->unread)
-				tc_queue_activate(queues[i]);
-	}
+	if (!behind || tc_recording_count() > UNRECORDED_MAX)
+		return;
+	behind = false;
+	for (int i = 0; i < nqueues; i++)
+		if (queues[i]->unread)
+			tc_queue_activate(queues[i]);
 }
