@@ -242,7 +242,8 @@ look_up_asked(void)
 
 	while (nasked > 0)
 	{
-		int64		number = asked[--nasked];
+		/* an error, as when the outbox is locked, leaves it asked for */
+		int64		number = asked[nasked - 1];
 		int64		position = number - 1;
 		int			nfound;
 		FoundQueue *found = tc_outbox_find_queues(known, nknown, &position, 1, &nfound);
@@ -254,6 +255,7 @@ look_up_asked(void)
 			look_later(LOOK_AGAIN_MS);
 			break;
 		}
+		nasked--;
 		if (nfound == 0 || found[0].number != number)
 			continue;
 		if (take_in(found, nfound))
