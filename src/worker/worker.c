@@ -160,6 +160,7 @@ tc_worker_main(Datum arg)
  * was sent.  Not if it waits for a lock, which may be somebody's who waits for
  * its end, nor if it is told again later.  At once does not count: the
  * postmaster signals the process and then its group, to which it belongs.
+ * While the process exits it is told in vain: there is no MyProc any more.
  */
 static void
 asked_to_end(SIGNAL_ARGS)
@@ -167,6 +168,8 @@ asked_to_end(SIGNAL_ARGS)
 	int			save_errno = errno;
 	int64		now = tc_monotonic_ms();
 
+	if (proc_exit_inprogress)
+		return;
 	if (MyProc->waitStatus == PROC_WAIT_STATUS_WAITING ||
 		(end_is_asked && now - end_asked_at >= TOLD_AGAIN_MS))
 		die(TC_SIGNAL_ARGUMENTS);

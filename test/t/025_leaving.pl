@@ -143,4 +143,19 @@ $node->stop('fast');
 pass(sprintf('fast shutdown (%.1f s)', time() - $start));
 $temporal->resume;
 
+# At a shutdown the launcher tells a worker, and so does the postmaster, also
+# while it exits
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $restarted = new_cluster('restarted', settings => 'fsync = off');
+
+start_stub($port);
+$restarted->safe_psql('postgres', "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port')");
+for my $i (1 .. 30)
+{
+	$restarted->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('w', 'a')");
+	await_worker($restarted, 'postgres') if $i % 2;
+	$restarted->restart;
+}
+unlike(slurp_file($restarted->logfile), qr/terminated by signal/, 'restarts: no worker crashes');
+
 done_testing();
