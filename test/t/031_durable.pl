@@ -40,7 +40,10 @@ while ($round < 5 || ($lost == 0 && $round < 20))
 
 	await('the request to arrive', sub { my %arrivals = $temporal->arrivals; $arrivals{$id} });
 	# ... and what was committed after that is not durable
+	my $walwriter = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+	stop_idle($walwriter);
 	$session->query_safe("INSERT INTO own VALUES ($round)");
+	kill('KILL', $walwriter);
 	$node->stop('immediate');
 	eval { $session->quit };
 	$node->start;
