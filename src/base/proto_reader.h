@@ -12,6 +12,8 @@
 #ifndef TC_PROTO_READER_H
 #define TC_PROTO_READER_H
 
+#include "datatype/timestamp.h"
+
 /* Wire types.  Groups (3 and 4) are not part of proto3: they are refused. */
 #define PROTO_VARINT 0
 #define PROTO_FIXED64 1
@@ -164,6 +166,34 @@ tc_varint_field(ProtoSpan message, uint32 number)
 		if (tc_proto_is(&field, number, PROTO_VARINT))
 			result = (int64) field.varint;
 	return result;
+}
+
+/* Fields of google.protobuf's Timestamp and Duration, and seconds that are taken for what is meant */
+#define PROTO_TIME_SECONDS 1
+#define PROTO_TIME_NANOS 2
+#define PROTO_TIME_SECONDS_MAX INT64CONST(100000000000)
+
+/* Microseconds of a Duration, or of a Timestamp since 1970; 0 if there are none, or cannot be meant. */
+static inline int64
+tc_proto_microseconds(ProtoSpan time)
+{
+	int64		seconds = tc_varint_field(time, PROTO_TIME_SECONDS);
+	int64		nanos = tc_varint_field(time, PROTO_TIME_NANOS);
+
+	if (seconds < 0 || seconds > PROTO_TIME_SECONDS_MAX || nanos < 0 || nanos >= INT64CONST(1000000000))
+		return 0;
+	return seconds * USECS_PER_SEC + nanos / 1000;
+}
+
+/* A Timestamp; 0 if there is none, or one that cannot be meant. */
+static inline TimestampTz
+tc_proto_time(ProtoSpan timestamp)
+{
+	int64		since_1970 = tc_proto_microseconds(timestamp);
+
+	if (since_1970 < USECS_PER_SEC)
+		return 0;
+	return since_1970 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC;
 }
 
 #endif							/* TC_PROTO_READER_H */

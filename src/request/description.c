@@ -26,8 +26,6 @@
 #define FAILURE_MESSAGE 1
 #define ACTIVITY_OPTIONS_HEARTBEAT_TIMEOUT 5
 #define RETRY_POLICY_MAXIMUM_ATTEMPTS 4
-#define TIME_SECONDS 1
-#define TIME_NANOS 2
 
 /* Where an activity's fields are; 0 = it has none */
 typedef struct Layout
@@ -89,9 +87,6 @@ static const Layout activity_execution_info = {
 	.next_attempt_time = 24,
 };
 
-/* Seconds since 1970, and of a duration, that are taken for what is meant */
-#define SECONDS_MAX INT64CONST(100000000000)
-
 static const char *const pending_states[] = {
 	NULL, "scheduled", "started", "cancel_requested", "paused", "pause_requested"
 };
@@ -145,28 +140,6 @@ tc_describe_activity_encode(const char *namespace_utf8, const char *activity_id,
 
 /*---- reading ----*/
 
-/* Microseconds of a Timestamp or Duration; 0 if there are none, or cannot be meant. */
-static int64
-microseconds(ProtoSpan time)
-{
-	int64		seconds = tc_varint_field(time, TIME_SECONDS);
-	int64		nanos = tc_varint_field(time, TIME_NANOS);
-
-	if (seconds < 0 || seconds > SECONDS_MAX || nanos < 0 || nanos >= INT64CONST(1000000000))
-		return 0;
-	return seconds * USECS_PER_SEC + nanos / 1000;
-}
-
-static TimestampTz
-time_from(ProtoSpan timestamp)
-{
-	int64		since_1970 = microseconds(timestamp);
-
-	if (since_1970 == 0)
-		return 0;
-	return since_1970 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC;
-}
-
 static void
 read_number(const Layout *layout, const ProtoField *field, DescribedActivity *activity)
 {
@@ -198,22 +171,22 @@ read_bytes(const Layout *layout, const ProtoField *field, DescribedActivity *act
 	else if (field->number == layout->retry_policy)
 		activity->maximum_attempts = tc_varint_field(span, RETRY_POLICY_MAXIMUM_ATTEMPTS);
 	else if (field->number == layout->scheduled_time)
-		activity->scheduled_time = time_from(span);
+		activity->scheduled_time = tc_proto_time(span);
 	else if (field->number == layout->last_started_time)
-		activity->last_started_time = time_from(span);
+		activity->last_started_time = tc_proto_time(span);
 	else if (field->number == layout->last_heartbeat_time)
-		activity->last_heartbeat_time = time_from(span);
+		activity->last_heartbeat_time = tc_proto_time(span);
 	else if (field->number == layout->next_attempt_time)
-		activity->next_attempt_time = time_from(span);
+		activity->next_attempt_time = tc_proto_time(span);
 	else if (field->number == layout->expiration_time)
-		activity->expiration_time = time_from(span);
+		activity->expiration_time = tc_proto_time(span);
 	else if (field->number == layout->close_time)
-		activity->close_time = time_from(span);
+		activity->close_time = tc_proto_time(span);
 	else if (field->number == layout->activity_options)
 		activity->heartbeat_timeout =
-			microseconds(tc_span_field(span, ACTIVITY_OPTIONS_HEARTBEAT_TIMEOUT));
+			tc_proto_microseconds(tc_span_field(span, ACTIVITY_OPTIONS_HEARTBEAT_TIMEOUT));
 	else if (field->number == layout->heartbeat_timeout)
-		activity->heartbeat_timeout = microseconds(span);
+		activity->heartbeat_timeout = tc_proto_microseconds(span);
 	else if (field->number == layout->last_failure)
 		activity->last_failure = tc_span_field(span, FAILURE_MESSAGE);
 	else if (field->number == layout->last_worker_identity)

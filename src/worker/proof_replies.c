@@ -23,12 +23,6 @@
 
 #define FAILURE_SOURCE 2
 
-#define TIMESTAMP_SECONDS 1
-#define TIMESTAMP_NANOS 2
-
-/* Seconds since 1970 that are taken for a time */
-#define SECONDS_MAX INT64CONST(100000000000)
-
 /* By which field of HistoryEvent its attributes come, and what they hold where */
 typedef struct EventAttributes
 {
@@ -95,20 +89,6 @@ static const EventAttributes event_attributes[] =
 #define ACTIVITY_STATUS_PAUSED 7
 #define OUTCOME_FAILURE 2
 
-/* A Timestamp; 0 if there is none, or one that cannot be meant. */
-static TimestampTz
-time_field(ProtoSpan message, uint32 number)
-{
-	ProtoSpan	timestamp = tc_span_field(message, number);
-	int64		seconds = tc_varint_field(timestamp, TIMESTAMP_SECONDS);
-	int64		nanos = tc_varint_field(timestamp, TIMESTAMP_NANOS);
-
-	if (seconds <= 0 || seconds > SECONDS_MAX || nanos < 0 || nanos >= INT64CONST(1000000000))
-		return 0;
-	return (seconds - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
-		nanos / 1000;
-}
-
 /* Has an attempt begun that has not ended? */
 static bool
 is_state_started(int64 state)
@@ -132,7 +112,7 @@ read_event(ProtoSpan message, ActivityEvent *event)
 		if (tc_proto_is(&field, EVENT_ID, PROTO_VARINT))
 			event->event_id = (int64) field.varint;
 		else if (tc_proto_is(&field, EVENT_TIME, PROTO_BYTES))
-			event->time = time_field(message, EVENT_TIME);
+			event->time = tc_proto_time(tc_span_field(message, EVENT_TIME));
 		for (int i = 0; i < lengthof(event_attributes); i++)
 		{
 			if (!tc_proto_is(&field, event_attributes[i].field, PROTO_BYTES))
@@ -232,7 +212,7 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 			description->is_started =
 				is_state_started(tc_varint_field(field.span, PENDING_ACTIVITY_STATE));
 			description->is_paused = tc_varint_field(field.span, PENDING_ACTIVITY_PAUSED) != 0;
-			description->started_at = time_field(field.span, PENDING_ACTIVITY_LAST_STARTED_TIME);
+			description->started_at = tc_proto_time(tc_span_field(field.span, PENDING_ACTIVITY_LAST_STARTED_TIME));
 			description->attempt = (int) tc_varint_field(field.span, PENDING_ACTIVITY_ATTEMPT);
 			description->last_failure_source =
 				tc_span_field(tc_span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
@@ -262,10 +242,10 @@ tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription
 			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
 			description->is_terminated = status == ACTIVITY_STATUS_TERMINATED;
 			description->is_timed_out = status == ACTIVITY_STATUS_TIMED_OUT;
-			description->scheduled_at = time_field(field.span, ACTIVITY_INFO_SCHEDULE_TIME);
+			description->scheduled_at = tc_proto_time(tc_span_field(field.span, ACTIVITY_INFO_SCHEDULE_TIME));
 			description->started_at =
 				is_state_started(tc_varint_field(field.span, ACTIVITY_INFO_RUN_STATE)) ?
-				time_field(field.span, ACTIVITY_INFO_LAST_STARTED_TIME) : 0;
+				tc_proto_time(tc_span_field(field.span, ACTIVITY_INFO_LAST_STARTED_TIME)) : 0;
 			description->attempt = (int) tc_varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
 			description->last_identity = tc_span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
 			description->last_failure_source =
