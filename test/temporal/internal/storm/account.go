@@ -99,6 +99,33 @@ func (e *entry) String() string {
 		e.verb, e.workflowID, e.activityID, e.attempt, e.state, e.evidence, e.code, e.message)
 }
 
+// identities tells who a request in Temporal is.
+type identities map[string]*entry
+
+func (i identities) add(e *entry) {
+	identity := e.identity
+	if e.isAwaited() {
+		identity = withoutTransaction(identity)
+	}
+	i[identity] = e
+}
+
+func (i identities) of(identity string) *entry {
+	if e := i[identity]; e != nil {
+		return e
+	}
+	return i[withoutTransaction(identity)]
+}
+
+// withoutTransaction is what is the same before and after a request has found its key: another transaction, that of the
+// worker, is in the identity then.
+func withoutTransaction(identity string) string {
+	before, _, _ := strings.Cut(identity, "@")
+	return before
+}
+
+func (e *entry) isAwaited() bool   { return e.asked != nil && e.asked.keyed == keyAwaited }
+func (e *entry) isKeyed() bool     { return e.asked != nil && e.asked.keyed > 0 }
 func (e *entry) isHeartbeat() bool { return e.verb >= heartbeat }
 func (e *entry) activity() string {
 	return namespaces[e.server] + " " + e.workflowID + "/" + e.activityID
@@ -143,10 +170,11 @@ func (s *storm) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	byIdentity, byNonce := map[string]*entry{}, map[int64]*entry{}
+	byIdentity, byNonce := identities{}, map[int64]*entry{}
 	byActivity := map[string][]*entry{}
 	for _, e := range entries {
-		byIdentity[e.identity], byNonce[e.nonce] = e, e
+		byNonce[e.nonce] = e
+		byIdentity.add(e)
 		byActivity[e.activity()] = append(byActivity[e.activity()], e)
 	}
 	s.checkFates(byNonce, &wrong)
@@ -451,7 +479,7 @@ func (s *storm) readStandalone(ctx context.Context, a started) (*seen, error) {
 }
 
 // judge finds what is wrong with the outcomes of the requests to Temporal.
-func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, byActivity map[string][]*entry,
+func (s *storm) judge(byIdentity identities, byNonce map[int64]*entry, byActivity map[string][]*entry,
 	activities map[string]*seen, wrong *findings, outcomes *tally) {
 	// Nothing is in Temporal that is not in the ledger, and what is there is what was asked for.
 	for _, v := range activities {
@@ -459,7 +487,7 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 			wrong.add("a heartbeat of nobody: %+v", v)
 		}
 		for _, identity := range v.failedBy {
-			if e := byIdentity[identity]; e == nil {
+			if e := byIdentity.of(identity); e == nil {
 				wrong.add("failed by a request that was never committed: %+v", v)
 			} else {
 				e.evidence += " (failed an attempt)"
@@ -475,7 +503,7 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 				e.evidence += " (closed it)"
 			}
 		case v.closedBy != "":
-			e := byIdentity[v.closedBy]
+			e := byIdentity.of(v.closedBy)
 			if e == nil {
 				wrong.add("ended by a request that was never committed: %+v", v)
 				continue
@@ -501,14 +529,14 @@ func (s *storm) judge(byIdentity map[string]*entry, byNonce map[int64]*entry, by
 }
 
 // endOf is the request that ended an activity, nil if none did.
-func endOf(v *seen, byIdentity map[string]*entry, byNonce map[int64]*entry) *entry {
+func endOf(v *seen, byIdentity identities, byNonce map[int64]*entry) *entry {
 	switch {
 	case v == nil:
 		return nil
 	case v.canceled:
 		return byNonce[v.nonce]
 	}
-	return byIdentity[v.closedBy]
+	return byIdentity.of(v.closedBy)
 }
 
 // overtaken tells whether a request by ids may have met the next activity of these ids. They mean the one that is there
@@ -526,6 +554,12 @@ func (s *storm) judgeActivity(key string, list []*entry, v *seen, wrong *finding
 		name := e.state + ": " + verbs[(e.verb-1)/2]
 		if e.verb%2 == 0 {
 			name += "_by_id"
+		}
+		switch {
+		case e.isAwaited():
+			name += "_by_key, awaited"
+		case e.isKeyed():
+			name += "_by_key"
 		}
 		if e.state != "delivered" {
 			name += ", " + e.code + " " + reason(e.message)
@@ -562,10 +596,10 @@ func (s *storm) judgeActivity(key string, list []*entry, v *seen, wrong *finding
 	if verdicts > 0 && v != nil && v.pending && v.attempt <= slices.MinFunc(list, func(a, b *entry) int { return int(a.attempt - b.attempt) }).attempt {
 		wrong.add("asked for, and yet it has no end: %s", key)
 	}
-	// One attempt ends once
+	// One attempt ends once; a key means the activity, whichever attempt it is on
 	by := map[int32]int{}
 	for _, e := range list {
-		if e.state == "delivered" && !e.isHeartbeat() && e.verb%2 == 1 {
+		if e.state == "delivered" && !e.isHeartbeat() && e.verb%2 == 1 && (!e.isKeyed() || e.verb == fail) {
 			by[e.attempt]++
 		}
 	}

@@ -78,7 +78,8 @@ type storm struct {
 	batches []batch
 	nonce   atomic.Int64
 
-	ready chan *item
+	ready      chan *item
+	recordings chan recording
 }
 
 // Run runs a storm. The error says what was wrong, if anything was.
@@ -94,7 +95,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer w.close()
-	s := &storm{Options: o, world: w, asked: map[int64]*asked{}, ready: make(chan *item, 1<<20)}
+	s := &storm{Options: o, world: w, asked: map[int64]*asked{}, ready: make(chan *item, 1<<20),
+		recordings: make(chan recording, 1<<20)}
 	fmt.Fprintf(o.Out, "%4.0f s: all is set up\n", time.Since(began).Seconds())
 	err = s.run(ctx, began)
 	if err != nil {
@@ -106,7 +108,7 @@ func Run(ctx context.Context, o Options) error {
 func (s *storm) run(ctx context.Context, began time.Time) error {
 	rage, calm := context.WithTimeout(ctx, s.Time)
 	defer calm()
-	var chaos, writers sync.WaitGroup
+	var chaos, writers, recording sync.WaitGroup
 	failed := make(chan error, 2)
 	random := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(s.Seed, stream)) } //nolint:gosec // no secret
 
@@ -122,6 +124,9 @@ func (s *storm) run(ctx context.Context, began time.Time) error {
 	}
 	for i := range stubWriters {
 		writers.Go(func() { s.writeStub(ctx, rage, random(uint64(200+i))) })
+	}
+	for i := range recorders {
+		recording.Go(func() { s.record(ctx, random(uint64(300+i))) })
 	}
 	report := time.NewTicker(10 * time.Second)
 	defer report.Stop()
@@ -147,6 +152,8 @@ func (s *storm) run(ctx context.Context, began time.Time) error {
 	fmt.Fprintf(s.Out, "%4.0f s: all is calm; %d requests to Temporal, %d to the stub\n", time.Since(began).Seconds(),
 		s.realMade.Load(), s.stubMade.Load())
 	writers.Wait()
+	close(s.recordings)
+	recording.Wait()
 	if err := s.resolvePrepared(ctx, true); err != nil {
 		return err
 	}

@@ -65,6 +65,11 @@ func (i *item) standalone() bool { return i.workflowID == "" }
 
 type started struct{ namespace, workflowID string }
 
+// key is what an attempt is recorded under.
+func (i *item) key() string {
+	return fmt.Sprintf("%s/%s/%s %d/%d", i.workflowID, i.runID, i.activityID, i.turn, i.attempt)
+}
+
 // supplies starts workflows, and takes their activities' tokens.
 type supplies struct {
 	*storm
@@ -320,11 +325,14 @@ func jsonOf(requests []*asked) string {
 		Retryable  bool    `json:"retryable"`
 		Attempt    int32   `json:"attempt"`
 		Turn       *int    `json:"turn"`
+		Keyed      int     `json:"keyed"`
+		Key        string  `json:"key"`
 	}
 	list := make([]request, 0, len(requests))
 	for _, a := range requests {
 		r := request{Nonce: a.nonce, Verb: a.verb, Server: a.item.server, ActivityID: a.item.activityID,
-			TaskToken: a.item.token, Retryable: a.retryable, Attempt: a.item.attempt}
+			TaskToken: a.item.token, Retryable: a.retryable, Attempt: a.item.attempt,
+			Keyed: a.keyed, Key: a.item.key()}
 		if !a.item.standalone() {
 			r.WorkflowID = &a.item.workflowID
 		}

@@ -39,13 +39,27 @@ CREATE TABLE ledger (
 CREATE TABLE stub_ledger (nonce bigint, request_id bigint NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
 GRANT ALL ON ledger, stub_ledger TO storm_writer;
 
+-- By a key that is recorded here (keyed 1), by one that is recorded elsewhere (2), or without a key (0)
 CREATE FUNCTION ask(verb integer, nonce bigint, server text, workflow_id text, run_id text, activity_id text,
-    task_token bytea, retryable boolean)
+    task_token bytea, retryable boolean, keyed integer, key text)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     value jsonb := jsonb_build_object('nonce', nonce);
     message text := 'failure ' || nonce;
+    patience interval := CASE keyed WHEN 2 THEN interval '1 hour' END;
 BEGIN
+    IF keyed = 1 THEN
+        PERFORM temporal.record_activity(key, task_token, server => server);
+    END IF;
+    IF keyed > 0 THEN
+        CASE verb
+            WHEN 1 THEN RETURN temporal.complete_activity_by_key(key, value, patience, server);
+            WHEN 3 THEN RETURN temporal.fail_activity_by_key(key, message, 'Storm', value, NOT retryable,
+                wait_for_key => patience, server => server);
+            WHEN 5 THEN RETURN temporal.report_cancellation_by_key(key, value, patience, server);
+            WHEN 7 THEN RETURN temporal.heartbeat_activity_by_key(key, value, patience, server);
+        END CASE;
+    END IF;
     CASE verb
         WHEN 1 THEN RETURN temporal.complete_activity(task_token, value, server => server);
         WHEN 2 THEN RETURN temporal.complete_activity_by_id(coalesce(workflow_id, ''), activity_id, value, run_id, server => server);
@@ -62,25 +76,26 @@ END $$;
 -- One request for each element, in their order.
 CREATE FUNCTION ask_all(requests jsonb) RETURNS void LANGUAGE sql AS $$
     INSERT INTO ledger (nonce, request_id, verb, server, workflow_id, activity_id, attempt)
-    SELECT nonce, ask(verb, nonce, server, workflow_id, run_id, activity_id, decode(task_token, 'base64'), retryable),
+    SELECT nonce, ask(verb, nonce, server, workflow_id, run_id, activity_id, decode(task_token, 'base64'), retryable, keyed, key),
            verb, server, workflow_id, concat_ws('#', activity_id, turn), attempt
       FROM jsonb_to_recordset(requests) AS r(nonce bigint, verb integer, server text, workflow_id text, run_id text,
-           activity_id text, task_token text, retryable boolean, attempt integer, turn integer)
+           activity_id text, task_token text, retryable boolean, attempt integer, turn integer, keyed integer, key text)
 $$;
 
 -- The same for the stub: all verbs, for activities that nobody knows.
-CREATE FUNCTION ask_stub(first bigint, n integer, server text, tokens boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ask_stub(first bigint, n integer, server text, how text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF tokens THEN
-        INSERT INTO stub_ledger (nonce, request_id)
-        SELECT i, ask((1 + i % 4 * 2)::integer, i, server, NULL, NULL, NULL, token.value, i % 3 = 0)
-          FROM generate_series(first, first + n - 1) AS i,
-               LATERAL (SELECT decode('0a016e1206', 'hex') || convert_to(lpad((i % 1000000)::text, 6, '0'), 'UTF8')
-                               || decode('1a017220052801320161', 'hex')) AS token(value);
-    ELSE
+    IF how = 'ids' THEN
         INSERT INTO stub_ledger (nonce, request_id)
         SELECT i, temporal.complete_activity_by_id('w' || i, 'a', to_jsonb(i), server => server)
           FROM generate_series(first, first + n - 1) AS i;
+    ELSE
+        INSERT INTO stub_ledger (nonce, request_id)
+        SELECT i, ask((1 + i % 4 * 2)::integer, i, server, NULL, NULL, NULL, token.value, i % 3 = 0,
+                      CASE how WHEN 'keys' THEN 1 ELSE 0 END, 'stub ' || i)
+          FROM generate_series(first, first + n - 1) AS i,
+               LATERAL (SELECT decode('0a016e1206', 'hex') || convert_to(lpad((i % 1000000)::text, 6, '0'), 'UTF8')
+                               || decode('1a017220052801320161', 'hex')) AS token(value);
     END IF;
 END $$;
 

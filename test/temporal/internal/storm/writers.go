@@ -15,6 +15,7 @@ import (
 const (
 	realWriters = 8
 	stubWriters = 3
+	recorders   = 4
 )
 
 // Methods, as the extension numbers them: by task token, and the next one by ids.
@@ -23,6 +24,13 @@ const (
 	fail      = 3
 	cancel    = 5
 	heartbeat = 7
+)
+
+// How a request names its activity by a key: by one that its own transaction records, or by one that another
+// transaction records, at any time.
+const (
+	keyRecorded = 1 + iota
+	keyAwaited
 )
 
 // fate of a transaction as its client knows it.
@@ -41,6 +49,7 @@ type asked struct {
 	item      *item
 	retryable bool
 	namesRun  bool
+	keyed     int // 0: it names no key
 	database  string
 	role      string
 	fate      fate
@@ -70,8 +79,11 @@ type session struct {
 
 // connect waits for the primary of the moment.
 func (s *session) connect(ctx context.Context) error {
-	s.database = databases[s.random.IntN(len(databases))]
-	s.role = roles[s.random.IntN(len(roles))]
+	return s.connectTo(ctx, databases[s.random.IntN(len(databases))], roles[s.random.IntN(len(roles))])
+}
+
+func (s *session) connectTo(ctx context.Context, database, role string) error {
+	s.database, s.role = database, role
 	return s.await(ctx, 2*time.Minute, "no connection", func() error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -111,7 +123,18 @@ func (s *session) newAsked(i *item, verb int) *asked {
 	if (s.random.IntN(3) == 0 || i.loops() && s.random.IntN(2) == 0) && !a.retryable && !i.byToken {
 		a.verb++
 	}
-	if i.rival != nil && i.rival.database == s.database && i.rival.role == s.role && !a.isHeartbeat() {
+	if a.verb == verb {
+		switch dice := s.random.IntN(8); {
+		case dice < 2:
+			a.keyed = keyRecorded
+		case dice < 3:
+			a.keyed = keyAwaited
+			s.toRecord(a)
+		}
+	}
+	// What waits for its key is overtaken by what does not.
+	if i.rival != nil && i.rival.database == s.database && i.rival.role == s.role && !a.isHeartbeat() &&
+		a.keyed != keyAwaited && i.rival.keyed != keyAwaited {
 		a.rival = i.rival
 	}
 	s.mu.Lock()
@@ -461,7 +484,14 @@ func (s *session) stubTransaction(ctx context.Context) {
 		s.ends.add(what, 1)
 		s.fixAfter(ctx, err)
 	}
-	call := fmt.Sprintf("ask_stub(%d, %d, '%s', %t)", b.first, n, server, s.random.IntN(4) == 0)
+	how := "ids"
+	switch dice := s.random.IntN(16); {
+	case dice < 4:
+		how = "tokens"
+	case dice < 6:
+		how = "keys"
+	}
+	call := fmt.Sprintf("ask_stub(%d, %d, '%s', '%s')", b.first, n, server, how)
 	statements := []string{"BEGIN"}
 	if b.lazy {
 		statements = append(statements, "SET LOCAL synchronous_commit = off")
