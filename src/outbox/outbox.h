@@ -42,7 +42,8 @@ typedef struct OwnQueue
  * given: of its role, or else of all others whose privileges the role has.
  * palloc'd, sorted by role, their number in *count.
  */
-extern OwnQueue *tc_own_queues(const QueueKey *key, bool of_itself, int *count);
+extern OwnQueue *tc_own_queues(const QueueKey *key, int *count);
+extern OwnQueue *tc_privileged_queues(const QueueKey *key, int *count);
 
 /* The recorded activity that a request is about */
 typedef struct RequestKey

@@ -30,17 +30,21 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_auth_members.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "outbox/outbox.h"
@@ -64,9 +68,19 @@ static Oid	found_in = InvalidOid;
 static TimestampTz found_since = 0; /* start of a transaction */
 static MemoryContext found_context = NULL;
 
+typedef struct QueueList
+{
+	OwnQueue   *queues;
+	int			size;
+	int			count;
+}			QueueList;
+
 static bool is_same(const QueueKey *a, const QueueKey *b);
 static int64 find_number(const QueueKey *key, bool *committed);
-static SysScanDesc begin_scan(Relation rel, const QueueKey *key, bool of_role);
+static SysScanDesc begin_scan(Relation rel, const QueueKey *key);
+static void add_queues(QueueList * list, const QueueKey *key);
+static List *roles_that_lend_privileges(Oid role);
+static Oid	next_role(Oid server, Oid after);
 static int	own_queue_cmp(const void *a, const void *b);
 static int64 make_number(const QueueKey *key);
 static void forget_numbers(void);
@@ -157,7 +171,7 @@ static int64
 find_number(const QueueKey *key, bool *committed)
 {
 	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, key, true);
+	SysScanDesc scan = begin_scan(rel, key);
 	HeapTuple	tuple;
 	int64		result = 0;
 
@@ -195,45 +209,151 @@ find_number(const QueueKey *key, bool *committed)
 }
 
 OwnQueue *
-tc_own_queues(const QueueKey *key, bool of_itself, int *count)
+tc_own_queues(const QueueKey *key, int *count)
+{
+	QueueList	list = {palloc(4 * sizeof(OwnQueue)), 4, 0};
+
+	add_queues(&list, key);
+	qsort(list.queues, list.count, sizeof(OwnQueue), own_queue_cmp);
+	*count = list.count;
+	return list.queues;
+}
+
+/*
+ * Others' queues may be very many, so it is the role's memberships by which
+ * they are found; of superusers, who have all privileges, the roles that have
+ * queues of the server.
+ */
+OwnQueue *
+tc_privileged_queues(const QueueKey *key, int *count)
+{
+	QueueList	list = {palloc(4 * sizeof(OwnQueue)), 4, 0};
+	QueueKey	of_role = *key;
+
+	if (superuser_arg(key->role))
+	{
+		of_role.role = InvalidOid;
+		while (OidIsValid(of_role.role = next_role(key->server, of_role.role)))
+			if (of_role.role != key->role)
+				add_queues(&list, &of_role);
+	}
+	else
+	{
+		List	   *roles = roles_that_lend_privileges(key->role);
+		ListCell   *lc;
+
+		foreach(lc, roles)
+		{
+			of_role.role = lfirst_oid(lc);
+			add_queues(&list, &of_role);
+		}
+		list_free(roles);
+	}
+	qsort(list.queues, list.count, sizeof(OwnQueue), own_queue_cmp);
+	*count = list.count;
+	return list.queues;
+}
+
+/* Roles whose privileges a role has that is no superuser, in whatever way; not itself. */
+static List *
+roles_that_lend_privileges(Oid role)
+{
+	List	   *reached = list_make1_oid(role);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	/* has memberships that are in no catalog */
+	if (has_privs_of_role(role, ROLE_PG_DATABASE_OWNER))
+		reached = list_append_unique_oid(reached, ROLE_PG_DATABASE_OWNER);
+
+	/*
+	 * also roles whose privileges it does not inherit; the list grows
+	 * meanwhile
+	 */
+	foreach(lc, reached)
+	{
+		Oid			member = lfirst_oid(lc);
+		CatCList   *memberships = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(member));
+
+		for (int i = 0; i < memberships->n_members; i++)
+		{
+			HeapTuple	tuple = &memberships->members[i]->tuple;
+
+			reached = list_append_unique_oid(reached, ((Form_pg_auth_members) GETSTRUCT(tuple))->roleid);
+		}
+		ReleaseCatCacheList(memberships);
+		if (member != role && has_privs_of_role(role, member))
+			result = lappend_oid(result, member);
+	}
+	list_free(reached);
+	return result;
+}
+
+/* Queues of key's role */
+static void
+add_queues(QueueList * list, const QueueKey *key)
 {
 	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, key, of_itself);
+	SysScanDesc scan = begin_scan(rel, key);
 	HeapTuple	tuple;
-	int			size = 4;
-	OwnQueue   *result = palloc(size * sizeof(OwnQueue));
 
-	*count = 0;
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[QUEUE_NATTS];
+		bool		nulls[QUEUE_NATTS];
+		int64		number;
+
+		CHECK_FOR_INTERRUPTS();
+		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
+		number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+		/* what was retired has none any more, or will not be tidied up */
+		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
+							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
+			TC_QUEUE_IS_SUPPRESSED(number) != key->suppressed ||
+			(key->namespace_name == NULL) != nulls[QUEUE_NAMESPACE - 1])
+			continue;
+		if (list->count == list->size)
+		{
+			list->size *= 2;
+			list->queues = repalloc(list->queues, list->size * sizeof(OwnQueue));
+		}
+		list->queues[list->count].role = key->role;
+		list->queues[list->count++].number = number;
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* The next role, by its OID, that has queues of a server; InvalidOid if there are no more. */
+static Oid
+next_role(Oid server, Oid after)
+{
+	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
+	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&keys[0], QUEUE_SERVER, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(server));
+	ScanKeyInit(&keys[1], QUEUE_REQUESTED_BY, BTGreaterStrategyNumber, F_OIDGT, ObjectIdGetDatum(after));
+	scan = systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf, 2, keys);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Datum		values[QUEUE_NATTS];
 		bool		nulls[QUEUE_NATTS];
 		Oid			role;
 
-		CHECK_FOR_INTERRUPTS();
 		tc_row_deform(tuple, rel, TABLE_QUEUE, values, nulls);
 		role = DatumGetObjectId(values[QUEUE_REQUESTED_BY - 1]);
-		/* what was retired has none any more, or will not be tidied up */
-		if (!tc_is_made_here(DatumGetInt64(values[QUEUE_SYSTEM_IDENTIFIER - 1]),
-							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
-			TC_QUEUE_IS_SUPPRESSED(DatumGetInt64(values[QUEUE_NUMBER - 1])) != key->suppressed ||
-			(key->namespace_name == NULL) != nulls[QUEUE_NAMESPACE - 1] ||
-			(key->namespace_name != NULL &&
-			 strcmp(TextDatumGetCString(values[QUEUE_NAMESPACE - 1]), key->namespace_name) != 0) ||
-			(role == key->role) != of_itself ||
-			(!of_itself && !has_privs_of_role(key->role, role)))
-			continue;
-		if (*count == size)
-		{
-			size *= 2;
-			result = repalloc(result, size * sizeof(OwnQueue));
-		}
-		result[*count].role = role;
-		result[(*count)++].number = DatumGetInt64(values[QUEUE_NUMBER - 1]);
+		if (!OidIsValid(result) || role < result)
+			result = role;
+		/* the index has them in their order */
+		if (OidIsValid(index))
+			break;
 	}
 	systable_endscan(scan);
 	table_close(rel, NoLock);
-	qsort(result, *count, sizeof(OwnQueue), own_queue_cmp);
 	return result;
 }
 
@@ -249,12 +369,11 @@ own_queue_cmp(const void *a, const void *b)
 }
 
 /*
- * Queues that may be meant: of that role, or of any.  Also what the current
- * command has made, and whatever others have committed.  Without the index
- * there are more of them.
+ * Queues that may be meant.  Also what the current command has made, and
+ * whatever others have committed.  Without the index there are more of them.
  */
 static SysScanDesc
-begin_scan(Relation rel, const QueueKey *key, bool of_role)
+begin_scan(Relation rel, const QueueKey *key)
 {
 	Oid			index = tc_table_index(rel, TABLE_QUEUE, QUEUE_SERVER_IDX);
 	ScanKeyData keys[3];
@@ -270,9 +389,7 @@ begin_scan(Relation rel, const QueueKey *key, bool of_role)
 	else
 		ScanKeyEntryInitialize(&keys[2], SK_ISNULL | SK_SEARCHNULL, QUEUE_NAMESPACE,
 							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	if (!of_role)
-		nkeys = 1;
-	else if (key->namespace_name == NULL && !OidIsValid(index))
+	if (key->namespace_name == NULL && !OidIsValid(index))
 		nkeys = 2;
 	return systable_beginscan(rel, index, OidIsValid(index), SnapshotSelf, nkeys, keys);
 }

@@ -80,7 +80,7 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 	Datum		values[RECORDED_ACTIVITY_NATTS] = {0};
 	bool		nulls[RECORDED_ACTIVITY_NATTS] = {false};
 	int			nqueues;
-	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	OwnQueue   *queues = tc_own_queues(queue_key, &nqueues);
 	Found		found = {0};
 	ListCell   *lc;
 
@@ -128,7 +128,7 @@ tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *a
 {
 	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, AccessShareLock);
 	int			nqueues;
-	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	OwnQueue   *queues = tc_own_queues(queue_key, &nqueues);
 	Found		found = {0};
 
 	*second = InvalidOid;
@@ -137,7 +137,7 @@ tc_activity_find(const QueueKey *queue_key, const char *key, RecordedActivity *a
 	if (!OidIsValid(*owner))
 	{
 		/* sorted by role */
-		queues = tc_own_queues(queue_key, false, &nqueues);
+		queues = tc_privileged_queues(queue_key, &nqueues);
 		for (int i = 0, next; i < nqueues; i = next)
 		{
 			Found		of_role = {0};
@@ -172,7 +172,7 @@ tc_activity_forget(const QueueKey *queue_key, const char *key)
 {
 	Relation	rel = tc_table_open(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
 	int			nqueues;
-	OwnQueue   *queues = tc_own_queues(queue_key, true, &nqueues);
+	OwnQueue   *queues = tc_own_queues(queue_key, &nqueues);
 	Found		found = {0};
 	bool		removed = false;
 	ListCell   *lc;

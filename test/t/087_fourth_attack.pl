@@ -1,0 +1,66 @@
+# What a fourth attack found: what somebody can fill slows others, or tells of them.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($port);
+$node->safe_psql('postgres', <<"EOS");
+CREATE ROLE mallory LOGIN;
+CREATE ROLE victim LOGIN;
+CREATE ROLE lends;
+CREATE ROLE lends_more;
+GRANT lends TO victim;
+GRANT lends_more TO lends;
+CREATE SERVER shared FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port', namespaces '*');
+GRANT USAGE ON FOREIGN SERVER shared TO PUBLIC;
+EOS
+
+sub sql
+{
+	my ($role, $sql) = @_;
+
+	return $node->safe_psql('postgres', $sql, extra_params => [ '-U', $role ]);
+}
+
+# Who looks for a key that is not his own goes by his memberships, not by the
+# queues of everybody, of which there may be very many.
+my $queues = 1_000;
+$node->safe_psql('postgres', q(SELECT temporal.pause('shared')));
+sql('mallory', "SELECT count(temporal.complete_activity_by_id('w', 'a', server => 'shared', namespace => 'n' || i)) FROM generate_series(1, $queues) i");
+sub looked_at
+{
+	my ($role, $sql) = @_;
+	my ($before, $result, $after) = split(/\n/, sql($role, <<"EOS"));
+BEGIN;
+SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname = 'queue';
+$sql;
+SELECT sum(idx_tup_fetch + seq_tup_read) FROM pg_stat_xact_user_tables WHERE relname = 'queue';
+ROLLBACK;
+EOS
+
+	return ($result, $after - $before);
+}
+$node->safe_psql('postgres', 'SET ROLE lends_more; ' . q(SELECT temporal.record_activity_by_id('lent', 'w', 'a', server => 'shared')));
+$node->safe_psql('postgres', 'SET ROLE mallory; ' . q(SELECT temporal.record_activity_by_id('own', 'w', 'a', server => 'shared')));
+my ($forgotten, $looks) = looked_at('victim', q(SELECT temporal.forget_activity('lent', 'shared')));
+is($forgotten, 't', 'a key of a role whose privileges one has is found');
+cmp_ok($looks, '<', 10, "without looking at the $queues queues of others");
+($forgotten, $looks) = looked_at('victim', q(SELECT temporal.forget_activity('own', 'shared')));
+is($forgotten, 'f', 'a key of another role is not');
+cmp_ok($looks, '<', 10, 'and the same is looked at for it');
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+($forgotten, $looks) = looked_at($superuser, q(SELECT temporal.forget_activity('own', 'shared')));
+is($forgotten, 't', 'a superuser has the privileges of all');
+cmp_ok($looks, '<', 20, 'and looks at each role once');
+
+$node->stop;
+done_testing();
