@@ -5,7 +5,8 @@
  *	  privilege on them.
  *
  * No statement comes from a caller, and no value of a caller becomes part of
- * one: values are parameters.
+ * one: values are parameters.  What is read is counted for nobody, see
+ * uncounted.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +18,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/extension.h"
+#include "base/uncounted.h"
 #include "functions/owner_query.h"
 
 /* A set that a function returns */
@@ -26,11 +28,27 @@ typedef struct ReturnedSet
 	TupleDesc	desc;
 } ReturnedSet;
 
+static uint64 run(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+				  bool only_reads, ResultRow take, void *arg);
 static void put_row(HeapTuple tuple, TupleDesc desc, void *arg);
 
 uint64
 tc_run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
 				ResultRow take, void *arg)
+{
+	return run(query, nargs, types, values, nulls, false, take, arg);
+}
+
+uint64
+tc_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+				 ResultRow take, void *arg)
+{
+	return run(query, nargs, types, values, nulls, true, take, arg);
+}
+
+static uint64
+run(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+	bool only_reads, ResultRow take, void *arg)
 {
 	/* the statements name them */
 	static const char *const named[] = {
@@ -38,20 +56,30 @@ tc_run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const c
 		"recorded_activity", "every_activity", "queue_pause", "every_pause"
 	};
 	OwnerScope	scope;
-	uint64		count;
+	CountsBefore counts;
+	volatile uint64 count = 0;
 
 	tc_require_names(named, lengthof(named));
 
-	tc_owner_enter(&scope);
-	SPI_connect();
-	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not run a statement on temporal.outbox");
-	count = SPI_processed;
-	if (take != NULL)
-		for (uint64 i = 0; i < count; i++)
-			take(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, arg);
-	SPI_finish();
-	tc_owner_leave(&scope);
+	tc_uncounted_begin(&counts, !only_reads);
+	PG_TRY();
+	{
+		tc_owner_enter(&scope);
+		SPI_connect();
+		if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
+			elog(ERROR, "could not run a statement on temporal.outbox");
+		count = SPI_processed;
+		if (take != NULL)
+			for (uint64 i = 0; i < count; i++)
+				take(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, arg);
+		SPI_finish();
+		tc_owner_leave(&scope);
+	}
+	PG_FINALLY();
+	{
+		tc_uncounted_end(&counts);
+	}
+	PG_END_TRY();
 	return count;
 }
 
@@ -75,7 +103,7 @@ tc_return_as_owner(FunctionCallInfo fcinfo, const char *query, int nargs, Oid *t
 	result->setResult = set.rows;
 	result->setDesc = set.desc;
 	MemoryContextSwitchTo(old);
-	(void) tc_run_as_owner(query, nargs, types, values, nulls, put_row, &set);
+	(void) tc_read_as_owner(query, nargs, types, values, nulls, put_row, &set);
 }
 
 static void

@@ -24,6 +24,10 @@ typedef void (*ResultRow) (HeapTuple tuple, TupleDesc desc, void *arg);
 extern uint64 tc_run_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
 							  ResultRow take, void *arg);
 
+/* The same for one that only reads, which is then not counted in the statistics of tables either. */
+extern uint64 tc_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+							   ResultRow take, void *arg);
+
 /* The same for a function that returns a set: the rows of the statement are its result. */
 extern void tc_return_as_owner(FunctionCallInfo fcinfo, const char *query, int nargs, Oid *types,
 							   Datum *values, const char *nulls);

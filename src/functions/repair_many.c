@@ -177,7 +177,9 @@ run_selected(FunctionCallInfo fcinfo, const char *query, ResultRow take, void *a
 		PG_ARGISNULL(ARG_SINCE) ? 'n' : ' ', PG_ARGISNULL(ARG_UNTIL) ? 'n' : ' ', '\0'
 	};
 
-	return tc_run_as_owner(query, lengthof(types), types, values, nulls, take, arg);
+	return take == take_count ?
+		tc_read_as_owner(query, lengthof(types), types, values, nulls, take, arg) :
+		tc_run_as_owner(query, lengthof(types), types, values, nulls, take, arg);
 }
 
 static void

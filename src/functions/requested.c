@@ -90,7 +90,7 @@ tc_request_payload(PG_FUNCTION_ARGS)
 	Datum		values[] = {ObjectIdGetDatum(GetUserId()), Int64GetDatum(id)};
 	Datum		json = (Datum) 0;
 
-	if (tc_run_as_owner(one_request, 2, types, values, NULL, take_json, &json) == 0)
+	if (tc_read_as_owner(one_request, 2, types, values, NULL, take_json, &json) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("request %lld does not exist", (long long) id),

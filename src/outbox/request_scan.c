@@ -34,7 +34,6 @@
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
-#include "executor/instrument.h"
 #include "foreign/fdwapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -45,7 +44,6 @@
 #include "optimizer/paths.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
-#include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -53,6 +51,7 @@
 #include "utils/syscache.h"
 
 #include "base/extension.h"
+#include "base/uncounted.h"
 #include "compat.h"
 #include "outbox/outbox.h"
 #include "outbox/request_lookup.h"
@@ -99,14 +98,6 @@ enum
 	PLAN_WANTED,				/* columns */
 };
 
-/* What was counted before a part of a scan that is not to be counted */
-typedef struct Counts
-{
-	BufferUsage buffers;
-	WalUsage	wal;
-	bool		of_tables;
-} Counts;
-
 static void get_size(PlannerInfo *root, RelOptInfo *rel, Oid relid);
 static void get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid);
 static ForeignScan *get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid,
@@ -123,7 +114,6 @@ static void add_path_by_join(PlannerInfo *root, RelOptInfo *rel, RestrictInfo *c
 static bool is_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 					  EquivalenceMember *em, void *arg);
 static TupleTableSlot *next_uncounted(ForeignScanState *node);
-static void put_back(const Counts *counts);
 static TupleTableSlot *next_in_windows(ForeignScanState *node);
 static bool next_window(RequestScan *state);
 static void first_window(RequestScan *state);
@@ -440,29 +430,19 @@ static TupleTableSlot *
 next_uncounted(ForeignScanState *node)
 {
 	TupleTableSlot *volatile row = NULL;
-	Counts		counts = {pgBufferUsage, pgWalUsage, pgstat_track_counts};
+	CountsBefore counts;
 
-	pgstat_track_counts = false;
+	tc_uncounted_begin(&counts, false);
 	PG_TRY();
 	{
 		row = next_in_windows(node);
 	}
-	PG_CATCH();
+	PG_FINALLY();
 	{
-		put_back(&counts);
-		PG_RE_THROW();
+		tc_uncounted_end(&counts);
 	}
 	PG_END_TRY();
-	put_back(&counts);
 	return row;
-}
-
-static void
-put_back(const Counts *counts)
-{
-	pgBufferUsage = counts->buffers;
-	pgWalUsage = counts->wal;
-	pgstat_track_counts = counts->of_tables;
 }
 
 /* NULL, or an empty slot, if there are no more */
