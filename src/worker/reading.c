@@ -76,7 +76,7 @@ static bool queues_want(void);
 static void look_for_queues(void *arg);
 static void read_queues(void *arg);
 static void look_at_options(void);
-static void read_queue(Queue *queue);
+static bool read_queue(Queue *queue);
 static void report_held_if_new(void);
 static void reading_failed(void);
 static void note_errors(void);
@@ -219,6 +219,7 @@ static void
 read_queues(void *arg)
 {
 	dlist_iter	iter;
+	int			nread = 0;
 
 	if (tc_known_queues_due() && tc_known_queues_look())
 		report_held = true;
@@ -231,10 +232,11 @@ read_queues(void *arg)
 	dlist_foreach(iter, tc_active_queues())
 	{
 		current = dlist_container(Queue, active_node, iter.cur);
-		read_queue(current);
+		nread += read_queue(current) ? 1 : 0;
 		current = NULL;
 	}
 	report_held_if_new();
+	elog(DEBUG2, "queues that were read in a turn: %d", nread);
 }
 
 static void
@@ -270,13 +272,16 @@ look_at_options(void)
 	tc_option_looks_took(tc_monotonic_ms() - begin);
 }
 
-static void
+/* True if new rows were looked for. */
+static bool
 read_queue(Queue *queue)
 {
 	if (tc_queue_wants_retries(queue))
 		tc_intake_reload(queue);
-	if (tc_queue_wants_rows(queue))
-		tc_intake_read(queue);
+	if (!tc_queue_wants_rows(queue))
+		return false;
+	tc_intake_read(queue);
+	return true;
 }
 
 /* Last in a transaction: it looks at any rows, which may be damaged. */

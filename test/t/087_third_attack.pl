@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use File::Temp ();
+use List::Util qw(sum);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TemporalTest;
@@ -88,11 +89,22 @@ my $trip = q{SELECT temporal.complete_activity(token('v'), '1', server => 'share
 SELECT state FROM temporal.wait_for_request(:id);
 };
 sql('victim', $trip);
+# how many queues a turn reads is what others wait for, whatever the machine
+$node->append_conf('postgresql.conf', 'log_min_messages = debug2');
+$node->reload;
+my $reads = qr/queues that were read in a turn: (\d+)/;
+await('the worker to say what it reads', sub { sql('victim', $trip); slurp_file($node->logfile) =~ $reads });
+my $logged = -s $node->logfile;
 my @told = split(/\n/, sql('victim', "$xid;\n" . $trip x $trips . "$xid;"));
 end_process($loop, 'KILL');
 is(join(' ', @told[ 1 .. $trips ]), join(' ', ('delivered') x $trips), 'another role is served');
 my $others = ($told[-1] - $told[0]) / $trips;
 note("transactions of the other role for each request: $others");
+my @reads = sort { $a <=> $b } slurp_file($node->logfile, $logged) =~ /$reads/g;
+$node->append_conf('postgresql.conf', 'log_min_messages = warning');
+$node->reload;
+cmp_ok(sum(@reads), '>', $many, 'meanwhile all queues were looked at');
+cmp_ok($reads[-1], '<', 200, 'some in a turn');
 
 # Nor does who lets very many requests wait for keys: each is noted, which here is the clock.
 my $waits = 20_000;
