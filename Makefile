@@ -5,6 +5,7 @@
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-isolation, test-tap, test-temporal
 #   make test-matrix        compile and test for PostgreSQL 14 to 19, as root; VERSIONS, SUITES: see scripts/test-matrix
+#   make test-sdks          workers of Temporal's SDKs, other than Go's too; SDKS='go python'
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed
@@ -20,7 +21,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_com
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-isolation test-tap test-temporal storm test-upgrade test-matrix indent check-indent typedefs check-house
+OWN_GOALS = demo test test-sql test-isolation test-tap test-temporal test-sdks storm test-upgrade test-matrix indent check-indent typedefs check-house
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -35,6 +36,9 @@ test-sql test-isolation test-tap test-temporal: test-%:
 
 test-matrix:
 	@SUITES="$(SUITES)" scripts/test-matrix $(VERSIONS)
+
+test-sdks:
+	@SDKS="$(SDKS)" scripts/run-tests sdks
 
 storm:
 	@STORM_FLAGS="$(if $(SEED),-seed $(SEED)) $(if $(REQUESTS),-requests $(REQUESTS)) \

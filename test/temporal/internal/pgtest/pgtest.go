@@ -164,7 +164,11 @@ func (c *Cluster) DSN(database string) string { return c.DSNFor("postgres", data
 
 // DSNFor is the DSN of a database, for a role.
 func (c *Cluster) DSNFor(role, database string) string {
-	return fmt.Sprintf("host=%s user=%s dbname=%s", c.Dir, role, database)
+	dsn := fmt.Sprintf("host=%s user=%s dbname=%s", c.Dir, role, database)
+	if port := c.settings["port"]; port != "" {
+		dsn += " port=" + port
+	}
+	return dsn
 }
 
 // Log returns all that the server wrote to its log.
