@@ -15,7 +15,7 @@
 #include "base/uncounted.h"
 
 void
-tc_uncounted_begin(CountsBefore * before, bool with_tables)
+tc_uncounted_begin(CountsBefore *before, bool with_tables)
 {
 	before->buffers = pgBufferUsage;
 	before->wal = pgWalUsage;
@@ -25,7 +25,7 @@ tc_uncounted_begin(CountsBefore * before, bool with_tables)
 }
 
 void
-tc_uncounted_end(const CountsBefore * before)
+tc_uncounted_end(const CountsBefore *before)
 {
 	pgBufferUsage = before->buffers;
 	pgWalUsage = before->wal;

@@ -16,7 +16,7 @@ typedef struct CountsBefore
 	BufferUsage buffers;
 	WalUsage	wal;
 	bool		of_tables;
-}			CountsBefore;
+} CountsBefore;
 
 /*
  * Between the two EXPLAIN (BUFFERS, WAL) counts nothing, and if not
@@ -24,7 +24,7 @@ typedef struct CountsBefore
  * must be counted there, for autovacuum.  The second one must be called after
  * an error, too.
  */
-extern void tc_uncounted_begin(CountsBefore * before, bool with_tables);
-extern void tc_uncounted_end(const CountsBefore * before);
+extern void tc_uncounted_begin(CountsBefore *before, bool with_tables);
+extern void tc_uncounted_end(const CountsBefore *before);
 
 #endif							/* TC_UNCOUNTED_H */

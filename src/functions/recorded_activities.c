@@ -116,9 +116,15 @@ record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestA
 	replaced_heartbeats = tc_activity_record(&activity, &queue_key);
 	if (!queue_key.suppressed)
 	{
+		RecordedKey recorded = {
+			.hash = tc_key_hash(activity.key, strlen(activity.key)),
+			.queue = activity.queue,
+			.role = queue_key.role
+		};
+
 		if (activity.heartbeats || replaced_heartbeats)
 			tc_wake_at_commit(activity.queue);
-		tc_tell_key_at_commit(tc_key_hash(activity.key, strlen(activity.key)), queue_key.role);
+		tc_tell_key_at_commit(&recorded);
 		tc_warn_if_nothing_is_sent();
 	}
 	PG_RETURN_VOID();

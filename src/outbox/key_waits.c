@@ -131,6 +131,23 @@ tc_key_group_next(KeyGroup *position, bool same_hash)
 	return true;
 }
 
+bool
+tc_key_group_next_of_queue(KeyGroup *position)
+{
+	Relation	rel = open_table(TABLE_AWAITED_KEY, AccessShareLock);
+	ScanKeyData keys[] = {
+		int8_key(AWAITED_KEY_QUEUE, BTEqualStrategyNumber, F_INT8EQ, position->queue),
+		int8_key(AWAITED_KEY_HASH, BTGreaterStrategyNumber, F_INT8GT, position->key_hash)
+	};
+	KeyWait		wait;
+	bool		found = scan_waits(rel, AWAITED_KEY_QUEUE_IDX, lengthof(keys), keys, &wait, 1) > 0;
+
+	table_close(rel, NoLock);
+	if (found)
+		position->key_hash = wait.key_hash;
+	return found;
+}
+
 int
 tc_key_group_waits(const KeyGroup *group, KeyWait *waits, int max)
 {

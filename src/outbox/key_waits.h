@@ -49,6 +49,9 @@ extern void tc_key_wait_remove(const KeyWait *wait);
  */
 extern bool tc_key_group_next(KeyGroup *position, bool same_hash);
 
+/* The same, to the group of the same queue with the next hash. */
+extern bool tc_key_group_next_of_queue(KeyGroup *position);
+
 /* The first requests of a group, in the order of ids; returns how many. */
 extern int	tc_key_group_waits(const KeyGroup *group, KeyWait *waits, int max);
 

@@ -73,12 +73,12 @@ typedef struct QueueList
 	OwnQueue   *queues;
 	int			size;
 	int			count;
-}			QueueList;
+} QueueList;
 
 static bool is_same(const QueueKey *a, const QueueKey *b);
 static int64 find_number(const QueueKey *key, bool *committed);
 static SysScanDesc begin_scan(Relation rel, const QueueKey *key);
-static void add_queues(QueueList * list, const QueueKey *key);
+static void add_queues(QueueList *list, const QueueKey *key);
 static List *roles_that_lend_privileges(Oid role);
 static Oid	next_role(Oid server, Oid after);
 static int	own_queue_cmp(const void *a, const void *b);
@@ -291,7 +291,7 @@ roles_that_lend_privileges(Oid role)
 
 /* Queues of key's role */
 static void
-add_queues(QueueList * list, const QueueKey *key)
+add_queues(QueueList *list, const QueueKey *key)
 {
 	Relation	rel = tc_table_open(TABLE_QUEUE, AccessShareLock);
 	SysScanDesc scan = begin_scan(rel, key);

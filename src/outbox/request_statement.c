@@ -52,12 +52,12 @@ typedef struct KeptPlan
 	int			states;
 	bool		newest_first;
 	Oid			types[LOOKUP_VALUES];
-}			KeptPlan;
+} KeptPlan;
 
 static KeptPlan kept_plans[KEPT_PLANS];
 static int	oldest_kept = 0;
 
-static KeptPlan * kept_plan(const RequestStatement *statement, Oid schema);
+static KeptPlan *kept_plan(const RequestStatement *statement, Oid schema);
 static char *statement_text(const RequestStatement *statement, Oid schema);
 static void add_tables(StringInfo query, int states);
 static bool is_lookup(const RequestStatement *statement);

@@ -219,9 +219,10 @@ static const Table tables[TABLE_COUNT] = {
 	{"recorded_activity", recorded_activity_columns, lengthof(recorded_activity_columns), false, 2,
 		{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"},
 	{BTREE_AM_OID, 3, {9, 2, 1}, false, "INDEX ON %s (heartbeat_queue, xid, id)"}}},
-	{"awaited_key", awaited_key_columns, lengthof(awaited_key_columns), false, 2,
+	{"awaited_key", awaited_key_columns, lengthof(awaited_key_columns), false, 3,
 		{{BTREE_AM_OID, 3, {1, 2, 3}, false, "INDEX ON %s (key_hash, queue, id)"},
-	{BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (awaited_until)"}}},
+		{BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (awaited_until)"},
+	{BTREE_AM_OID, 2, {2, 1}, false, "INDEX ON %s (queue, key_hash)"}}},
 };
 
 /* What was found */

@@ -54,6 +54,7 @@ typedef enum TableId
 #define RECORDED_ACTIVITY_HEARTBEAT_IDX 1
 #define AWAITED_KEY_HASH_IDX 0
 #define AWAITED_KEY_UNTIL_IDX 1
+#define AWAITED_KEY_QUEUE_IDX 2
 
 /*
  * Open a table with that lock.  Its first columns are those that this library

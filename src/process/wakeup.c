@@ -73,21 +73,22 @@ tc_wake_at_commit(int64 queue)
 }
 
 void
-tc_tell_key_at_commit(uint64 key, Oid role)
+tc_tell_key_at_commit(const RecordedKey *key)
 {
 	if (!tc_preloaded())
 		return;
 	register_callbacks();
 	for (int i = 0; i < key_wake.nkeys; i++)
-		if (key_wake.keys[i] == key && key_wake.roles[i] == role)
+		if (key_wake.keys[i].hash == key->hash && key_wake.keys[i].queue == key->queue)
 			return;
 	if (key_wake.nkeys == TC_KEYS_OF_WAKE)
 	{
+		for (int i = 0; i < TC_KEYS_OF_WAKE; i++)
+			key_wake.keys[i].and_others |= key_wake.keys[i].queue == key->queue;
 		key_wake.more = true;
 		return;
 	}
-	key_wake.keys[key_wake.nkeys] = key;
-	key_wake.roles[key_wake.nkeys++] = role;
+	key_wake.keys[key_wake.nkeys++] = *key;
 }
 
 void

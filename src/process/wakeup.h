@@ -8,11 +8,13 @@
 #ifndef TC_WAKEUP_H
 #define TC_WAKEUP_H
 
+#include "process/key_marks.h"
+
 /* At COMMIT of this transaction, wake the worker for the queue of that number. */
 extern void tc_wake_at_commit(int64 queue);
 
 /* At COMMIT of this transaction, tell the worker that a key was recorded for a role, if requests wait for keys. */
-extern void tc_tell_key_at_commit(uint64 key, Oid role);
+extern void tc_tell_key_at_commit(const RecordedKey *key);
 
 /* At COMMIT, wake the worker for all queues: any of them may have rows. */
 extern void tc_look_at_commit(void);

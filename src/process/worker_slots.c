@@ -80,7 +80,7 @@ static WorkerSlots *shared = NULL;
 static WorkerSlot *my_slot = NULL;
 
 static WorkerSlot *lock_slot_of(Oid database);
-static void mark_key(KeyMarks *marks, uint64 key, Oid role);
+static void mark_key(KeyMarks *marks, const RecordedKey *key);
 static void unlock_and_wake(WorkerSlot *slot);
 
 bool
@@ -221,7 +221,7 @@ tc_worker_await_keys(bool awaited)
 }
 
 int
-tc_worker_take_keys(uint64 keys[TC_KEYS_MAX], bool *unnamed)
+tc_worker_take_keys(RecordedKey keys[TC_KEYS_MAX], bool *unnamed)
 {
 	KeyMarks   *marks = &my_slot->keys;
 	int			count = 0;
@@ -352,22 +352,35 @@ tc_tell_keys(Oid database, const KeyWake *wake)
 	}
 	slot->keys.unnamed |= wake->more;
 	for (int i = 0; i < wake->nkeys; i++)
-		mark_key(&slot->keys, wake->keys[i], wake->roles[i]);
+		mark_key(&slot->keys, &wake->keys[i]);
 	unlock_and_wake(slot);
 }
 
 static void
-mark_key(KeyMarks *marks, uint64 key, Oid role)
+mark_key(KeyMarks *marks, const RecordedKey *key)
 {
-	int			share = role % TC_KEY_SHARES;
+	int			share = TC_KEY_SHARE_OF(key->role);
+	RecordedKey *is_of_queue = NULL;
 
 	for (int i = 0; i < marks->counts[share]; i++)
-		if (marks->keys[share][i] == key)
+	{
+		RecordedKey *other = &marks->keys[share][i];
+
+		if (other->queue != key->queue)
+			continue;
+		other->and_others |= key->and_others;
+		if (other->hash == key->hash)
 			return;
+		is_of_queue = other;
+	}
 	if (marks->counts[share] < TC_KEYS_OF_SHARE)
-		marks->keys[share][marks->counts[share]++] = key;
+		marks->keys[share][marks->counts[share]++] = *key;
 	else
+	{
+		if (is_of_queue != NULL)
+			is_of_queue->and_others = true;
 		marks->unnamed = true;
+	}
 }
 
 int

@@ -67,8 +67,8 @@ extern void tc_worker_hear_wakes(void);
  */
 extern void tc_worker_await_keys(bool awaited);
 
-/* Fetch and clear hashes of the keys that were recorded; *unnamed: also others.  Returns how many. */
-extern int	tc_worker_take_keys(uint64 keys[TC_KEYS_MAX], bool *unnamed);
+/* Fetch and clear the keys that were recorded; *unnamed: also others.  Returns how many. */
+extern int	tc_worker_take_keys(RecordedKey keys[TC_KEYS_MAX], bool *unnamed);
 
 /*
  * Give up the slot; exit the process then.  False, and the slot is kept, if

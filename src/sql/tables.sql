@@ -343,6 +343,7 @@ CREATE TABLE temporal.awaited_key (
 );
 CREATE INDEX awaited_key_hash_idx ON temporal.awaited_key (key_hash, queue, id);
 CREATE INDEX awaited_key_until_idx ON temporal.awaited_key (awaited_until);
+CREATE INDEX awaited_key_queue_idx ON temporal.awaited_key (queue, key_hash);
 ALTER TABLE temporal.awaited_key REPLICA IDENTITY FULL;
 COMMENT ON TABLE temporal.awaited_key IS 'requests that wait until their key is recorded, as the worker knows them';
 COMMENT ON COLUMN temporal.awaited_key.key_hash IS 'of the key';

@@ -30,8 +30,8 @@
  *
  * Nothing of this is in memory but what is to be looked at now.  Requests of a
  * queue for one key have the same answer, so they are looked at once, and of
- * those that can go on some have their turn, then others.  All of it takes a
- * part of the time, but for noting what was read: some in each turn, and a
+ * those that can go on some have their turn, then others; and roles, in some
+ * groups of them, have turns.  All of it takes a part of the time, but for noting what was read: some in each turn, and a
  * queue that has such requests waits for that, others do not.
  *
  *-------------------------------------------------------------------------
@@ -56,9 +56,9 @@
 #include "worker/recording.h"
 #include "worker/transaction.h"
 
-/* Requests that are noted, and groups that are to be looked at */
+/* Requests that are noted; groups that are to be looked at, of each share of roles */
 #define NOTED_MAX 256
-#define WANTED_MAX 4096
+#define WANTED_MAX 1024
 
 /* Groups looked at in one transaction, for how long; requests of a group at once */
 #define STEP_GROUPS 200
@@ -81,22 +81,37 @@
 
 #define WORDS_MAX 400
 
-/* What is to be looked at: a group, or with all those of its hash behind it */
+/* What is to be looked at: a group, or all those of its hash, or its queue, behind it */
+typedef enum WantedKind
+{
+	WANTED_GROUP,
+	WANTED_OF_HASH,
+	WANTED_OF_QUEUE
+} WantedKind;
+
 typedef struct Wanted
 {
 	KeyGroup	group;
-	bool		behind;
+	WantedKind	kind;
 } Wanted;
 
+/* Of the roles of a share (key_marks.h): a ring */
+typedef struct WantedRing
+{
+	Wanted		wanted[WANTED_MAX];
+	int			first;
+	int			count;
+} WantedRing;
+
 static KeyWait *noted;
+static uint8 *noted_shares;
 static int	nnoted;
 static int	max_noted;
 static int64 note_turn = 1;		/* until what is noted was added */
 static int64 note_after;		/* monotonic ms: after an error */
 
-static Wanted wanted[WANTED_MAX];	/* a ring */
-static int	first_wanted;
-static int	nwanted;
+static WantedRing rings[TC_KEY_SHARES];
+static int	nwanted;			/* in all of them */
 
 static bool pass_wanted = true;
 static bool passing;
@@ -147,13 +162,15 @@ typedef struct Rejection
 
 static void publish(bool awaited);
 static void take_told(void);
-static void want(int64 key_hash, int64 queue, bool behind);
+static void want(int share, int64 key_hash, int64 queue, WantedKind kind);
+
+static WantedRing *next_ring(void);
 static bool is_idle(void);
 static void pass_if_wanted(void);
 static void add_noted(void *arg);
 static void step(void *arg);
 static bool look_at_next(void);
-static bool look_at_group(const KeyGroup *group);
+static bool look_at_group(const KeyGroup *group, Oid *role);
 static void look_at_due(void);
 static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
 static void look_at_over(const KeyWait *wait);
@@ -178,7 +195,10 @@ tc_key_wait_note(Queue *queue, const OutboxRow *row)
 		max_noted = Max(64, 2 * max_noted);
 		noted = noted == NULL ? MemoryContextAlloc(TopMemoryContext, max_noted * sizeof(KeyWait)) :
 			repalloc(noted, max_noted * sizeof(KeyWait));
+		noted_shares = noted_shares == NULL ? MemoryContextAlloc(TopMemoryContext, max_noted) :
+			repalloc(noted_shares, max_noted);
 	}
+	noted_shares[nnoted] = TC_KEY_SHARE_OF(queue->row.key.role);
 	wait = &noted[nnoted++];
 	wait->key_hash = (int64) tc_key_hash(row->awaited_key, strlen(row->awaited_key));
 	wait->queue = queue->number;
@@ -255,7 +275,7 @@ tc_key_waits_turn(void)
 	{
 		for (int i = 0; i < nnoted; i++)
 		{
-			want(noted[i].key_hash, noted[i].queue, false);
+			want(noted_shares[i], noted[i].key_hash, noted[i].queue, WANTED_GROUP);
 			next_due = Min(next_due, noted[i].awaited_until);
 		}
 		none_left &= nnoted == 0;
@@ -323,29 +343,51 @@ publish(bool awaited)
 static void
 take_told(void)
 {
-	uint64		keys[TC_KEYS_MAX];
+	RecordedKey keys[TC_KEYS_MAX];
 	bool		unnamed;
 	int			count = tc_worker_take_keys(keys, &unnamed);
 
+	/* others may have asked for a key of that name in very many queues */
 	for (int i = 0; i < count; i++)
-		want((int64) keys[i], PG_INT64_MIN, true);
+	{
+		int			share = TC_KEY_SHARE_OF(keys[i].role);
+
+		want(share, (int64) keys[i].hash, keys[i].queue, WANTED_GROUP);
+		want(share, (int64) keys[i].hash, PG_INT64_MIN, WANTED_OF_HASH);
+		if (keys[i].and_others)
+			want(share, PG_INT64_MIN, keys[i].queue, WANTED_OF_QUEUE);
+	}
 	pass_wanted |= unnamed;
 }
 
 static void
-want(int64 key_hash, int64 queue, bool behind)
+want(int share, int64 key_hash, int64 queue, WantedKind kind)
 {
+	WantedRing *ring = &rings[share];
 	Wanted	   *last;
 
-	if (nwanted == WANTED_MAX)
+	if (ring->count == WANTED_MAX)
 	{
 		pass_wanted = true;
 		return;
 	}
-	last = &wanted[(first_wanted + nwanted++) % WANTED_MAX];
+	nwanted++;
+	last = &ring->wanted[(ring->first + ring->count++) % WANTED_MAX];
 	last->group.key_hash = key_hash;
 	last->group.queue = queue;
-	last->behind = behind;
+	last->kind = kind;
+}
+
+/* That of the next share that has something; there must be one. */
+static WantedRing *
+next_ring(void)
+{
+	static int	turn;
+
+	do
+		turn = (turn + 1) % TC_KEY_SHARES;
+	while (rings[turn].count == 0);
+	return &rings[turn];
 }
 
 /* One pass at a time: what is wanted meanwhile is seen by the next one. */
@@ -387,33 +429,40 @@ static bool
 look_at_next(void)
 {
 	static bool turn_of_pass;
+	WantedRing *ring;
 	Wanted		next;
+	int			share;
+	Oid			role;
 
 	turn_of_pass = passing && (nwanted == 0 || !turn_of_pass);
 	if (turn_of_pass)
 	{
 		passing = tc_key_group_next(&pass_position, false);
-		if (passing && look_at_group(&pass_position))
-			want(pass_position.key_hash, pass_position.queue, false);
+		if (passing && look_at_group(&pass_position, &role))
+			want(TC_KEY_SHARE_OF(role), pass_position.key_hash, pass_position.queue, WANTED_GROUP);
 		return true;
 	}
 	if (nwanted == 0)
 		return false;
-	next = wanted[first_wanted];
-	first_wanted = (first_wanted + 1) % WANTED_MAX;
+	ring = next_ring();
+	share = (int) (ring - rings);
+	next = ring->wanted[ring->first];
+	ring->first = (ring->first + 1) % WANTED_MAX;
+	ring->count--;
 	nwanted--;
-	if (next.behind && !tc_key_group_next(&next.group, true))
+	if (next.kind == WANTED_OF_HASH ? !tc_key_group_next(&next.group, true) :
+		next.kind == WANTED_OF_QUEUE && !tc_key_group_next_of_queue(&next.group))
 		return true;
-	if (look_at_group(&next.group))
-		want(next.group.key_hash, next.group.queue, false);
-	if (next.behind)
-		want(next.group.key_hash, next.group.queue, true);
+	if (look_at_group(&next.group, &role))
+		want(TC_KEY_SHARE_OF(role), next.group.key_hash, next.group.queue, WANTED_GROUP);
+	if (next.kind != WANTED_GROUP)
+		want(share, next.group.key_hash, next.group.queue, next.kind);
 	return true;
 }
 
-/* True if it should be looked at again. */
+/* True if it should be looked at again; *role: for whom. */
 static bool
-look_at_group(const KeyGroup *group)
+look_at_group(const KeyGroup *group, Oid *role)
 {
 	MemoryContext old = MemoryContextSwitchTo(look_context);
 	KeyWait    *waits = palloc(GROUP_STEP * sizeof(KeyWait));
@@ -429,6 +478,7 @@ look_at_group(const KeyGroup *group)
 		in_the_way = true;
 		count = 0;
 	}
+	*role = count > 0 && made_here ? queue.key.role : InvalidOid;
 	for (int i = 0; i < count; i++)
 	{
 		if (!made_here || !read_wait(&waits[i], &row))

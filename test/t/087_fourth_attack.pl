@@ -62,6 +62,33 @@ my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
 is($forgotten, 't', 'a superuser has the privileges of all');
 cmp_ok($looks, '<', 20, 'and looks at each role once');
 
+# Who has very many requests wait for keys does not keep those of others from
+# going on.  How many of his were noted is the clock here.
+my $waits = 40_000;
+my $session = $node->background_psql('postgres', extra_params => [ '-U', 'victim' ]);
+my $trip = join('', map { <<"EOS" } 1 .. 4);
+SELECT temporal.complete_activity_by_key('order $_', '1', wait_for_key => '1 h', server => 'keys') AS id \\gset
+SELECT temporal.record_activity_by_id('order $_', 'w', 'a$_', server => 'keys') \\g /dev/null
+SELECT state FROM temporal.wait_for_request(:id);
+EOS
+$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER keys FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port', namespaces '*');
+GRANT USAGE ON FOREIGN SERVER keys TO PUBLIC;
+EOS
+$session->query_safe('SELECT 1');
+sql('mallory', "SELECT count(temporal.complete_activity_by_key('k' || i, '1', wait_for_key => '1 h', server => 'keys')) FROM generate_series(1, $waits) i");
+like($session->query_safe($trip), qr/^\s*(delivered\s*){4}$/, 'requests of another role that wait for keys go on');
+like($session->query_safe(<<'EOS'), qr/^\s*delivered\s*$/, 'also of very many keys that are recorded at once');
+SELECT max(temporal.complete_activity_by_key('bulk ' || i, '1', wait_for_key => '1 h', server => 'keys')) AS id FROM generate_series(1, 100) i \gset
+SELECT count(temporal.record_activity_by_id('bulk ' || i, 'w', 'a' || i, server => 'keys')) FROM generate_series(1, 100) i \g /dev/null
+SELECT state FROM temporal.wait_for_request(:id);
+EOS
+my $noted = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key');
+note("requests that were noted meanwhile: $noted");
+cmp_ok($noted, '<', $waits / 2, "long before all $waits were looked at");
+$session->quit;
+await('the others', sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key') >= $waits; });
+
 # What is read of others' keys is not counted for who looks at his own.
 sub counted
 {
