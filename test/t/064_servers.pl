@@ -220,7 +220,11 @@ SELECT temporal.complete_activity_by_id('w', 'a');
 EOS
 my $owned = $node->connstr('owned') . ' user=proprietor';
 $node->command_fails_like([ 'pg_dump', '-d', $owned ], qr/permission denied|may lack SELECT privilege/, 'pg_dump by an owner who is no superuser');
-$node->command_ok([ 'pg_dump', '-N', 'temporal', '-f', $dump, '-d', $owned ], 'all but the requests');
+SKIP:
+{
+	skip 'pg_dump 14 locks tables of extensions that it leaves out', 1 if $node->pg_version < 15;
+	$node->command_ok([ 'pg_dump', '-N', 'temporal', '-f', $dump, '-d', $owned ], 'all but the requests');
+}
 $node->safe_psql('postgres', 'GRANT pg_read_all_data TO proprietor');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $owned ], 'all, with pg_read_all_data');
 $other->safe_psql('postgres', 'CREATE DATABASE owned');

@@ -69,9 +69,16 @@ says('wrapper', q(CREATE SERVER own FOREIGN DATA WRAPPER temporal_complete OPTIO
 says('wrapper', q(CREATE SERVER own FOREIGN DATA WRAPPER temporal_complete), qr/^$/, 'creates servers');
 
 # Workers belong to the superuser.
-my $worker = await_worker($node);
-says('signals', "SELECT pg_terminate_backend($worker)", qr/must be a superuser|permission denied/, 'ends no worker');
-is(worker_pid($node), $worker, 'it is still there');
+SKIP:
+{
+	my %mended = (14 => 140010, 15 => 150005, 16 => 160001);
+	my $version = $node->safe_psql('postgres', 'SHOW server_version_num');
+	my $worker = await_worker($node);
+
+	skip 'this PostgreSQL lets pg_signal_backend end workers (CVE-2023-5870)', 3 if $version < ($mended{ int($version / 10000) } // 0);
+	says('signals', "SELECT pg_terminate_backend($worker)", qr/must be a superuser|permission denied/, 'ends no worker');
+	is(worker_pid($node), $worker, 'it is still there');
+}
 
 # The owner of a database and CREATEDB
 my ($rc, $stdout, $stderr) =

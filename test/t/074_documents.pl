@@ -103,7 +103,11 @@ $node->safe_psql('shop', 'CREATE TABLE public.mine AS SELECT 1 AS i; ALTER TABLE
 
 sub dump_as { my ($role, @arguments) = @_; return [ 'pg_dump', '-h', $node->host, '-p', $node->port, '-U', $role, '-f', '/dev/null', @arguments, 'shop' ]; }
 command_fails_like(dump_as('boss'), qr/permission denied for (sequence|table)|may lack SELECT privilege/, 'the owner of a database cannot dump our tables');
-command_ok(dump_as('boss', '-N', 'temporal'), 'but all else');
+SKIP:
+{
+	skip 'pg_dump 14 locks tables of extensions that it leaves out', 1 if $node->pg_version < 15;
+	command_ok(dump_as('boss', '-N', 'temporal'), 'but all else');
+}
 command_ok(dump_as('dumper'), 'a role of pg_read_all_data dumps all');
 
 done_testing();
