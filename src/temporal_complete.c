@@ -118,6 +118,16 @@ define_settings(void)
 							0,
 							NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("temporal_complete.notify",
+							 "Sends NOTIFY temporal_complete for requests that somebody may have to see to.",
+							 "The worker does it once the outcome is recorded. A notification has "
+							 "ids, of requests of all roles, for whoever listens in the database.",
+							 &tc_notify,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+
 	DefineCustomIntVariable("temporal_complete.retention",
 							"Sets how long requests that were delivered can be looked at.",
 							"After this time they disappear from the view temporal.request. "

@@ -15,6 +15,7 @@
 bool		tc_enabled = true;
 char	   *tc_databases = NULL;
 int			tc_max_workers = 4;
+bool		tc_notify = false;
 int			tc_max_statistics = 1000;
 int			tc_retention = 7 * 24 * 60 * 60;
 int			tc_worker_idle_timeout = 60 * 60;

@@ -41,6 +41,7 @@
 #include "worker/gauges.h"
 #include "worker/intake.h"
 #include "worker/key_waits.h"
+#include "worker/notify.h"
 #include "worker/proof.h"
 #include "worker/queue.h"
 #include "worker/reading.h"
@@ -119,6 +120,7 @@ tc_dispatch_turn(void)
 	tc_proofs_ask();
 	tc_report_activity(ACTIVITY_RECORDING);
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
+	tc_notify_turn();
 	tc_story_turn(tc_reading_count_waiting);
 	tc_gauges_turn(false);
 	take_changes();

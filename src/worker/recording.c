@@ -21,6 +21,7 @@
 #include "base/foreign_text.h"
 #include "process/in_flight.h"
 #include "worker/counting.h"
+#include "worker/notify.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
 #include "worker/story.h"
@@ -60,6 +61,7 @@ static void fill_batch(Batch *batch);
 static void record_batch(void *arg);
 static void summarize(void *arg);
 static void settle_batch(const Batch *batch);
+static void tell(const Outcome *outcome);
 static void put_aside(Request *request, int64 until);
 static void take_back(void);
 
@@ -258,12 +260,24 @@ settle_batch(const Batch *batch)
 			continue;
 		tc_story_outcome(request->queue->row.server_name, batch->outcomes[i].kind, request->id,
 						 batch->outcomes[i].error_code);
+		tell(&batch->outcomes[i]);
 		if (!batch->outcomes[i].gone)
 			tc_count_outcome(request, request->error_code != NULL &&
 							 strcmp(request->error_code, TC_EXPIRED) == 0);
 		tc_request_forget(request);
 	}
 	tc_outcomes_recorded();
+}
+
+static void
+tell(const Outcome *outcome)
+{
+	if (outcome->kind == OUTCOME_REJECTED)
+		tc_notify_add(NOTIFY_REJECTED, outcome->id);
+	else if (outcome->kind == OUTCOME_UNCONFIRMED)
+		tc_notify_add(NOTIFY_UNCONFIRMED, outcome->id);
+	else if (outcome->has_heartbeat_reply && outcome->heartbeat_reply.cancel_requested)
+		tc_notify_add(NOTIFY_CANCEL_REQUESTED, outcome->id);
 }
 
 static void
