@@ -71,6 +71,7 @@ _PG_init(void)
 	tc_launcher_register();
 }
 
+/* Long because they stand in one place, one after the other. */
 static void
 define_settings(void)
 {

@@ -26,7 +26,7 @@
 #include "process/launcher_state.h"
 #include "process/worker_slots.h"
 
-#define FACTS_NATTS 13
+#define FACTS_NATTS 14
 
 PG_FUNCTION_INFO_V1(tc_health_facts);
 PG_FUNCTION_INFO_V1(tc_raise_unhealthy);
@@ -73,6 +73,7 @@ Datum
 tc_health_facts(PG_FUNCTION_ARGS)
 {
 	bool		preloaded = tc_preloaded();
+	StarvedOf	starved = preloaded ? tc_launcher_starved() : STARVED_OF_NOTHING;
 	TupleDesc	desc;
 	Datum		values[FACTS_NATTS];
 	bool		nulls[FACTS_NATTS] = {0};
@@ -85,13 +86,14 @@ tc_health_facts(PG_FUNCTION_ARGS)
 	values[3] = BoolGetDatum(tc_this_database_is_listed());
 	values[4] = BoolGetDatum(RecoveryInProgress());
 	values[5] = BoolGetDatum(tc_has_worker(MyDatabaseId));
-	values[6] = BoolGetDatum(preloaded && tc_launcher_starved());
+	values[6] = BoolGetDatum(starved != STARVED_OF_NOTHING);
 	values[7] = Int32GetDatum(count_workers());
 	values[8] = Int32GetDatum(preloaded ? tc_launcher_count_wanted() : 0);
 	values[9] = Int32GetDatum(tc_max_workers);
-	values[10] = BoolGetDatum(tc_crashes_stop(MyDatabaseId));
-	values[11] = PointerGetDatum(tables(true));
-	values[12] = PointerGetDatum(tables(false));
+	values[10] = BoolGetDatum(starved == STARVED_OF_PROCESSES);
+	values[11] = BoolGetDatum(tc_crashes_stop(MyDatabaseId));
+	values[12] = PointerGetDatum(tables(true));
+	values[13] = PointerGetDatum(tables(false));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

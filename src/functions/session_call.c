@@ -184,7 +184,7 @@ report_timeout(const SessionCall *call, SessionCallState state, int seconds)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("no worker could be started for this database within %d s", seconds),
-			 tc_launcher_starved() ?
+			 tc_launcher_starved() != STARVED_OF_NOTHING ?
 			 errhint("Consider increasing temporal_complete.max_workers, or max_worker_processes.") :
 			 errhint("The server log may say why. Templates and databases that allow no connections get no worker.")));
 }

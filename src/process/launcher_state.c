@@ -35,7 +35,7 @@ typedef struct LauncherState
 {
 	slock_t		mutex;			/* protects all but the bars */
 	Latch	   *latch;			/* NULL while there is no launcher */
-	bool		starved;
+	StarvedOf	starved;
 	bool		launched;		/* there has been a launcher */
 	bool		look_at_all;	/* wanted[] is full */
 	bool		look_again;		/* databases have changed */
@@ -190,10 +190,10 @@ remove_one(Oid *list, int *count, Oid database)
 	}
 }
 
-bool
+StarvedOf
 tc_launcher_starved(void)
 {
-	return *(volatile bool *) &shared->starved;
+	return *(volatile StarvedOf *) &shared->starved;
 }
 
 int
@@ -225,12 +225,12 @@ launcher_exit_callback(int code, Datum arg)
 {
 	SpinLockAcquire(&shared->mutex);
 	shared->latch = NULL;
-	shared->starved = false;
+	shared->starved = STARVED_OF_NOTHING;
 	SpinLockRelease(&shared->mutex);
 }
 
 void
-tc_launcher_set_starved(bool starved)
+tc_launcher_set_starved(StarvedOf starved)
 {
 	SpinLockAcquire(&shared->mutex);
 	shared->starved = starved;

@@ -32,8 +32,15 @@ extern void tc_unbar_database(Oid database);
 /* Must no worker be started in this database? */
 extern bool tc_database_is_barred(Oid database);
 
-/* Does the launcher find no slot for some worker? */
-extern bool tc_launcher_starved(void);
+/* What the launcher lacks for some worker */
+typedef enum StarvedOf
+{
+	STARVED_OF_NOTHING,
+	STARVED_OF_WORKERS,			/* temporal_complete.max_workers */
+	STARVED_OF_PROCESSES		/* max_worker_processes */
+} StarvedOf;
+
+extern StarvedOf tc_launcher_starved(void);
 
 /* How many databases want a worker and have not got one, about; preloaded only. */
 extern int	tc_launcher_count_wanted(void);
@@ -46,7 +53,7 @@ extern int	tc_launcher_count_wanted(void);
  * since then.
  */
 extern bool tc_launcher_attach(void);
-extern void tc_launcher_set_starved(bool starved);
+extern void tc_launcher_set_starved(StarvedOf starved);
 
 /*
  * Get the list of the databases that were asked for and not served yet;

@@ -229,7 +229,6 @@ places_are_short(Shortage shortage)
 	if (!reported && now - since >= REPORT_MS)
 	{
 		reported = true;
-		tc_launcher_set_starved(true);
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 shortage == SHORTAGE_PROCESSES ?
@@ -242,6 +241,8 @@ places_are_short(Shortage shortage)
 				 errhint("Consider increasing max_worker_processes; until then databases take turns.") :
 				 errhint("Consider increasing temporal_complete.max_workers; until then databases take turns.")));
 	}
+	if (reported)
+		tc_launcher_set_starved(shortage == SHORTAGE_PROCESSES ? STARVED_OF_PROCESSES : STARVED_OF_WORKERS);
 	tc_end_a_turn();
 }
 
@@ -249,7 +250,7 @@ void
 tc_shortage_over(void)
 {
 	if (reported)
-		tc_launcher_set_starved(false);
+		tc_launcher_set_starved(STARVED_OF_NOTHING);
 	retry_at = 0;
 	since = 0;
 	reported = false;

@@ -5,7 +5,7 @@
 CREATE FUNCTION temporal.health_facts(
     OUT library_version text, OUT preloaded boolean, OUT enabled boolean, OUT listed boolean, OUT in_recovery boolean,
     OUT has_worker boolean, OUT starved boolean, OUT workers integer, OUT wanted integer, OUT max_workers integer,
-    OUT crashed boolean, OUT missing text[], OUT altered text[])
+    OUT of_processes boolean, OUT crashed boolean, OUT missing text[], OUT altered text[])
 RETURNS record
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_health_facts';
@@ -75,9 +75,9 @@ problem AS (
     UNION ALL
     SELECT 6, 'slots', 'critical',
            CASE WHEN f.starved THEN format('%s workers run, and %s databases wait for one', f.workers, GREATEST(f.wanted, 1)) END,
-           CASE WHEN f.workers >= f.max_workers
+           CASE WHEN NOT f.of_processes
                 THEN format('ALTER SYSTEM SET temporal_complete.max_workers = %s; SELECT pg_reload_conf()',
-                            f.workers + GREATEST(f.wanted, 1))
+                            f.max_workers + GREATEST(f.wanted, 1))
                 ELSE format('ALTER SYSTEM SET max_worker_processes = %s; -- then restart the server',
                             current_setting('max_worker_processes')::integer + GREATEST(f.wanted, 1)) END
       FROM fact f

@@ -41,7 +41,7 @@ typedef struct Notice
 {
 	NotifyEvent event;
 	int64		id;
-}			Notice;
+} Notice;
 
 static const char *const event_names[] = {
 	[NOTIFY_REJECTED] = "rejected",

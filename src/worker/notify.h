@@ -13,7 +13,7 @@ typedef enum NotifyEvent
 	NOTIFY_REJECTED,
 	NOTIFY_UNCONFIRMED,
 	NOTIFY_CANCEL_REQUESTED		/* its answer says so, to a heartbeat */
-}			NotifyEvent;
+} NotifyEvent;
 
 /*
  * Tell of a request whose state is recorded, if temporal_complete.notify is
