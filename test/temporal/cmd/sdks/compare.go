@@ -221,16 +221,16 @@ func (s *sdk) beside(ctx context.Context, all *account, j job, how, where string
 	if err != nil {
 		return "FAILED"
 	}
-	same := own.stuck == "" && sameJSON([]byte(sql.report), []byte(own.report))
-	all.check(same, "%s: the workflow gets %s, and %s%s by the SDK's client", where, sql.report, own.report, own.stuck)
 	found := comparePayloads(sql.payloads, own.payloads)
 	if sql.failure != nil || own.failure != nil {
 		found = compareFailures(sql.failure, own.failure)
 	}
-	if differs := j.value.differs[s.name]; differs != "" {
+	if differs := j.value.differsBy(s.name, j.verb.name); differs != "" {
 		all.check(strings.HasSuffix(found, ", and by the SDK "+differs), "%s: %s", where, found)
 		return "by the SDK " + differs
 	}
+	same := own.stuck == "" && sameJSON([]byte(sql.report), []byte(own.report))
+	all.check(same, "%s: the workflow gets %s, and %s%s by the SDK's client", where, sql.report, own.report, own.stuck)
 	all.check(found == equal || found == equalAsJSON, "%s: %s", where, found)
 	return found
 }

@@ -39,64 +39,124 @@ const (
 var readings = []reading{
 	{
 		name: "all columns", as: "order", sql: `(SELECT to_jsonb(o) FROM orders o)`,
-		want: map[string]string{"go": theOrder, "python": theOrder},
+		want: map[string]string{
+			"go":         theOrder,
+			"python":     theOrder,
+			"typescript": theOrder,
+		},
 	},
 	{
 		name: "a column more", as: "order", sql: `(SELECT to_jsonb(o) FROM (SELECT *, 'x' AS extra FROM orders) o)`,
-		want: map[string]string{"go": theOrder, "python": theOrder},
+		want: map[string]string{
+			"go":         theOrder,
+			"python":     theOrder,
+			"typescript": `{"id": 7, "item": "a book", "approved": true, "extra": "x"}`,
+		},
 	},
 	{
 		name: "a column less", as: "order", sql: `(SELECT to_jsonb(o) FROM (SELECT id, item FROM orders) o)`,
-		want: map[string]string{"go": `{"id": 7, "item": "a book", "approved": false}`, "python": stuck},
+		want: map[string]string{
+			"go":         `{"id": 7, "item": "a book", "approved": false}`,
+			"python":     stuck,
+			"typescript": `{"id": 7, "item": "a book"}`,
+		},
 	},
 	{
 		name: "NULL, where a string is asked for", as: "order", sql: `'{"id": 7, "item": null, "approved": true}'`,
-		want: map[string]string{"go": `{"id": 7, "item": "", "approved": true}`, "python": stuck},
+		want: map[string]string{
+			"go":         `{"id": 7, "item": "", "approved": true}`,
+			"python":     stuck,
+			"typescript": `{"id": 7, "item": null, "approved": true}`,
+		},
 	},
 	{
 		name: "NULL, where a number is asked for", as: "order", sql: `'{"id": null, "item": "a book", "approved": true}'`,
-		want: map[string]string{"go": `{"id": 0, "item": "a book", "approved": true}`, "python": stuck},
+		want: map[string]string{
+			"go":         `{"id": 0, "item": "a book", "approved": true}`,
+			"python":     stuck,
+			"typescript": `{"id": null, "item": "a book", "approved": true}`,
+		},
 	},
 	{
 		name: "NULL, where an optional string is asked for", as: "optional", sql: `'{"id": 7, "item": null}'`,
-		want: map[string]string{"go": `{"id": 7, "item": null}`, "python": `{"id": 7, "item": null}`},
+		want: map[string]string{
+			"go":         `{"id": 7, "item": null}`,
+			"python":     `{"id": 7, "item": null}`,
+			"typescript": `{"id": 7, "item": null}`,
+		},
 	},
 	{
 		name: "JSON null for the whole", as: "order", sql: `'null'`,
-		want: map[string]string{"go": emptied, "python": stuck},
+		want: map[string]string{
+			"go":         emptied,
+			"python":     stuck,
+			"typescript": "null",
+		},
 	},
 	{
 		name: "no payload for the whole", as: "order", sql: `NULL`,
-		want: map[string]string{"go": emptied, "python": "null"},
+		want: map[string]string{
+			"go":         emptied,
+			"python":     "null",
+			"typescript": "null",
+		},
 	},
 	{
 		name: "SQL's name, customer_name", as: "named", sql: `jsonb_build_object('customer_name', 'Ann')`,
-		want: map[string]string{"go": `{"CustomerName": ""}`, "python": `{"customer_name": "Ann"}`},
+		want: map[string]string{
+			"go":         `{"CustomerName": ""}`,
+			"python":     `{"customer_name": "Ann"}`,
+			"typescript": `{"customer_name": "Ann"}`,
+		},
 	},
 	{
 		name: "camelCase, customerName", as: "named", sql: `jsonb_build_object('customerName', 'Ann')`,
-		want: map[string]string{"go": `{"CustomerName": "Ann"}`, "python": stuck},
+		want: map[string]string{
+			"go":         `{"CustomerName": "Ann"}`,
+			"python":     stuck,
+			"typescript": `{"customerName": "Ann"}`,
+		},
 	},
 	{
 		name: "numeric", as: "priced", sql: `jsonb_build_object('price', 12.50::numeric(10, 2))`,
-		want: map[string]string{"go": `{"price": 12.5}`, "python": `{"price": 12.5}`},
+		want: map[string]string{
+			"go":         `{"price": 12.5}`,
+			"python":     `{"price": 12.5}`,
+			"typescript": `{"price": 12.5}`,
+		},
 	},
 	{
 		name: "numeric NaN", as: "priced", sql: `jsonb_build_object('price', 'NaN'::numeric)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": `{"price": "NaN"}`,
+		},
 	},
 	{
 		name: "numeric as text", as: "priced", sql: `jsonb_build_object('price', 12.50::text)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": `{"price": "12.50"}`,
+		},
 	},
 	{
 		name: "a number of 20 digits", as: "order",
-		sql:  `jsonb_build_object('id', 12345678901234567890, 'item', 'a book', 'approved', true)`,
-		want: map[string]string{"go": failed, "python": `{"id": 12345678901234567890, "item": "a book", "approved": true}`},
+		sql: `jsonb_build_object('id', 12345678901234567890, 'item', 'a book', 'approved', true)`,
+		want: map[string]string{
+			"go":         failed,
+			"python":     `{"id": 12345678901234567890, "item": "a book", "approved": true}`,
+			"typescript": `{"id": 12345678901234567000, "item": "a book", "approved": true}`,
+		},
 	},
 	{
 		name: "timestamptz", as: "timestamp", sql: `jsonb_build_object('at', '2026-11-27 12:30:00.5+01'::timestamptz)`,
-		want: map[string]string{"go": `{"at": "2026-11-27T11:30:00.5Z"}`, "python": `{"at": "2026-11-27T11:30:00.500000+00:00"}`},
+		want: map[string]string{
+			"go":         `{"at": "2026-11-27T11:30:00.5Z"}`,
+			"python":     `{"at": "2026-11-27T11:30:00.500000+00:00"}`,
+			"typescript": `{"at": "2026-11-27T11:30:00.5+00:00"}`,
+		},
 	},
 	{
 		name: "timestamptz, into datetime of a file that the sandbox reloads", as: "sandboxed",
@@ -105,7 +165,11 @@ var readings = []reading{
 	},
 	{
 		name: "timestamp", as: "timestamp", sql: `jsonb_build_object('at', '2026-11-27 12:30:00.5'::timestamp)`,
-		want: map[string]string{"go": failed, "python": theTime},
+		want: map[string]string{
+			"go":         failed,
+			"python":     theTime,
+			"typescript": `{"at": "2026-11-27T12:30:00.5"}`,
+		},
 	},
 	{
 		name: "timestamp, into a type without zone", as: "local", sql: `jsonb_build_object('at', '2026-11-27 12:30:00.5'::timestamp)`,
@@ -113,23 +177,43 @@ var readings = []reading{
 	},
 	{
 		name: "date", as: "date", sql: `jsonb_build_object('at', '2026-11-27'::date)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": `{"at": "2026-11-27"}`,
+		},
 	},
 	{
 		name: "bytea in to_jsonb()", as: "blob", sql: `jsonb_build_object('data', '\x00ff10'::bytea)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": `{"data": "\\x00ff10"}`,
+		},
 	},
 	{
 		name: "bytea by encode(…, 'base64')", as: "blob", sql: `jsonb_build_object('data', encode('\x00ff10', 'base64'))`,
-		want: map[string]string{"go": `{"data": "AP8Q"}`, "python": stuck},
+		want: map[string]string{
+			"go":         `{"data": "AP8Q"}`,
+			"python":     stuck,
+			"typescript": `{"data": "AP8Q"}`,
+		},
 	},
 	{
 		name: "a text, where bytes are asked for", as: "bytes", sql: `to_jsonb('abc'::text)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": `"abc"`,
+		},
 	},
 	{
 		name: "a number, where a string is asked for", as: "string", sql: `to_jsonb(42)`,
-		want: map[string]string{"go": failed, "python": stuck},
+		want: map[string]string{
+			"go":         failed,
+			"python":     stuck,
+			"typescript": "42",
+		},
 	},
 }
 

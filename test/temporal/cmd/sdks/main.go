@@ -53,11 +53,11 @@ func compareAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("\n== %s\n", name)
 		s, err := w.start(ctx, name, command)
 		if err != nil {
 			return err
 		}
+		fmt.Printf("\n== %s, SDK %s\n", name, s.version)
 		s.compare(ctx, all, chosen)
 		s.decode(ctx, all, chosen)
 		if err := s.stop(); err != nil {
