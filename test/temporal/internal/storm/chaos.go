@@ -164,14 +164,14 @@ func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) err
 			s.addFaults(random)
 			pause(rage, random, time.Second, 4*time.Second)
 			s.countFaults()
-		case 7:
-			s.realProxy.cut(true)
-			s.faults.add("network to Temporal: RST", 1)
-		case 8:
-			s.realProxy.cut(false)
-			s.faults.add("network to Temporal: FIN", 1)
-		case 9, 10:
+		case 7, 8:
+			s.realProxy.cut(what == 7)
+			s.httpProxy.cut(what == 7)
+			s.faults.add("network to Temporal: "+map[int]string{7: "RST", 8: "FIN"}[what], 1)
+		case 9:
 			s.faults.add("network to Temporal: "+s.realProxy.stall(random, seconds(5)), 1)
+		case 10:
+			s.faults.add("network to Temporal's HTTP API: "+s.httpProxy.stall(random, seconds(5)), 1)
 		case 11:
 			s.faults.add("stub: restarted", 1)
 			if err := s.stub.restart(); err != nil {
@@ -239,10 +239,12 @@ func (s *storm) countFaults() {
 func (s *storm) calmDown(ctx context.Context) error {
 	s.countFaults()
 	s.realProxy.calm()
+	s.httpProxy.calm()
 	s.stubProxy.calm()
 	s.stub.errors.Store(0)
 	s.stub.hangs.Store(0)
 	s.faults.add("network to Temporal: connections", s.realProxy.accepted.Load())
+	s.faults.add("network to Temporal's HTTP API: connections", s.httpProxy.accepted.Load())
 	s.faults.add("network to the stub: connections", s.stubProxy.accepted.Load())
 	s.stub.mu.Lock()
 	for name, n := range s.stub.counts {

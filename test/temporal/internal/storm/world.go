@@ -18,8 +18,8 @@ import (
 	"temporal_complete/test/temporal/internal/temporaltest"
 )
 
-// Two databases, in each two foreign servers that lead to Temporal, by a namespace each, and two to the stub; two
-// roles make requests.
+// Two databases, in each two foreign servers that lead to Temporal, by a namespace each, the second one over HTTP, and two
+// to the stub; two roles make requests.
 var (
 	databases    = []string{"storm_a", "storm_b"}
 	roles        = []string{"postgres", "storm_writer"}
@@ -115,8 +115,9 @@ type world struct {
 	standby  *pgtest.Cluster
 	temporal *temporaltest.Server
 	stub     *stub
-	// To Temporal and to the stub.
+	// To Temporal, to its HTTP API and to the stub.
 	realProxy *proxy
+	httpProxy *proxy
 	stubProxy *proxy
 	clients   map[string]client.Client
 	dir       string
@@ -144,6 +145,9 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 		return w, err
 	}
 	if w.realProxy, err = newProxy(w.temporal.Address); err != nil {
+		return w, err
+	}
+	if w.httpProxy, err = newProxy(w.temporal.HTTPAddress); err != nil {
 		return w, err
 	}
 	if w.stubProxy, err = newProxy(w.stub.address); err != nil {
@@ -191,9 +195,13 @@ func (w *world) startPostgreSQL(ctx context.Context) error {
 			if n, ok := namespaces[name]; ok {
 				address, namespace = w.realProxy.address, n
 			}
+			transport := "grpc"
+			if name == "second" {
+				address, transport = w.httpProxy.address, "http"
+			}
 			err := w.exec(ctx, database, fmt.Sprintf(`
-CREATE SERVER %[1]s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%[2]s', namespace '%[3]s'%[4]s;
-GRANT USAGE ON FOREIGN SERVER %[1]s TO storm_writer`, name, address, namespace, serverOption))
+CREATE SERVER %[1]s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%[2]s', namespace '%[3]s', transport '%[5]s'%[4]s;
+GRANT USAGE ON FOREIGN SERVER %[1]s TO storm_writer`, name, address, namespace, serverOption, transport))
 			if err != nil {
 				return err
 			}
