@@ -5,7 +5,7 @@
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-isolation, test-tap, test-temporal
 #   make test-matrix        compile and test for PostgreSQL 14 to 19, as root; VERSIONS, SUITES: see scripts/test-matrix
-#   make test-sdks          workers of Temporal's SDKs, other than Go's too; SDKS='python typescript'
+#   make test-sdks          workers of Temporal's SDKs, other than Go's too; SDKS='python java'
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
 #   make test-upgrade       pg_upgrade from OLD_PG_CONFIG to PG_CONFIG; both need the extension installed

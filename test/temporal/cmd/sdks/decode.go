@@ -43,6 +43,7 @@ var readings = []reading{
 			"go":         theOrder,
 			"python":     theOrder,
 			"typescript": theOrder,
+			"java":       theOrder,
 		},
 	},
 	{
@@ -51,6 +52,7 @@ var readings = []reading{
 			"go":         theOrder,
 			"python":     theOrder,
 			"typescript": `{"id": 7, "item": "a book", "approved": true, "extra": "x"}`,
+			"java":       stuck,
 		},
 	},
 	{
@@ -59,6 +61,7 @@ var readings = []reading{
 			"go":         `{"id": 7, "item": "a book", "approved": false}`,
 			"python":     stuck,
 			"typescript": `{"id": 7, "item": "a book"}`,
+			"java":       `{"id": 7, "item": "a book", "approved": false}`,
 		},
 	},
 	{
@@ -67,6 +70,7 @@ var readings = []reading{
 			"go":         `{"id": 7, "item": "", "approved": true}`,
 			"python":     stuck,
 			"typescript": `{"id": 7, "item": null, "approved": true}`,
+			"java":       `{"id": 7, "item": null, "approved": true}`,
 		},
 	},
 	{
@@ -75,6 +79,7 @@ var readings = []reading{
 			"go":         `{"id": 0, "item": "a book", "approved": true}`,
 			"python":     stuck,
 			"typescript": `{"id": null, "item": "a book", "approved": true}`,
+			"java":       `{"id": 0, "item": "a book", "approved": true}`,
 		},
 	},
 	{
@@ -83,6 +88,7 @@ var readings = []reading{
 			"go":         `{"id": 7, "item": null}`,
 			"python":     `{"id": 7, "item": null}`,
 			"typescript": `{"id": 7, "item": null}`,
+			"java":       `{"id": 7, "item": null}`,
 		},
 	},
 	{
@@ -91,6 +97,7 @@ var readings = []reading{
 			"go":         emptied,
 			"python":     stuck,
 			"typescript": "null",
+			"java":       "null",
 		},
 	},
 	{
@@ -99,6 +106,7 @@ var readings = []reading{
 			"go":         emptied,
 			"python":     "null",
 			"typescript": "null",
+			"java":       "null",
 		},
 	},
 	{
@@ -107,6 +115,7 @@ var readings = []reading{
 			"go":         `{"CustomerName": ""}`,
 			"python":     `{"customer_name": "Ann"}`,
 			"typescript": `{"customer_name": "Ann"}`,
+			"java":       stuck,
 		},
 	},
 	{
@@ -115,6 +124,7 @@ var readings = []reading{
 			"go":         `{"CustomerName": "Ann"}`,
 			"python":     stuck,
 			"typescript": `{"customerName": "Ann"}`,
+			"java":       `{"customerName": "Ann"}`,
 		},
 	},
 	{
@@ -123,6 +133,7 @@ var readings = []reading{
 			"go":         `{"price": 12.5}`,
 			"python":     `{"price": 12.5}`,
 			"typescript": `{"price": 12.5}`,
+			"java":       `{"price": 12.5}`,
 		},
 	},
 	{
@@ -131,6 +142,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": `{"price": "NaN"}`,
+			"java":       `{"price": "NaN"}`,
 		},
 	},
 	{
@@ -139,6 +151,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": `{"price": "12.50"}`,
+			"java":       `{"price": 12.5}`,
 		},
 	},
 	{
@@ -148,6 +161,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     `{"id": 12345678901234567890, "item": "a book", "approved": true}`,
 			"typescript": `{"id": 12345678901234567000, "item": "a book", "approved": true}`,
+			"java":       stuck,
 		},
 	},
 	{
@@ -156,6 +170,7 @@ var readings = []reading{
 			"go":         `{"at": "2026-11-27T11:30:00.5Z"}`,
 			"python":     `{"at": "2026-11-27T11:30:00.500000+00:00"}`,
 			"typescript": `{"at": "2026-11-27T11:30:00.5+00:00"}`,
+			"java":       `{"at": "2026-11-27T11:30:00.5Z"}`,
 		},
 	},
 	{
@@ -169,11 +184,14 @@ var readings = []reading{
 			"go":         failed,
 			"python":     theTime,
 			"typescript": `{"at": "2026-11-27T12:30:00.5"}`,
+			"java":       stuck,
 		},
 	},
 	{
 		name: "timestamp, into a type without zone", as: "local", sql: `jsonb_build_object('at', '2026-11-27 12:30:00.5'::timestamp)`,
-		want: map[string]string{},
+		want: map[string]string{
+			"java": `{"at": "2026-11-27T12:30:00.5"}`,
+		},
 	},
 	{
 		name: "date", as: "date", sql: `jsonb_build_object('at', '2026-11-27'::date)`,
@@ -181,6 +199,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": `{"at": "2026-11-27"}`,
+			"java":       `{"at": "2026-11-27"}`,
 		},
 	},
 	{
@@ -189,6 +208,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": `{"data": "\\x00ff10"}`,
+			"java":       stuck,
 		},
 	},
 	{
@@ -197,6 +217,7 @@ var readings = []reading{
 			"go":         `{"data": "AP8Q"}`,
 			"python":     stuck,
 			"typescript": `{"data": "AP8Q"}`,
+			"java":       `{"data": "AP8Q"}`,
 		},
 	},
 	{
@@ -205,6 +226,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": `"abc"`,
+			"java":       stuck,
 		},
 	},
 	{
@@ -213,6 +235,7 @@ var readings = []reading{
 			"go":         failed,
 			"python":     stuck,
 			"typescript": "42",
+			"java":       `"42"`,
 		},
 	},
 }

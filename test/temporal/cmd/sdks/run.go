@@ -160,10 +160,17 @@ func (w *waiting) finish(ctx context.Context, v verb, x value, native bool) erro
 
 // cancel has the workflow ask its activity to cancel.
 func (w *waiting) cancel(ctx context.Context) error {
-	if err := w.client.CancelWorkflow(ctx, w.id, ""); err != nil {
+	var err error
+	if w.name == "java" {
+		// a workflow of Java that is asked to cancel returns nothing any more
+		err = w.client.SignalWorkflow(ctx, w.id, "", "cancel", nil)
+	} else {
+		err = w.client.CancelWorkflow(ctx, w.id, "")
+	}
+	if err != nil {
 		return err
 	}
-	_, err := w.event(ctx, func(e *historypb.HistoryEvent) bool {
+	_, err = w.event(ctx, func(e *historypb.HistoryEvent) bool {
 		return e.GetEventType() == enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
 	})
 	return err
