@@ -85,6 +85,15 @@ SELECT temporal.forget_activity('order 46');
 SELECT temporal.complete_activity_by_key('order 46');
 ROLLBACK;
 
+-- heartbeats: as Temporal's timeout for the activity wants them, or as often as is said here; for a script, as long as its session lives
+BEGIN;
+SELECT temporal.record_activity('order 47', keys_token('wf-47'), heartbeat => true);
+SELECT temporal.record_activity('order 48', keys_token('wf-48'), heartbeat => true, heartbeat_interval => '10 s', heartbeat_details => '"on my desk"');
+SELECT temporal.record_activity_by_id('nightly', 'wf-nightly', 'load', heartbeat => true, while_session => true);
+SELECT key, state, heartbeat, heartbeat_interval, while_session, cancel_requested, activity_paused, activity_reset, heartbeat_error, answered_at
+  FROM temporal.activity WHERE heartbeat ORDER BY key;
+ROLLBACK;
+
 -- keys are the role's own
 SET ROLE regress_keys_other;
 SELECT key FROM temporal.activity ORDER BY key;
@@ -122,7 +131,6 @@ SELECT temporal.record_activity('k', keys_token('wf'), expires_at => 'yesterday'
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '-1 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '999 ms');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '20000 years');
-SELECT temporal.record_activity('k', keys_token('wf'), heartbeat => true, heartbeat_interval => '10 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_interval => '10 s');
 SELECT temporal.record_activity('k', keys_token('wf'), heartbeat_details => '1');
 SELECT temporal.record_activity('k', keys_token('wf'), while_session => true);

@@ -28,6 +28,7 @@
 #include "process/launcher_databases.h"
 #include "process/launcher_state.h"
 #include "process/session_calls.h"
+#include "process/session_life.h"
 #include "process/statistics.h"
 #include "process/worker_slots.h"
 #include "server/default_server.h"
@@ -173,6 +174,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(tc_worker_slots_size());
 	RequestAddinShmemSpace(tc_in_flight_size());
 	RequestAddinShmemSpace(tc_session_calls_size());
+	RequestAddinShmemSpace(tc_session_life_size());
 	tc_statistics_request();
 }
 
@@ -188,6 +190,7 @@ start_shmem(void)
 	tc_worker_slots_startup();
 	tc_in_flight_startup();
 	tc_session_calls_startup();
+	tc_session_life_startup();
 	tc_statistics_startup();
 	LWLockRelease(AddinShmemInitLock);
 }

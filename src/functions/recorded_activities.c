@@ -20,6 +20,7 @@
 #include "functions/owner_query.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
+#include "process/session_life.h"
 #include "process/wakeup.h"
 #include "request/request.h"
 #include "request/request_fields.h"
@@ -109,10 +110,7 @@ record(FunctionCallInfo fcinfo, const char *name, RequestMethod method, RequestA
 	activity.heartbeats = options.heartbeat;
 	activity.heartbeat_interval = options.interval;
 	if (options.while_session)
-	{
-		activity.session_pid = MyProcPid;
-		activity.session_start = MyStartTimestamp;
-	}
+		activity.session = tc_session_number();
 	replaced_heartbeats = tc_activity_record(&activity, &queue_key);
 	if (!queue_key.suppressed)
 	{
@@ -146,12 +144,6 @@ check_options(const RecordOptions *options, bool has_details)
 		tc_interval_check("heartbeat_interval", options->interval, true,
 						  "It is the time from one heartbeat to the next.",
 						  "Pass NULL to have it follow the heartbeat timeout of the activity.");
-	if (options->heartbeat)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("heartbeats of recorded activities are not sent in this version"),
-				 errdetail("The activity would time out if it has a heartbeat timeout."),
-				 errhint("Call heartbeat_activity() or heartbeat_activity_by_id() for as long as it lives.")));
 	if (options->expires_at <= GetCurrentTimestamp())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -199,7 +191,8 @@ tc_visible_activities(PG_FUNCTION_ARGS)
 	tc_return_as_owner(fcinfo,
 					   "SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id,"
 					   "     a.attempt, a.recorded_at, a.recorded_by, a.state, a.heartbeat,"
-					   "     a.heartbeat_interval, a.while_session, a.expires_at"
+					   "     a.heartbeat_interval, a.while_session, a.expires_at, a.cancel_requested,"
+					   "     a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at"
 					   "  FROM temporal.every_activity a"
 					   " WHERE pg_has_role($1, a.role, 'USAGE')",
 					   1, types, values, NULL);

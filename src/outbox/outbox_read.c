@@ -22,6 +22,7 @@
 #include "utils/xid8.h"
 
 #include "compat.h"
+#include "outbox/heartbeats.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 #include "outbox/snapshot_read.h"
@@ -39,6 +40,8 @@ typedef struct Taker
 } Taker;
 
 static bool take_tuple(void *arg, Relation rel, HeapTuple tuple);
+static bool open_recorded(RowScan *scan);
+static int64 first_of(int64 a, int64 b);
 static int64 first_queue_between(RowScan *scan, int64 lower, int64 upper);
 
 bool
@@ -187,6 +190,8 @@ tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, 
 	FoundQueue *result = palloc(sizeof(FoundQueue));
 	Relation	queues = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
 	RowScan		scan;
+	RowScan		recorded_scan;
+	bool		recorded;
 	int64		number = *position;
 	int			gap = 0;
 	int			n = 0;
@@ -194,6 +199,7 @@ tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, 
 	if (queues == NULL)
 		return NULL;
 	tc_row_scan_open(&scan, TABLE_OUTBOX, OUTBOX_QUEUE_IDX);
+	recorded = open_recorded(&recorded_scan);
 	while (gap < nknown && known[gap] <= number)
 		gap++;
 	for (; gap <= nknown && max > 0; gap++)
@@ -201,8 +207,13 @@ tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, 
 		int64		end = gap < nknown ? known[gap] : PG_INT64_MAX;
 		int64		next;
 
-		while (max > 0 && (next = first_queue_between(&scan, number, end)) != 0)
+		while (max > 0)
 		{
+			next = first_queue_between(&scan, number, end);
+			if (recorded)
+				next = first_of(next, first_queue_between(&recorded_scan, number, end));
+			if (next == 0)
+				break;
 			max--;
 			number = next;
 			result = repalloc(result, (n + 1) * sizeof(FoundQueue));
@@ -214,10 +225,29 @@ tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, 
 			number = end;
 	}
 	tc_row_scan_close(&scan);
+	if (recorded)
+		tc_row_scan_close(&recorded_scan);
 	table_close(queues, NoLock);
 	*position = max > 0 ? 0 : number;
 	*count = n;
 	return result;
+}
+
+/* Recordings with heartbeats; false if there are none, or somebody has locked them. */
+static bool
+open_recorded(RowScan *scan)
+{
+	if (tc_recorded_state() != RECORDED_SOME)
+		return false;
+	tc_row_scan_open(scan, TABLE_RECORDED_ACTIVITY, RECORDED_ACTIVITY_HEARTBEAT_IDX);
+	return true;
+}
+
+/* The smaller one of two numbers, either of which may be 0: there is none. */
+static int64
+first_of(int64 a, int64 b)
+{
+	return a == 0 ? b : b == 0 ? a : Min(a, b);
 }
 
 /* The smallest number between these two that has an entry; 0 if there is none. */

@@ -109,10 +109,8 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 	SET_NULL(HEARTBEAT_QUEUE, !activity->heartbeats);
 	SET(HEARTBEAT_INTERVAL, IntervalPGetDatum(activity->heartbeat_interval));
 	SET_NULL(HEARTBEAT_INTERVAL, activity->heartbeat_interval == NULL);
-	SET(SESSION_PID, Int32GetDatum(activity->session_pid));
-	SET_NULL(SESSION_PID, activity->session_pid == 0);
-	SET(SESSION_START, TimestampTzGetDatum(activity->session_start));
-	SET_NULL(SESSION_START, activity->session_pid == 0);
+	SET(SESSION, Int64GetDatum(activity->session));
+	SET_NULL(SESSION, activity->session == 0);
 #undef SET
 #undef SET_NULL
 	tc_row_insert(rel, TABLE_RECORDED_ACTIVITY, values, nulls);
@@ -412,8 +410,7 @@ tc_activity_deform(HeapTuple tuple, Relation rel, RecordedActivity *activity)
 	activity->heartbeats = !IS_NULL(HEARTBEAT_QUEUE);
 	activity->heartbeat_interval = IS_NULL(HEARTBEAT_INTERVAL) ? NULL :
 		DatumGetIntervalP(GET(HEARTBEAT_INTERVAL));
-	activity->session_pid = IS_NULL(SESSION_PID) ? 0 : DatumGetInt32(GET(SESSION_PID));
-	activity->session_start = IS_NULL(SESSION_START) ? 0 : DatumGetTimestampTz(GET(SESSION_START));
+	activity->session = IS_NULL(SESSION) ? 0 : DatumGetInt64(GET(SESSION));
 #undef GET
 #undef IS_NULL
 }

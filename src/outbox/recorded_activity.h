@@ -31,12 +31,11 @@ typedef struct RecordedActivity
 	TimestampTz expires_at;		/* DT_NOEND = never */
 	bool		heartbeats;		/* are to be sent */
 	const Interval *heartbeat_interval; /* NULL: as Temporal's timeout says */
-	int			session_pid;	/* 0: they do not depend on a session */
-	TimestampTz session_start;
+	int64		session;		/* 0: they do not depend on a session */
 } RecordedActivity;
 
 /* Columns of temporal.recorded_activity */
-#define RECORDED_ACTIVITY_NATTS 12
+#define RECORDED_ACTIVITY_NATTS 11
 typedef enum RecordedActivityAttr
 {
 	RECORDED_ACTIVITY_ID = 1,
@@ -49,8 +48,7 @@ typedef enum RecordedActivityAttr
 	RECORDED_ACTIVITY_EXPIRES_AT,
 	RECORDED_ACTIVITY_HEARTBEAT_QUEUE,
 	RECORDED_ACTIVITY_HEARTBEAT_INTERVAL,
-	RECORDED_ACTIVITY_SESSION_PID,
-	RECORDED_ACTIVITY_SESSION_START
+	RECORDED_ACTIVITY_SESSION
 }			RecordedActivityAttr;
 
 /*

@@ -179,8 +179,7 @@ static const Column recorded_activity_columns[] = {
 	{"expires_at", TIMESTAMPTZOID, false},
 	{"heartbeat_queue", INT8OID, false},
 	{"heartbeat_interval", INTERVALOID, false},
-	{"session_pid", INT4OID, false},
-	{"session_start", TIMESTAMPTZOID, false},
+	{"session", INT8OID, false},
 };
 
 static const Column awaited_key_columns[] = {
@@ -188,6 +187,17 @@ static const Column awaited_key_columns[] = {
 	{"queue", INT8OID, true},
 	{"id", INT8OID, true},
 	{"awaited_until", TIMESTAMPTZOID, true},
+};
+
+static const Column heartbeat_answer_columns[] = {
+	{"id", INT8OID, true},
+	{"queue", INT8OID, true},
+	{"xid", XID8OID, true},
+	{"answered_at", TIMESTAMPTZOID, true},
+	{"cancel_requested", BOOLOID, true},
+	{"activity_paused", BOOLOID, true},
+	{"activity_reset", BOOLOID, true},
+	{"error_code", TEXTOID, false},
 };
 
 #define PKEY(column) {BTREE_AM_OID, 1, {1}, true, "UNIQUE INDEX ON %s (" column ")"}
@@ -223,6 +233,7 @@ static const Table tables[TABLE_COUNT] = {
 		{{BTREE_AM_OID, 3, {1, 2, 3}, false, "INDEX ON %s (key_hash, queue, id)"},
 		{BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (awaited_until)"},
 	{BTREE_AM_OID, 2, {2, 1}, false, "INDEX ON %s (queue, key_hash)"}}},
+	{"heartbeat_answer", heartbeat_answer_columns, lengthof(heartbeat_answer_columns), false, 1, {PKEY("id")}},
 };
 
 /* What was found */

@@ -29,6 +29,7 @@ typedef enum TableId
 	TABLE_RECHECK,
 	TABLE_RECORDED_ACTIVITY,
 	TABLE_AWAITED_KEY,
+	TABLE_HEARTBEAT_ANSWER,
 	TABLE_COUNT
 } TableId;
 
@@ -55,6 +56,7 @@ typedef enum TableId
 #define AWAITED_KEY_HASH_IDX 0
 #define AWAITED_KEY_UNTIL_IDX 1
 #define AWAITED_KEY_QUEUE_IDX 2
+#define HEARTBEAT_ANSWER_PKEY 0
 
 /*
  * Open a table with that lock.  Its first columns are those that this library

@@ -183,8 +183,11 @@ read_bytes(const Layout *layout, const ProtoField *field, DescribedActivity *act
 	else if (field->number == layout->close_time)
 		activity->close_time = tc_proto_time(span);
 	else if (field->number == layout->activity_options)
+	{
+		activity->has_options = true;
 		activity->heartbeat_timeout =
 			tc_proto_microseconds(tc_span_field(span, ACTIVITY_OPTIONS_HEARTBEAT_TIMEOUT));
+	}
 	else if (field->number == layout->heartbeat_timeout)
 		activity->heartbeat_timeout = tc_proto_microseconds(span);
 	else if (field->number == layout->last_failure)

@@ -44,6 +44,8 @@ typedef struct DescribedActivity
 	TimestampTz next_attempt_time;
 	TimestampTz expiration_time;
 	TimestampTz close_time;
+	bool		has_options;	/* else the next one is not known, of one that
+								 * is not a standalone activity */
 	int64		heartbeat_timeout;	/* microseconds; 0 = none */
 	ProtoSpan	last_failure;	/* its message */
 	ProtoSpan	last_worker_identity;

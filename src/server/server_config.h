@@ -30,6 +30,7 @@ typedef struct ServerConfig
 	bool		trust_server_owner;
 	int			max_in_flight;
 	int			max_requests_per_second;	/* 0 = any number */
+	int			max_heartbeats_per_second;	/* the same */
 	int			request_timeout_ms;
 	int			retry_initial_interval_ms;
 	int			retry_max_interval_ms;

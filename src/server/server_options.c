@@ -104,6 +104,7 @@ static const ServerOption server_options[] = {
 	{"require_user_mapping", ForeignServerRelationId, OPTION_BOOL, CONFIG(require_user_mapping)},
 	{"authority", ForeignServerRelationId, OPTION_AUTHORITY, CONFIG(channel.authority)},
 	{"max_in_flight", ForeignServerRelationId, OPTION_INT, CONFIG(max_in_flight), "1000", 1, 4096},
+	{"max_heartbeats_per_second", ForeignServerRelationId, OPTION_INT, CONFIG(max_heartbeats_per_second), "0", 0, 1000000},
 	{"max_requests_per_second", ForeignServerRelationId, OPTION_INT, CONFIG(max_requests_per_second), "0", 0, 1000000},
 	{"connect_timeout", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(channel.connect_timeout_ms), "10s", 100, 10 * MS_PER_MIN},
 	{"request_timeout", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(request_timeout_ms), "10s", 100, 60 * MS_PER_MIN},

@@ -119,11 +119,14 @@ SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_c
                     ELSE 'recorded'
                END AS state,
                r.heartbeat_queue IS NOT NULL AS heartbeat, r.heartbeat_interval,
-               r.session_pid IS NOT NULL AS while_session, r.expires_at,
+               r.session IS NOT NULL AS while_session, r.expires_at,
+               h.cancel_requested, h.activity_paused, h.activity_reset, h.error_code AS heartbeat_error,
+               h.answered_at,
                q.role, q.server_oid, q.given_namespace,
                CASE WHEN q.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END AS queue_of_copy
           FROM temporal.recorded_activity r
                LEFT JOIN temporal.queue_here q ON q.number = r.queue
+               LEFT JOIN temporal.heartbeat_answer h ON h.id = r.id
                CROSS JOIN LATERAL temporal.request_target(r.method, r.heartbeat) t) a
  ORDER BY a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy, a.id DESC) e
 /* what was finished may stay for a while, see recorded_activity.c */
@@ -134,7 +137,9 @@ REVOKE ALL ON TABLE temporal.every_activity FROM PUBLIC;
 CREATE FUNCTION temporal.visible_activities(
     OUT key text, OUT server text, OUT namespace text, OUT workflow_id text, OUT activity_id text, OUT run_id text,
     OUT attempt integer, OUT recorded_at timestamptz, OUT recorded_by text, OUT state text, OUT heartbeat boolean,
-    OUT heartbeat_interval interval, OUT while_session boolean, OUT expires_at timestamptz)
+    OUT heartbeat_interval interval, OUT while_session boolean, OUT expires_at timestamptz,
+    OUT cancel_requested boolean, OUT activity_paused boolean, OUT activity_reset boolean,
+    OUT heartbeat_error text, OUT answered_at timestamptz)
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'tc_visible_activities';
@@ -142,7 +147,8 @@ COMMENT ON FUNCTION temporal.visible_activities() IS 'internal: recorded activit
 
 CREATE VIEW temporal.activity AS
 SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id, a.attempt, a.recorded_at, a.recorded_by,
-       a.state, a.heartbeat, a.heartbeat_interval, a.while_session, a.expires_at
+       a.state, a.heartbeat, a.heartbeat_interval, a.while_session, a.expires_at,
+       a.cancel_requested, a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at
   FROM temporal.visible_activities() a;
 COMMENT ON VIEW temporal.activity IS 'activities that were recorded under a key';
 COMMENT ON COLUMN temporal.activity.key IS 'under which it was recorded';
@@ -159,6 +165,11 @@ COMMENT ON COLUMN temporal.activity.heartbeat IS 'heartbeats are asked for';
 COMMENT ON COLUMN temporal.activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
 COMMENT ON COLUMN temporal.activity.while_session IS 'only as long as the session that recorded it lives';
 COMMENT ON COLUMN temporal.activity.expires_at IS 'from then on it counts as forgotten';
+COMMENT ON COLUMN temporal.activity.cancel_requested IS 'heartbeats were answered that the activity is asked to cancel';
+COMMENT ON COLUMN temporal.activity.activity_paused IS 'heartbeats were answered that the activity is paused';
+COMMENT ON COLUMN temporal.activity.activity_reset IS 'heartbeats were answered that the activity is reset';
+COMMENT ON COLUMN temporal.activity.heartbeat_error IS 'why no more heartbeats are sent: NOT_FOUND, say, SESSION_ENDED, or VERDICT_DELIVERED';
+COMMENT ON COLUMN temporal.activity.answered_at IS 'when the answer to heartbeats changed last; NULL: there was nothing to tell';
 
 REVOKE ALL ON TABLE temporal.activity FROM PUBLIC;
 GRANT SELECT ON TABLE temporal.activity TO PUBLIC;

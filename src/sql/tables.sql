@@ -306,8 +306,7 @@ CREATE TABLE temporal.recorded_activity (
     expires_at timestamptz,
     heartbeat_queue bigint,
     heartbeat_interval interval,
-    session_pid integer,
-    session_start timestamptz
+    session bigint
 );
 CREATE INDEX recorded_activity_key_idx ON temporal.recorded_activity (queue, key);
 CREATE INDEX recorded_activity_heartbeat_idx ON temporal.recorded_activity (heartbeat_queue, xid, id);
@@ -324,8 +323,7 @@ COMMENT ON COLUMN temporal.recorded_activity.heartbeat IS 'a heartbeat for it, e
 COMMENT ON COLUMN temporal.recorded_activity.expires_at IS 'from then on it counts as forgotten';
 COMMENT ON COLUMN temporal.recorded_activity.heartbeat_queue IS 'the queue, if heartbeats are to be sent';
 COMMENT ON COLUMN temporal.recorded_activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
-COMMENT ON COLUMN temporal.recorded_activity.session_pid IS 'process of the session without which there are none; NULL: whatever sessions there are';
-COMMENT ON COLUMN temporal.recorded_activity.session_start IS 'when that process was started';
+COMMENT ON COLUMN temporal.recorded_activity.session IS 'number of the session without which there are none; NULL: whatever sessions there are';
 
 /* Dumped: what activities are called must not be lost.  Copies are held, as requests are. */
 SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
@@ -351,7 +349,32 @@ COMMENT ON COLUMN temporal.awaited_key.queue IS 'number of the request''s queue'
 COMMENT ON COLUMN temporal.awaited_key.id IS 'the request''s id';
 COMMENT ON COLUMN temporal.awaited_key.awaited_until IS 'how long it waits';
 
+/*
+ * What was answered to the heartbeats of recorded activities, if it was not
+ * only that all is well: no row is written for each heartbeat.  The worker
+ * writes it.  Not dumped: a copy asks anew.
+ */
+CREATE TABLE temporal.heartbeat_answer (
+    id bigint PRIMARY KEY,
+    queue bigint NOT NULL,
+    xid xid8 NOT NULL,
+    answered_at timestamptz NOT NULL,
+    cancel_requested boolean NOT NULL,
+    activity_paused boolean NOT NULL,
+    activity_reset boolean NOT NULL,
+    error_code text
+);
+COMMENT ON TABLE temporal.heartbeat_answer IS 'what was answered to heartbeats of recorded activities, when it changed last';
+COMMENT ON COLUMN temporal.heartbeat_answer.id IS 'of the recording';
+COMMENT ON COLUMN temporal.heartbeat_answer.queue IS 'of the recording, too';
+COMMENT ON COLUMN temporal.heartbeat_answer.xid IS 'of the recording, too';
+COMMENT ON COLUMN temporal.heartbeat_answer.answered_at IS 'when it was answered first';
+COMMENT ON COLUMN temporal.heartbeat_answer.cancel_requested IS 'the activity is asked to cancel';
+COMMENT ON COLUMN temporal.heartbeat_answer.activity_paused IS 'the activity is paused';
+COMMENT ON COLUMN temporal.heartbeat_answer.activity_reset IS 'the activity is reset';
+COMMENT ON COLUMN temporal.heartbeat_answer.error_code IS 'why no more are sent; NULL: they are';
+
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
     temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.queue_pause, temporal.recheck,
-    temporal.recorded_activity, temporal.awaited_key FROM PUBLIC;
+    temporal.recorded_activity, temporal.awaited_key, temporal.heartbeat_answer FROM PUBLIC;

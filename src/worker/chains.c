@@ -100,17 +100,19 @@ tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity, uint64 *at
 		return false;
 
 	initStringInfo(&buf);
-	append(&buf, &seed, sizeof(seed));
 	if (target.activity_id != NULL)
 	{
 		const char *workflow_id = target.workflow_id ? target.workflow_id : "";
 
-		append(&buf, workflow_id, strlen(workflow_id));
-		append(&buf, target.activity_id, strlen(target.activity_id));
+		*activity = tc_activity_by_ids(seed, workflow_id, strlen(workflow_id),
+									   target.activity_id, strlen(target.activity_id));
 	}
 	else
+	{
+		append(&buf, &seed, sizeof(seed));
 		append(&buf, target.task_token, target.task_token_len);
-	*activity = tc_siphash(buf.data, buf.len);
+		*activity = tc_siphash(buf.data, buf.len);
+	}
 
 	resetStringInfo(&buf);
 	append(&buf, target.task_token, target.task_token_len);
@@ -118,6 +120,22 @@ tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity, uint64 *at
 		append(&buf, target.run_id, strlen(target.run_id));
 	*attempt = tc_siphash(buf.data, buf.len).low;
 	return true;
+}
+
+SipHash
+tc_activity_by_ids(SipHash seed, const char *workflow_id, size_t workflow_id_len,
+				   const char *activity_id, size_t activity_id_len)
+{
+	StringInfoData buf;
+	SipHash		result;
+
+	initStringInfo(&buf);
+	append(&buf, &seed, sizeof(seed));
+	append(&buf, workflow_id, workflow_id_len);
+	append(&buf, activity_id, activity_id_len);
+	result = tc_siphash(buf.data, buf.len);
+	pfree(buf.data);
+	return result;
 }
 
 Request *

@@ -27,6 +27,10 @@ extern SipHash tc_activity_seed(Oid server, const char *namespace_utf8);
 extern bool tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity,
 						   uint64 *attempt);
 
+/* The same activity by its ids; without a workflow it is a standalone one. */
+extern SipHash tc_activity_by_ids(SipHash seed, const char *workflow_id, size_t workflow_id_len,
+								  const char *activity_id, size_t activity_id_len);
+
 /* The first request for an activity; NULL if there is none. */
 extern Request *tc_chain_first(SipHash activity);
 

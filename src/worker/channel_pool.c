@@ -151,7 +151,9 @@ tc_channels_get(const QueueRow *queue, bool to_look, char **namespace_name, bool
 	channel->users = 1;
 	dlist_init(&channel->queues);
 	if (config->max_requests_per_second > 0)
-		channel->rate = tc_rate_get(config->serverid);
+		channel->rate = tc_rate_get(config->serverid, RATE_REQUESTS);
+	if (config->max_heartbeats_per_second > 0)
+		channel->heartbeat_rate = tc_rate_get(config->serverid, RATE_HEARTBEATS);
 	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
 	entry = hash_search(channels_by_key, &key, HASH_ENTER, &found);
 	Assert(!found);
@@ -214,6 +216,8 @@ tc_channels_cleanup(void)
 		charge(channel, NULL);
 		if (channel->rate != NULL)
 			tc_rate_release(channel->rate);
+		if (channel->heartbeat_rate != NULL)
+			tc_rate_release(channel->heartbeat_rate);
 		MemoryContextDelete(channel->context);
 	}
 }
@@ -359,7 +363,8 @@ fingerprint(const ServerConfig *config)
 	SipHash		result;
 	int			numbers[] = {
 		options->http, options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
-		config->max_in_flight, config->max_requests_per_second, config->request_timeout_ms, config->retry_initial_interval_ms,
+		config->max_in_flight, config->max_requests_per_second,
+		config->max_heartbeats_per_second, config->request_timeout_ms, config->retry_initial_interval_ms,
 		config->retry_max_interval_ms, config->expire_after_s
 	};
 	const char *texts[] = {

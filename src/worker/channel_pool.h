@@ -39,6 +39,7 @@ typedef struct PooledChannel
 	PooledKey	key;
 	Channel    *channel;
 	Rate	   *rate;			/* of its server; NULL = no limit */
+	Rate	   *heartbeat_rate; /* the same */
 	dlist_head	queues;			/* that use it; the owner of this keeps them */
 	Account    *account;		/* that its connections are put down to, or
 								 * NULL */

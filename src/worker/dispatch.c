@@ -39,6 +39,9 @@
 #include "worker/error_notes.h"
 #include "worker/flow.h"
 #include "worker/gauges.h"
+#include "worker/heartbeat_calls.h"
+#include "worker/heartbeat_notes.h"
+#include "worker/heartbeats.h"
 #include "worker/intake.h"
 #include "worker/key_waits.h"
 #include "worker/notify.h"
@@ -67,6 +70,7 @@ static void take_answers(void);
 static void take_changes(void);
 static void settle_findings(void);
 static bool send_all(void);
+static void set_timer(Queue *queue);
 static void send_queue(Queue *queue);
 static void make_way(Queue *queue);
 static void send_request(Request *request);
@@ -92,6 +96,7 @@ tc_dispatch_init(void)
 
 	tc_shares_init();
 	tc_queues_init();
+	tc_heartbeats_init();
 	tc_reading_init();
 	tc_proofs_init();
 	tc_recording_init();
@@ -114,11 +119,14 @@ tc_dispatch_turn(void)
 	tc_report_activity(ACTIVITY_SENDING);
 	if (tc_intake_is_durable())
 		more |= send_all();
+	tc_heartbeats_put_back();
 	take_answers();
 	tc_channels_cleanup();
 	settle_findings();
 	tc_proofs_ask();
 	tc_report_activity(ACTIVITY_RECORDING);
+	/* first: what has ended is not to begin again after a crash */
+	tc_heartbeat_notes_turn();
 	more |= tc_recording_turn(stopping || tc_dispatch_in_flight() == 0);
 	tc_notify_turn();
 	tc_story_turn(tc_reading_count_waiting);
@@ -147,7 +155,7 @@ bool
 tc_dispatch_is_idle(void)
 {
 	return tc_requests_in_memory() == 0 && dlist_is_empty(tc_active_queues()) &&
-		tc_reading_is_idle() && tc_key_waits_are_none();
+		tc_reading_is_idle() && tc_key_waits_are_none() && tc_heartbeats_are_none();
 }
 
 int
@@ -200,6 +208,7 @@ take_answers(void)
 		tc_share_give(request->queue->account, SHARE_PLACES, 1);
 		tc_answer_settle(request);
 	}
+	tc_heartbeats_take_answers();
 }
 
 static void
@@ -245,8 +254,6 @@ send_all(void)
 	dlist_foreach_modify(iter, tc_active_queues())
 	{
 		Queue	   *queue = dlist_container(Queue, active_node, iter.cur);
-		Request    *next;
-		int64		timer;
 
 		queue->lacks = false;
 		send_queue(queue);
@@ -265,11 +272,10 @@ send_all(void)
 			continue;
 
 		tc_queue_deactivate(queue);
-		next = tc_queue_next_retry(queue);
-		timer = next != NULL ? Max(next->retry.due, queue->paused_until) : queue->paused_until;
-		if (timer > tc_monotonic_ms())
-			tc_timer_set(&queue->timer, timer, timer_due, queue);
+		set_timer(queue);
 	}
+	if (!stopping)
+		tc_heartbeats_send();
 	more |= tc_rates_turn();
 	/* those that wait for places are served in turn */
 	if (!dlist_is_empty(tc_active_queues()))
@@ -277,17 +283,34 @@ send_all(void)
 	return more;
 }
 
+/* When the next one that waits is due, or after a pause */
+static void
+set_timer(Queue *queue)
+{
+	Request    *next = tc_queue_next_retry(queue);
+	int64		now = tc_monotonic_ms();
+	int64		due = next != NULL ? Max(next->retry.due, queue->paused_until) : queue->paused_until;
+	int64		heartbeat = Max(tc_heartbeats_next(queue), queue->paused_until);
+
+	if (due <= now || heartbeat < due)
+		due = heartbeat;
+	if (due > now && due != TC_NEVER)
+		tc_timer_set(&queue->timer, due, timer_due, queue);
+}
+
 static void
 send_queue(Queue *queue)
 {
 	PooledChannel *channel = queue->channel;
 	Request    *request;
+	int			reserve;
 
 	if (queue->to_unload ||
 		(tc_flow_is_paused(queue) && !queue->steps_aside && tc_flow_is_stuck(queue)))
 		make_way(queue);
 	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
-		(queue->count[REQUEST_READY] == 0 && !queue->unread && !tc_retry_is_due(queue)))
+		(queue->count[REQUEST_READY] == 0 && !queue->unread && !tc_retry_is_due(queue) &&
+		 !tc_heartbeats_are_due(queue)))
 		return;
 	if (!tc_channels_connect(channel, queue->account))
 	{
@@ -309,7 +332,9 @@ send_queue(Queue *queue)
 	tc_queue_step_back(queue);
 	tc_flow_connected(queue);
 
-	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > 0 && nfree_places > 0 &&
+	/* heartbeats come after them, but not never */
+	reserve = Min(queue->heartbeats_loaded, tc_channel_capacity(channel->channel) / 8);
+	while (tc_flow_has_room(queue) && tc_channel_capacity(channel->channel) > reserve && nfree_places > 0 &&
 		   tc_share_has_room(queue->account, SHARE_PLACES) &&
 		   tc_share_has_room(queue->account, SHARE_CONFIRMING) &&
 		   (request = tc_queue_first_ready(queue)) != NULL)

@@ -325,6 +325,8 @@ void
 tc_queue_set_unread(Queue *queue, bool unread)
 {
 	nunread += unread - queue->unread;
+	/* who commits says only that something is new */
+	queue->heartbeats_unread |= unread;
 	queue->unread = unread;
 }
 

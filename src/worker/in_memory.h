@@ -187,6 +187,18 @@ struct Queue
 	dlist_node	proofs_node;	/* among queues that have some */
 	int			proofs_in_flight;
 
+	/* of recorded activities: see heartbeats.c */
+	ReadPosition heartbeat_position;
+	bool		heartbeats_unread;	/* there may be recordings to read */
+	bool		heartbeats_found;	/* there are */
+	pairingheap *heartbeats_due;	/* those that wait; the first one first */
+	int			heartbeats;		/* recordings in memory */
+	int			heartbeats_loaded;
+	int			heartbeats_in_flight;
+	int			heartbeats_asking;	/* of these, such that ask for the timeout */
+	int			heartbeat_failures; /* since one succeeded */
+	int64		heartbeats_after;	/* monotonic ms: none is sent before */
+
 	/* flow: see flow.c */
 	double		window;
 	bool		slow_start;

@@ -244,6 +244,12 @@ note_damage(Request *request, const char *problem)
 	tc_request_set_message(request, tc_words_from_server(problem));
 }
 
+void
+tc_intake_note_undurable(void)
+{
+	undurable = true;
+}
+
 bool
 tc_intake_is_durable(void)
 {

@@ -26,6 +26,9 @@ extern void tc_intake_reload(Queue *queue);
 /* May what was read be sent? */
 extern bool tc_intake_is_durable(void);
 
+/* Something else was read that is not certain to be durable. */
+extern void tc_intake_note_undurable(void);
+
 /* Have it be so.  False if that could not be done now. */
 extern bool tc_intake_make_durable(void);
 

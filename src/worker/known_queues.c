@@ -423,6 +423,7 @@ static bool
 is_idle(const Queue *queue)
 {
 	return !queue->active && !queue->starves && !queue->unread && !queue->look_again && !queue->awaits_look &&
+		!queue->heartbeats_unread && !queue->heartbeats_found && queue->heartbeats == 0 &&
 		tc_queue_in_flight(queue) == 0 && queue->proofs_in_flight == 0 && queue->pauses == 0 &&
 		queue->error_code == NULL && !queue->error_changed &&
 		dlist_is_empty(unconstify(dlist_head *, &queue->requests));

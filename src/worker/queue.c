@@ -30,6 +30,7 @@
 
 #include "worker/chains.h"
 #include "worker/counting.h"
+#include "worker/heartbeats.h"
 #include "worker/queue.h"
 
 /* Where options are not known, a request that was tried before waits so long at the most */
@@ -72,6 +73,8 @@ tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 	tc_share_take(queue->account, SHARE_QUEUES, 1);
 	queue->position.context = context;
 	queue->retrying = pairingheap_allocate(tc_due_compare, NULL);
+	queue->heartbeat_position.context = context;
+	queue->heartbeats_due = pairingheap_allocate(tc_due_compare, NULL);
 	dlist_init(&queue->requests);
 	dlist_init(&queue->ready);
 	dlist_init(&queue->confirming);
@@ -89,7 +92,8 @@ tc_queue_create(MemoryContext context, int64 number, const QueueRow *row)
 void
 tc_queue_destroy(Queue *queue)
 {
-	Assert(!queue->active && !queue->starves && !queue->awaits_look && dlist_is_empty(&queue->requests));
+	Assert(!queue->active && !queue->starves && !queue->awaits_look && dlist_is_empty(&queue->requests) &&
+		   queue->heartbeats == 0);
 	tc_timer_cancel(&queue->timer);
 	if (queue->channel != NULL)
 	{
@@ -100,6 +104,8 @@ tc_queue_destroy(Queue *queue)
 	tc_account_release(queue->account);
 	tc_read_position_forget(&queue->position);
 	pairingheap_free(queue->retrying);
+	tc_read_position_forget(&queue->heartbeat_position);
+	pairingheap_free(queue->heartbeats_due);
 	if (queue->row.key.namespace_name != NULL)
 		pfree(unconstify(char *, queue->row.key.namespace_name));
 	if (queue->namespace_utf8 != NULL)
@@ -139,6 +145,7 @@ tc_queue_set_namespace(Queue *queue, const char *namespace_name,
 		if (is_same && tc_siphash_equal(seed, queue->activity_seed))
 			return false;
 		tc_queue_unload(queue);
+		tc_heartbeats_forget(queue);
 		if (!tc_siphash_equal(seed, queue->activity_seed))
 			forget_retries(queue);
 		pfree(unconstify(char *, queue->namespace_name));

@@ -4,7 +4,8 @@
  *	  How many requests may be sent to a server in a second.
  *
  * A bucket of tokens for each server that has the option
- * max_requests_per_second, one token a request.  It holds what comes in
+ * max_requests_per_second, one token a request, and another one for heartbeats
+ * of recorded activities, with max_heartbeats_per_second.  It holds what comes in
  * BURST_US, so that a worker that sleeps for a moment loses nothing.  Requests
  * that find none stay ready, and wait for the timer.
  *
@@ -30,9 +31,15 @@
 /* The loop goes round for tokens not more often than that */
 #define TURN_MS 10
 
-struct Rate
+typedef struct RateKey
 {
 	Oid			server;
+	RateKind	kind;
+} RateKey;
+
+struct Rate
+{
+	RateKey		key;
 	int			users;
 	int			interval_us;	/* between two tokens */
 	int64		next;			/* monotonic us: when there is another token */
@@ -65,7 +72,7 @@ void
 tc_rates_init(void)
 {
 	HASHCTL		info = {
-		.keysize = sizeof(Oid),
+		.keysize = sizeof(RateKey),
 		.entrysize = sizeof(Rate),
 		.hcxt = TopMemoryContext
 	};
@@ -74,15 +81,16 @@ tc_rates_init(void)
 }
 
 Rate *
-tc_rate_get(Oid server)
+tc_rate_get(Oid server, RateKind kind)
 {
+	RateKey		key = {server, kind};
 	bool		found;
-	Rate	   *rate = hash_search(rates, &server, HASH_ENTER, &found);
+	Rate	   *rate = hash_search(rates, &key, HASH_ENTER, &found);
 
 	if (!found)
 	{
 		memset(rate, 0, sizeof(Rate));
-		rate->server = server;
+		rate->key = key;
 		dlist_init(&rate->line);
 	}
 	rate->users++;
@@ -97,7 +105,7 @@ tc_rate_release(Rate *rate)
 	while (!dlist_is_empty(&rate->line))
 		leave_line(rate);
 	tc_timer_cancel(&rate->timer);
-	(void) hash_search(rates, &rate->server, HASH_REMOVE, NULL);
+	(void) hash_search(rates, &rate->key, HASH_REMOVE, NULL);
 }
 
 bool
@@ -172,6 +180,12 @@ leave_line(Rate *rate)
 	rate->asked = true;
 	if (dlist_is_empty(&rate->line))
 		dlist_delete(&rate->node);
+}
+
+int64
+tc_rate_next(const Rate *rate)
+{
+	return Max(rate->next / 1000 + 1, tc_monotonic_ms() + TURN_MS);
 }
 
 bool

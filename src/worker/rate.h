@@ -8,13 +8,20 @@
 #ifndef TC_RATE_H
 #define TC_RATE_H
 
-/* Of a server that has the option max_requests_per_second */
+/* What is counted for itself */
+typedef enum RateKind
+{
+	RATE_REQUESTS,				/* of all kinds */
+	RATE_HEARTBEATS				/* of recorded activities */
+} RateKind;
+
+/* Of a server that has the option max_requests_per_second, or max_heartbeats_per_second */
 typedef struct Rate Rate;
 
 extern void tc_rates_init(void);
 
 /* That of a server; whoever asks for it is one of its users until released. */
-extern Rate *tc_rate_get(Oid server);
+extern Rate *tc_rate_get(Oid server, RateKind kind);
 extern void tc_rate_release(Rate *rate);
 
 /*
@@ -23,6 +30,9 @@ extern void tc_rate_release(Rate *rate);
  * long as it asks in each turn of the worker.
  */
 extern bool tc_rate_take(Rate *rate, Oid role, int limit);
+
+/* It may not: when (monotonic ms) should it be asked again? */
+extern int64 tc_rate_next(const Rate *rate);
 
 /*
  * All who want to send have asked: is there somebody to ask again at once?  If

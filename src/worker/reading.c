@@ -41,6 +41,7 @@
 #include "worker/doubt.h"
 #include "worker/error_notes.h"
 #include "worker/flow.h"
+#include "worker/heartbeat_intake.h"
 #include "worker/intake.h"
 #include "worker/known_queues.h"
 #include "worker/option_looks.h"
@@ -263,7 +264,8 @@ look_at_options(void)
 		 * is wrong with them
 		 */
 		if (tc_queue_wants_options(current) &&
-			(tc_queue_has_use_for_options(current) || tc_intake_has_rows(current)))
+			(tc_queue_has_use_for_options(current) || tc_intake_has_rows(current) ||
+			 tc_heartbeats_exist(current)))
 			tc_queue_use_options(current);
 		else if (current->channel == NULL && !current->unread && dlist_is_empty(&current->requests))
 			tc_flow_clear_error(current);
@@ -278,6 +280,8 @@ read_queue(Queue *queue)
 {
 	if (tc_queue_wants_retries(queue))
 		tc_intake_reload(queue);
+	if (tc_queue_wants_heartbeats(queue))
+		tc_heartbeats_take_turn(queue);
 	if (!tc_queue_wants_rows(queue))
 		return false;
 	tc_intake_read(queue);

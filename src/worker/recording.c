@@ -21,6 +21,7 @@
 #include "base/foreign_text.h"
 #include "process/in_flight.h"
 #include "worker/counting.h"
+#include "worker/heartbeats.h"
 #include "worker/notify.h"
 #include "worker/queue.h"
 #include "worker/recording.h"
@@ -77,6 +78,8 @@ tc_request_finish(Request *request, OutcomeKind kind)
 {
 	request->outcome = kind;
 	request->outcome_at = GetCurrentTimestamp();
+	if (kind == OUTCOME_DELIVERED && !tc_method_is_heartbeat(request->method))
+		tc_heartbeats_end(request);
 	tc_request_end(request);
 	tc_recording_add(request);
 }

@@ -20,11 +20,12 @@ typedef enum ShareKind
 	SHARE_PROOFS,				/* calls of proof.c */
 	SHARE_CONNECTIONS,
 	SHARE_QUEUES,				/* in memory */
-	SHARE_MESSAGES				/* bytes of what requests in memory were told,
+	SHARE_MESSAGES,				/* bytes of what requests in memory were told,
 								 * if it is long */
+	SHARE_HEARTBEATS			/* recorded activities that have some sent */
 } ShareKind;
 
-#define SHARE_KINDS (SHARE_MESSAGES + 1)
+#define SHARE_KINDS (SHARE_HEARTBEATS + 1)
 
 /* The account of a role at a server */
 typedef struct Account Account;

@@ -18,6 +18,7 @@
 
 #include "worker/channel_pool.h"
 #include "worker/flow.h"
+#include "worker/heartbeats.h"
 #include "worker/key_waits.h"
 #include "worker/known_queues.h"
 #include "worker/queue.h"
@@ -39,7 +40,16 @@ bool
 tc_queue_wants(Queue *queue)
 {
 	return tc_queue_wants_rows(queue) || tc_queue_wants_retries(queue) ||
-		tc_queue_wants_options(queue);
+		tc_queue_wants_options(queue) || tc_queue_wants_heartbeats(queue);
+}
+
+bool
+tc_queue_wants_heartbeats(Queue *queue)
+{
+	if (ended || queue->awaits_look || queue->look_again || queue->channel == NULL)
+		return false;
+	return tc_heartbeats_want_rows(queue) ||
+		(!tc_flow_is_paused(queue) && tc_queue_is_connected(queue) && tc_heartbeats_want_bytes(queue));
 }
 
 bool
@@ -92,6 +102,7 @@ bool
 tc_queue_has_use_for_options(Queue *queue)
 {
 	return queue->look_again || queue->count[REQUEST_READY] > 0 ||
+		queue->heartbeats > 0 || queue->heartbeats_found ||
 		queue->count[REQUEST_CONFIRMING] > 0 || tc_retry_is_due(queue);
 }
 

@@ -22,6 +22,9 @@ extern bool tc_queue_wants_rows(Queue *queue);
 /* The bytes of requests whose retry is due. */
 extern bool tc_queue_wants_retries(Queue *queue);
 
+/* Recordings with heartbeats, new ones or those whose time has come. */
+extern bool tc_queue_wants_heartbeats(Queue *queue);
+
 /* Today's options and rights: see queue_options.h. */
 extern bool tc_queue_wants_options(Queue *queue);
 

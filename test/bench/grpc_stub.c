@@ -20,6 +20,7 @@
  *				[--silent] [--pong-never] [--junk SEED]
  *				[--tls-cert FILE --tls-key FILE] [--client-ca FILE]
  *				[--authorization FILE [--refuse STATUS]] [--requests FILE]
+ *				[--calls FILE]
  *
  * --hang never answers, --hang-after not after the first N requests,
  * --hang-path not those whose path has that part; --unfinished gives what
@@ -30,7 +31,8 @@
  * what the file, looked at for each request, says; others are refused as by
  * --refuse (16, UNAUTHENTICATED).  --requests writes a line for each request:
  * the number of its connection, the common name of the client certificate,
- * and the headers that a test may look for.
+ * and the headers that a test may look for.  --calls, too: a time in ms, what
+ * it calls, and the id in its identity (of a request, or of a recording).
  *
  *-------------------------------------------------------------------------
  */

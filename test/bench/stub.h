@@ -49,6 +49,8 @@ struct Stream
 	size_t		sent;			/* of the reply */
 	char		authorization[256];
 	char		headers[512];	/* for the file of requests */
+	char		path[64];		/* for the file of calls: its last part */
+	char		body[1024];		/* the same: its beginning */
 	bool		hangs;			/* by its path */
 	int64_t		due;			/* if the answer is delayed */
 	bool		queued;			/* among the delayed ones */
@@ -87,6 +89,7 @@ typedef struct StubOptions
 	const char *authorization;	/* file that says who is let in */
 	long		refusal;
 	FILE	   *requests_file;
+	FILE	   *calls_file;
 
 	/* Made of the above: the reply with its prefix, and headers of status */
 	uint8_t		reply[5 + MAX_REPLY];

@@ -171,6 +171,18 @@ note_request(const Stream *stream)
 	fflush(options.requests_file);
 }
 
+/* When it came, what it is, and the id in its identity */
+static void
+note_call(const Stream *stream)
+{
+	const char *end = stream->body + (stream->body_len < sizeof(stream->body) ? stream->body_len : sizeof(stream->body));
+	const char *at = memmem(stream->body, end - stream->body, "postgresql:", 11);
+	const char *id = at ? memchr(at, '/', end - at) : NULL;
+
+	fprintf(options.calls_file, "%lld %s %ld\n", (long long) now_ms(), stream->path, id ? atol(id + 1) : 0);
+	fflush(options.calls_file);
+}
+
 static void
 answer(Stream *stream)
 {
@@ -224,6 +236,8 @@ take_request(Stream *stream)
 	session->requests++;
 	if (options.requests_file != NULL)
 		note_request(stream);
+	if (options.calls_file != NULL)
+		note_call(stream);
 	counts.bytes += stream->body_len > 5 ? stream->body_len - 5 : 0;
 
 	if (options.goaway_after > 0 && session->requests >= options.goaway_after && !session->goaway)
@@ -288,6 +302,8 @@ on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, 
 	if (stream == NULL)
 		return 0;
 	used = strlen(stream->headers);
+	if (strcmp((const char *) name, ":path") == 0)
+		snprintf(stream->path, sizeof(stream->path), "%s", strrchr((const char *) value, '/') + 1);
 	if (strcmp((const char *) name, "authorization") == 0)
 		snprintf(stream->authorization, sizeof(stream->authorization), "%s", (const char *) value);
 	if (strcmp((const char *) name, "authorization") == 0 || strncmp((const char *) name, "x-", 2) == 0)
@@ -304,10 +320,16 @@ on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, siz
 	Stream	   *stream = nghttp2_session_get_stream_user_data(ng, id);
 
 	(void) flags;
-	(void) data;
 	(void) arg;
-	if (stream != NULL)
-		stream->body_len += len;
+	if (stream == NULL)
+		return 0;
+	if (options.calls_file != NULL && stream->body_len < sizeof(stream->body))
+	{
+		size_t		room = sizeof(stream->body) - stream->body_len;
+
+		memcpy(stream->body + stream->body_len, data, len < room ? len : room);
+	}
+	stream->body_len += len;
 	return 0;
 }
 
@@ -392,7 +414,7 @@ prepare_http2(void)
 {
 	nghttp2_session_callbacks_new(&callbacks);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	if (options.authorization != NULL || options.requests_file != NULL || options.hang_path != NULL)
+	if (options.authorization != NULL || options.requests_file != NULL || options.calls_file != NULL || options.hang_path != NULL)
 		nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);

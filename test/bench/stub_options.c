@@ -100,6 +100,12 @@ open_requests_file(const char *path)
 }
 
 static void
+open_calls_file(const char *path)
+{
+	options.calls_file = fopen(path, "a");
+}
+
+static void
 make_messages_junk(const char *seed)
 {
 	options.junk = true;
@@ -149,6 +155,7 @@ static const struct
 	{"authorization", TEXT, &options.authorization, NULL},
 	{"refuse", NUMBER, &options.refusal, NULL},
 	{"requests", OTHER, NULL, open_requests_file},
+	{"calls", OTHER, NULL, open_calls_file},
 };
 
 #define NKNOWN (sizeof(known) / sizeof(known[0]))

@@ -1,0 +1,252 @@
+# Heartbeats of recorded activities: they are sent as often as was said, for as
+# long as there is something that lives, and never for what has ended.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $calls = "$PostgreSQL::Test::Utils::tmp_check/calls";
+# each heartbeat is answered that the activity is asked to cancel, and paused
+start_stub($port, '--calls', $calls, '--reply', '08011001');
+my $gone = PostgreSQL::Test::Cluster::get_free_port();
+my $calls_of_gone = "$PostgreSQL::Test::Utils::tmp_check/calls_of_gone";
+start_stub($gone, '--calls', $calls_of_gone, '--status', 5);
+my $node = new_cluster('main', init => { allows_streaming => 1 }, settings => "fsync = off\nmax_prepared_transactions = 10\n");
+
+sub sql { my ($sql, $database) = @_; return $node->safe_psql($database // 'postgres', $sql); }
+
+# What was called since a place in the file: lines of [ms, method, id]
+sub called
+{
+	my ($since, $file) = @_;
+
+	return map { [ split / / ] } split(/\n/, slurp_file($file // $calls, $since // 0));
+}
+sub here { return -s $calls // 0; }
+sub beats { my ($id, $since) = @_; return grep { $_->[1] =~ /Heartbeat/ && $_->[2] == $id } called($since); }
+
+# Wait until there were so many for a recording since then, and say when
+sub await_beats
+{
+	my ($id, $n, $since) = @_;
+
+	await("$n heartbeats of $id", sub { return scalar(beats($id, $since)) >= $n; });
+	return map { $_->[0] } beats($id, $since);
+}
+
+sub setup
+{
+	my ($server_port) = @_;
+
+	return <<"EOS";
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$server_port');
+GRANT USAGE ON FOREIGN SERVER temporal TO app;
+EOS
+}
+sql("CREATE ROLE app LOGIN; CREATE ROLE other; ALTER ROLE app SET temporal_complete.default_server = 'temporal';" . setup($port));
+my $app = $node->connstr('postgres') . ' user=app';
+sub app { my ($sql) = @_; return $node->safe_psql('postgres', $sql, connstr => $app); }
+
+sub record
+{
+	my ($key, %options) = @_;
+	my $more = $options{more} // '';
+
+	return "SELECT temporal.record_activity_by_id('$key', 'w', '$key', heartbeat => true,"
+	  . " heartbeat_interval => '" . ($options{interval} // '1 s') . "'$more)";
+}
+sub id_of { my ($key, $database) = @_; return sql("SELECT max(id) FROM temporal.recorded_activity WHERE key = '$key'", $database); }
+sub recorded { my ($key, %options) = @_; app(record($key, %options)); return id_of($key); }
+sub told { my ($key) = @_; return app("SELECT cancel_requested, activity_paused, activity_reset, heartbeat_error FROM temporal.activity WHERE key = '$key'"); }
+
+# None of a recording come any more, for as long as another one that began later has some
+sub no_more
+{
+	my ($id, $name) = @_;
+	my $since = here();
+	my $witness = recorded('witness');
+
+	await_beats($witness, 3, $since);
+	is(scalar(beats($id, $since)), 0, $name);
+	app(q(SELECT temporal.forget_activity('witness')));
+	return;
+}
+
+# As often as was said
+my $first = recorded('first');
+my @times = await_beats($first, 5);
+my @gaps = map { $times[ $_ + 1 ] - $times[$_] } 1 .. $#times - 1;
+ok((grep { $_ >= 900 } @gaps) == @gaps, "not more often than once a second, but for the first: @gaps");
+is(told('first'), 't|t|f|', 'what they are answered is seen');
+is(sql('SELECT count(*) FROM temporal.request'), '0', 'they are no requests');
+is(sql('SELECT count(*) FROM temporal.heartbeat_answer'), '1', 'and no row is written for each');
+
+# Nothing before the commit, nothing after a rollback
+my $as_app = q(SET ROLE app; SET temporal_complete.default_server = 'temporal');
+my $open = $node->background_psql('postgres');
+$open->query_safe($as_app);
+$open->query_safe('BEGIN; ' . record('open'));
+$open->query_safe('ROLLBACK');
+$open->query_safe('BEGIN; ' . record('open'));
+my $since = here();
+await_beats($first, 2, $since);
+is(scalar(grep { $_->[2] != $first } called()), 0, 'none for what is not committed');
+$open->query_safe('COMMIT');
+await_beats(id_of('open'), 1);
+pass('some when it is');
+$open->quit;
+app(q(SELECT temporal.forget_activity('open')));
+
+# forget_activity(), expiry, another recording
+my $id = recorded('forgotten');
+await_beats($id, 1);
+app(q(SELECT temporal.forget_activity('forgotten')));
+no_more($id, 'none for what was forgotten');
+$id = recorded('expired', more => q(, expires_at => clock_timestamp() + '2 s'));
+await_beats($id, 1);
+await('the expiry', sub { app(q(SELECT state FROM temporal.activity WHERE key = 'expired')) eq 'expired' });
+no_more($id, 'none for what has expired');
+$id = recorded('again');
+await_beats($id, 1);
+my $new = recorded('again');
+await_beats($new, 1);
+no_more($id, 'none for what another one was recorded in place of');
+await_beats($new, 3);
+app(q(SELECT temporal.forget_activity('again')));
+
+# Verdicts: by key, by ids, of another role; a heartbeat is none
+$id = recorded('by_key');
+await_beats($id, 1);
+my $verdict = app(q(SELECT temporal.complete_activity_by_key('by_key')));
+is(sql("SELECT state FROM temporal.wait_for_request($verdict)"), 'delivered', 'a verdict by key');
+no_more($id, 'none after it');
+$id = recorded('by_id');
+await_beats($id, 1);
+app(q(SELECT temporal.heartbeat_activity_by_id('w', 'by_id')));
+await_beats($id, 3);
+sql('GRANT USAGE ON FOREIGN SERVER temporal TO other');
+$verdict = sql(q(SET ROLE other; SELECT temporal.fail_activity_by_id('w', 'by_id', 'no', server => 'temporal')));
+is(sql("SELECT state FROM temporal.wait_for_request($verdict)"), 'delivered', q(a verdict by another role's ids));
+my ($at) = map { $_->[0] } grep { $_->[2] == $verdict } called();
+no_more($id, 'none after it');
+is(scalar(grep { $_->[0] > $at } beats($id)), 0, 'also none at once');
+is(told('by_id'), 't|t|f|VERDICT_DELIVERED', 'which is seen');
+
+# Temporal says that the activity is gone
+sql("CREATE SERVER gone FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$gone'); GRANT USAGE ON FOREIGN SERVER gone TO app");
+$id = recorded('gone', more => q(, server => 'gone'));
+await('the answer', sub { told('gone') eq 'f|f|f|NOT_FOUND' });
+await_beats($first, 3, here());
+is(scalar(called(0, $calls_of_gone)), 1, 'none for what is gone');
+is(sql(q(SELECT count(*) FROM temporal.request WHERE server = 'gone')), '0', 'and that is nobody\'s error');
+
+# while_session
+my $session = $node->background_psql('postgres');
+$session->query_safe($as_app);
+$session->query_safe(record('session', more => ', while_session => true'));
+$id = id_of('session');
+await_beats($id, 3);
+my $pid = $session->query_safe('SELECT pg_backend_pid()');
+sql("SELECT pg_terminate_backend($pid)");
+await('the end of the session', sub { sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid") eq '0' });
+no_more($id, 'none when the session has ended');
+is(told('session'), 't|t|f|SESSION_ENDED', 'which is seen');
+my (undef, undef, $error) = $node->psql('postgres', 'BEGIN; ' . record('p', more => ', while_session => true') . q(; PREPARE TRANSACTION 'p'), connstr => $app);
+like($error, qr/cannot PREPARE a transaction that has recorded an activity with while_session/, 'it is not for prepared transactions');
+
+# pause(), revoked rights, a server that is dropped
+app('SELECT temporal.pause()');
+no_more_while('paused', sub { app('SELECT temporal.resume()') });
+sql('REVOKE USAGE ON FOREIGN SERVER temporal FROM app');
+no_more_while('without USAGE', sub { sql('GRANT USAGE ON FOREIGN SERVER temporal TO app') });
+
+# Until it ends: nothing is sent, which is known when what another role asks for later was
+sub no_more_while
+{
+	my ($name, $end) = @_;
+	my $from;
+
+	for my $n (0 .. 3)
+	{
+		my $request = sql(q(SET ROLE other; SELECT temporal.complete_activity_by_id('w', 'x', server => 'temporal')));
+		sql("SELECT FROM temporal.wait_for_request($request)");
+		$from //= here();
+		sql('SELECT pg_sleep(0.5)') if $n < 3;
+	}
+	is(join(' ', map { "$_->[0] $_->[2]" } grep { $_->[1] =~ /Heartbeat/ } called($from)), '', "none $name");
+	my $then = here();
+	$end->();
+	await_beats($first, 2, $then);
+	pass("some again when it is not so");
+	return;
+}
+
+# Crashes: of the worker, and of all
+$since = here();
+kill('KILL', worker_pid($node));
+await('the server', sub { $node->psql('postgres', 'SELECT 1') == 0 });
+await_beats($first, 2, $since);
+pass('they go on after a crash of the worker');
+is(scalar(beats($id, $since)), 0, 'not for a session of before');
+$since = here();
+$node->stop('immediate');
+$node->start;
+await_beats($first, 2, $since);
+pass('they go on after a restart');
+is(join(' ', map { $_->[2] } grep { $_->[1] =~ /Heartbeat/ && $_->[2] != $first } called($since)), '', 'and nothing else begins again');
+
+# Budget
+sql(q(ALTER SERVER temporal OPTIONS (ADD max_heartbeats_per_second '5')));
+app(q(SELECT count(temporal.record_activity_by_id('many ' || n, 'w', 'many ' || n, heartbeat => true, heartbeat_interval => '1 s')) FROM pg_catalog.generate_series(1, 50) n));
+$since = here();
+await('some heartbeats', sub { scalar(grep { $_->[1] =~ /Heartbeat/ } called($since)) >= 40 });
+@times = map { $_->[0] } grep { $_->[1] =~ /Heartbeat/ } called($since);
+cmp_ok(scalar(@times), '<=', ($times[-1] - $times[0]) / 200 + 3, 'not more than the budget: ' . scalar(@times));
+sql('ALTER SERVER temporal OPTIONS (DROP max_heartbeats_per_second)');
+my @many = split(/\n/, sql(q(SELECT id FROM temporal.recorded_activity WHERE key LIKE 'many %')));
+await_beats($_, 1, $since) foreach @many;
+pass('each gets its turn');
+
+# A copy is silent until it is adopted
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/heartbeats.dump";
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
+sql('CREATE DATABASE restored');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
+my $copies = PostgreSQL::Test::Cluster::get_free_port();
+my $calls_of_copies = "$PostgreSQL::Test::Utils::tmp_check/calls_of_copies";
+start_stub($copies, '--calls', $calls_of_copies);
+sql("ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$copies'); ALTER SERVER gone OPTIONS (SET address '127.0.0.1:$copies')", 'restored');
+my $request = sql(q(SELECT temporal.complete_activity_by_id('w', 'x', server => 'temporal')), 'restored');
+is(sql("SELECT state FROM temporal.wait_for_request($request)", 'restored'), 'delivered', 'a request of the copy');
+await_beats($first, 2, here());
+is(scalar(called(0, $calls_of_copies)), 1, 'none of a copy');
+sql('SELECT temporal.adopt()', 'restored');
+await('some of the copy', sub { grep { $_->[2] == $first } called(0, $calls_of_copies) });
+pass('until it was adopted');
+sql('DROP DATABASE restored');
+
+# A standby, and its promotion
+$node->backup('standby');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'standby', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+$node->stop('immediate');
+$since = here();
+$standby->promote;
+await_beats($_, 1, $since) foreach ($first, @many);
+pass('they go on after a promotion');
+$standby->safe_psql('postgres', 'DROP SERVER temporal CASCADE');
+await('the worker to have seen that', sub { $standby->safe_psql('postgres', 'SELECT count(*) FROM temporal.queue_error') > 0 });
+$since = here();
+$standby->safe_psql('postgres', 'SELECT pg_sleep(2)');
+is(scalar(called($since)), 0, 'none when the server is dropped');
+
+done_testing();
