@@ -14,10 +14,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 from harness.bench import Bench, load_programs
 from harness.figures import table, write_json
-from sections import drain, enqueue, growth, idle, keys, latency, lookups, real_server, wire
+from sections import drain, enqueue, growth, http, idle, keys, latency, lookups, real_server, wire
 
 SECTIONS = {
-    "wire": wire, "drain": drain, "real_server": real_server, "latency": latency, "enqueue": enqueue, "keys": keys,
+    "wire": wire, "http": http, "drain": drain, "real_server": real_server, "latency": latency, "enqueue": enqueue, "keys": keys,
     "growth": growth, "idle": idle, "lookups": lookups,
 }
 
