@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -22,6 +23,7 @@
 
 #include "functions/repair.h"
 #include "outbox/outbox.h"
+#include "process/discards.h"
 #include "process/in_flight.h"
 #include "process/wake_bits.h"
 #include "process/wakeup.h"
@@ -77,7 +79,8 @@ static const char expire_one[] =
 	"WITH gone AS (" \
 	" DELETE FROM temporal.outbox o WHERE " condition \
 	" RETURNING o.*)," \
-	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)" \
+	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)," \
+	" ended AS (" \
 	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
 	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions, key)" \
 	" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method," \
@@ -87,7 +90,9 @@ static const char expire_one[] =
 	"          ELSE 'it was discarded' END," \
 	"     temporal.add_decision(g.decisions, 'discarded'), g.key" \
 	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method," \
-	"     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t"
+	"     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t" \
+	" RETURNING queue)" \
+	COUNT_ENDED
 
 static const char discard_one[] =
 DISCARD_WAITING("o.id = $2 AND " OF_CALLER("o"));
@@ -179,6 +184,7 @@ Datum
 tc_discard_request(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
+	uint64		discarded = 0;
 	int			count;
 	int64	   *in_flight;
 
@@ -193,9 +199,9 @@ tc_discard_request(PG_FUNCTION_ARGS)
 						 errmsg("request %lld is being sent", (long long) id),
 						 errhint("Wait for its outcome with temporal.wait_for_request().")));
 	}
-	if (run_for_request(discard_one, id, NULL, NULL) > 0)
+	if (run_for_request(discard_one, id, tc_repair_count_discarded, &discarded) > 0)
 		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind it */
-	else if (run_for_request(discard_finished, id, NULL, NULL) == 0)
+	else if (run_for_request(discard_finished, id, tc_repair_count_discarded, &discarded) == 0)
 		no_such_request(id);
 	PG_RETURN_VOID();
 }
@@ -214,10 +220,10 @@ tc_discard_requests(PG_FUNCTION_ARGS)
 		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner())), PG_GETARG_DATUM(1)
 	};
 	char		nulls[] = {' ', PG_ARGISNULL(0) ? 'n' : ' ', ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
-	uint64		count;
+	uint64		count = 0;
 
 	tc_repair_prevent_read_only("discard_requests()");
-	count = tc_run_as_owner(discard_many, 4, types, values, nulls, NULL, NULL);
+	(void) tc_run_as_owner(discard_many, 4, types, values, nulls, tc_repair_count_discarded, &count);
 	if (count > 0)
 		tc_wake_at_commit(TC_WAKE_RECHECK); /* others may wait behind them */
 	PG_RETURN_INT64((int64) count);
@@ -329,4 +335,18 @@ tc_repair_wake_queue(HeapTuple tuple, TupleDesc desc, void *arg)
 
 	tc_wake_at_commit(DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)));
 	*(uint64 *) arg += DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+}
+
+void
+tc_repair_count_discarded(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	Datum		values[4];
+	bool		nulls[4];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	*(uint64 *) arg += DatumGetInt64(values[0]);
+	/* of a role or server that is gone there are no statistics */
+	if (!nulls[1] && !nulls[2] && !nulls[3])
+		tc_count_discards_at_commit(DatumGetObjectId(values[1]), DatumGetObjectId(values[2]),
+									TextDatumGetCString(values[3]), DatumGetInt64(values[0]));
 }

@@ -55,26 +55,39 @@
 #define END_FINISHED(condition, error_code, error_message, rejected, decision) \
 	"WITH gone AS (" \
 	" DELETE FROM temporal.rejected r WHERE " condition \
-	" RETURNING r.*)" \
+	" RETURNING r.*)," \
+	" ended AS (" \
 	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
 	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions, key)" \
 	" SELECT g.id, g.requested_at, g.finished_at, g.queue, COALESCE(g.attempts, 0), g.method," \
 	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
 	"     false, t.workflow_id, t.run_id, t.activity_id, " error_code ", " error_message ", " rejected "," \
 	"     temporal.add_decision(g.decisions, " decision "), g.key" \
-	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t"
+	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t" \
+	" RETURNING queue)"
+
+/* What becomes of it for tc_repair_count_discarded() */
+#define COUNT_ENDED \
+	" SELECT e.requests, q.role, q.server_oid, q.namespace" \
+	"   FROM (SELECT e.queue, count(*) AS requests FROM ended e GROUP BY e.queue) e" \
+	"        LEFT JOIN temporal.queue_here q ON q.number = e.queue"
 
 #define DISCARD_FINISHED(condition) \
 	END_FINISHED(condition, "'DISCARDED'", \
 				 "concat('it was discarded when it ', CASE WHEN g.maybe_sent THEN 'was unconfirmed' ELSE 'had been rejected' END," \
 				 "    ', ', g.error_code, ': ' || g.error_message)", \
-				 "CASE WHEN NOT g.maybe_sent THEN true END", "'discarded'")
+				 "CASE WHEN NOT g.maybe_sent THEN true END", "'discarded'") \
+	COUNT_ENDED
 
 #define ACKNOWLEDGE(condition) \
-	END_FINISHED("r.maybe_sent AND " condition, "g.error_code", "g.error_message", "NULL::boolean", "'acknowledged'")
+	END_FINISHED("r.maybe_sent AND " condition, "g.error_code", "g.error_message", "NULL::boolean", "'acknowledged'") \
+	" SELECT FROM ended"
 
 /* An error that names what the caller called, not what it is made of. */
 extern void tc_repair_prevent_read_only(const char *command);
+
+/* A row of COUNT_ENDED: it is counted at commit, and in arg (uint64). */
+extern void tc_repair_count_discarded(HeapTuple tuple, TupleDesc desc, void *arg);
 
 /* An error while the session's requests are not to be sent. */
 extern void tc_repair_require_delivery(void);

@@ -112,7 +112,7 @@ tc_discard_rejected(PG_FUNCTION_ARGS)
 	else
 	{
 		tc_repair_prevent_read_only("discard_rejected()");
-		count = run_selected(fcinfo, discard_rejected, NULL, NULL);
+		(void) run_selected(fcinfo, discard_rejected, tc_repair_count_discarded, &count);
 	}
 	if (count == 0)
 		check_selection(fcinfo, NULL);

@@ -24,6 +24,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "base/foreign_text.h"
@@ -41,6 +42,8 @@
 static void add_message(Row *row, const char *message, bool visible);
 static void add_entry(Row *row, const StatView *view, bool sees_messages);
 static void add_classes(Row *row, const StatCounters *counters);
+static void add_waiting(Row *row, const StatGauges *gauges);
+static void add_array(Row *row, const Datum *values, int count, Oid type);
 
 PG_FUNCTION_INFO_V1(tc_stat_entries_sql);
 PG_FUNCTION_INFO_V1(tc_stat_workers);
@@ -77,7 +80,7 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	const StatTimes *times = &view->times;
 	const StatGauges *gauges = &view->gauges;
 	const int64 counts[] = {
-		counters->delivered, counters->rejected, counters->unconfirmed, counters->expired,
+		counters->delivered, counters->rejected, counters->unconfirmed, counters->expired, counters->discarded,
 		counters->heartbeats, counters->superseded, counters->calls, counters->retries, counters->ambiguous, counters->bytes
 	};
 	ForeignServer *server = NULL;
@@ -96,6 +99,11 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	tc_row_add(row, Float8GetDatum(counters->delivery_us / 1000.0));
 	tc_row_add(row, Int64GetDatum(gauges->backlog));
 	tc_row_add(row, Int64GetDatum(gauges->in_flight));
+	if (gauges->max_requests_per_second != 0)
+		tc_row_add(row, Int64GetDatum(gauges->max_requests_per_second));
+	else
+		tc_row_add_null(row);
+	tc_row_add(row, BoolGetDatum(gauges->rate_limited));
 	tc_row_add_time(row, gauges->oldest_request_at);
 	tc_row_add(row, BoolGetDatum(gauges->connected));
 	tc_row_add_time(row, times->call);
@@ -111,6 +119,7 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	tc_row_add_time(row, gauges->api_key_expires_at);
 	tc_row_add_time(row, view->reset_at);
 	add_classes(row, counters);
+	add_waiting(row, gauges);
 	tc_row_end(row);
 }
 
@@ -126,8 +135,54 @@ add_classes(Row *row, const StatCounters *counters)
 		count += counters->latencies[i];
 		counts[i] = Int64GetDatum(count);
 	}
-	tc_row_add(row, PointerGetDatum(construct_array(counts, CLASSES, INT8OID, sizeof(int64),
-													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	add_array(row, counts, CLASSES, INT8OID);
+}
+
+/* What waits and what is in flight, in three arrays: states, codes, and how many. */
+static void
+add_waiting(Row *row, const StatGauges *gauges)
+{
+	static const char *const names[STAT_STATES] = {
+		[STAT_QUEUED] = "queued",
+		[STAT_RETRYING] = "retrying",
+		[STAT_CONFIRMING] = "confirming",
+		[STAT_WAITING] = "waiting",
+	};
+	Datum		states[TC_STAT_WAITING + 1];
+	Datum		codes[TC_STAT_WAITING + 1];
+	Datum		counts[TC_STAT_WAITING + 1];
+	int			n = 0;
+
+	for (int i = 0; i < TC_STAT_WAITING; i++)
+	{
+		const StatWaiting *waiting = &gauges->waiting[i];
+
+		if (waiting->requests == 0)
+			break;
+		states[n] = CStringGetTextDatum(names[waiting->state]);
+		codes[n] = CStringGetTextDatum(waiting->code);
+		counts[n++] = Int64GetDatum(waiting->requests);
+	}
+	if (gauges->in_flight > 0)
+	{
+		states[n] = CStringGetTextDatum("in_flight");
+		codes[n] = CStringGetTextDatum("");
+		counts[n++] = Int64GetDatum(gauges->in_flight);
+	}
+	add_array(row, states, n, TEXTOID);
+	add_array(row, codes, n, TEXTOID);
+	add_array(row, counts, n, INT8OID);
+}
+
+static void
+add_array(Row *row, const Datum *values, int count, Oid type)
+{
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	tc_row_add(row, PointerGetDatum(construct_array(unconstify(Datum *, values), count, type, length, by_value, align)));
 }
 
 PG_FUNCTION_INFO_V1(tc_stat_bounds_sql);

@@ -15,8 +15,8 @@
  *	 longer, so no reader makes a worker wait: an LWLock in shared mode, taken
  *	 by one reader after the other, could.
  * - Who has which entry is in an array of keys beside them, which is small, for
- *	 it is searched; the LWLock on that is taken by workers only, when a queue is
- *	 used first, and never by readers.
+ *	 it is searched; the LWLock on that is taken by workers, when a queue is used
+ *	 first, and by who discards requests, never by readers.
  *
  * There are temporal_complete.max_statistics entries.  A database may have
  * another one as long as it has less than three times what is left, and a role
@@ -287,6 +287,17 @@ tc_stat_add(int number, const StatCounters *counters, const StatTimes *times)
 		memcpy(entry->view.times.error_code, times->error_code, sizeof(times->error_code));
 		memcpy(entry->view.times.error_message, times->error_message, sizeof(times->error_message));
 	}
+	SpinLockRelease(&entry->mutex);
+}
+
+void
+tc_stat_add_discarded(int number, const StatKey *key, int64 requests)
+{
+	StatEntry  *entry = &shared->entries[number];
+
+	SpinLockAcquire(&entry->mutex);
+	if (entry->used && memcmp(&entry->view.key, key, sizeof(*key)) == 0)
+		entry->view.counters.discarded += requests;
 	SpinLockRelease(&entry->mutex);
 }
 

@@ -31,6 +31,8 @@ typedef struct StatCounters
 	int64		expired;		/* of those that were rejected or are
 								 * unconfirmed */
 	int64		heartbeats;		/* of all of these */
+	int64		discarded;		/* by somebody: while they waited, or when
+								 * they had been rejected */
 	int64		superseded;		/* of none of these */
 	int64		retries;
 	int64		ambiguous;
@@ -50,12 +52,36 @@ typedef struct StatTimes
 	char		error_message[TC_STAT_NAME];	/* UTF-8 as it came */
 } StatTimes;
 
+/* States of requests that wait, as temporal.request has them */
+typedef enum StatState
+{
+	STAT_QUEUED,
+	STAT_RETRYING,
+	STAT_CONFIRMING,
+	STAT_WAITING
+} StatState;
+
+#define STAT_STATES (STAT_WAITING + 1)
+
+/* Places for states and codes of what waits; the last STAT_STATES are for such as have no code, or find no room */
+#define TC_STAT_WAITING 12
+
+typedef struct StatWaiting
+{
+	int64		requests;		/* 0 = this place and those behind it are free */
+	StatState	state;
+	char		code[TC_STAT_CODE]; /* empty = none */
+} StatWaiting;
+
 /* What is so now, or was when the worker looked last, which it does once a second */
 typedef struct StatGauges
 {
 	int64		backlog;		/* requests that wait, also those that were
 								 * not read yet */
+	StatWaiting waiting[TC_STAT_WAITING];	/* the same by state and code */
 	int64		in_flight;
+	int64		max_requests_per_second;	/* 0 = any number, or not known */
+	bool		rate_limited;	/* requests wait because of that */
 	TimestampTz oldest_request_at;	/* 0 = none waits */
 	bool		connected;
 	TimestampTz server_certificate_expires_at;	/* 0 = not known */
@@ -102,7 +128,7 @@ typedef struct StatWorker
 extern void tc_statistics_request(void);
 extern void tc_statistics_startup(void);
 
-/*---- for the worker ----*/
+/*---- for the worker, and sessions that discard requests ----*/
 
 /*
  * The entry for requests of a role to a namespace of a server in this
@@ -122,6 +148,9 @@ extern void tc_stat_sweep(bool (*needed) (const StatKey *key));
 
 /* Add to what is counted, and take over times that are not 0.  Cannot fail. */
 extern void tc_stat_add(int entry, const StatCounters *counters, const StatTimes *times);
+
+/* The same for requests that were discarded, unless the entry is another one's by now.  Cannot fail. */
+extern void tc_stat_add_discarded(int entry, const StatKey *key, int64 requests);
 
 /* Nothing is known of what is so now in this database. */
 extern void tc_stat_clear_gauges(void);

@@ -4,15 +4,16 @@
 
 CREATE FUNCTION temporal.stat_entries(
     OUT server text, OUT namespace text,
-    OUT delivered bigint, OUT rejected bigint, OUT unconfirmed bigint, OUT expired bigint,
+    OUT delivered bigint, OUT rejected bigint, OUT unconfirmed bigint, OUT expired bigint, OUT discarded bigint,
     OUT heartbeats bigint, OUT superseded bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
     OUT delivery_time double precision,
-    OUT backlog bigint, OUT in_flight bigint, OUT oldest_request_time timestamptz, OUT connected boolean,
+    OUT backlog bigint, OUT in_flight bigint, OUT max_requests_per_second bigint, OUT rate_limited boolean, OUT oldest_request_time timestamptz, OUT connected boolean,
     OUT last_call_time timestamptz, OUT last_delivered_time timestamptz,
     OUT last_error_time timestamptz, OUT last_error_code text, OUT last_error_message text,
     OUT error_code text, OUT error_message text, OUT error_since timestamptz,
     OUT server_certificate_expires_at timestamptz, OUT client_certificate_expires_at timestamptz, OUT api_key_expires_at timestamptz,
-    OUT stats_reset timestamptz, OUT latencies bigint[])
+    OUT stats_reset timestamptz, OUT latencies bigint[],
+    OUT waiting_states text[], OUT waiting_codes text[], OUT waiting_requests bigint[])
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED
 ROWS 10
@@ -54,6 +55,7 @@ SELECT e.server, e.namespace,
        sum(e.rejected)::bigint AS rejected,
        sum(e.unconfirmed)::bigint AS unconfirmed,
        sum(e.expired)::bigint AS expired,
+       sum(e.discarded)::bigint AS discarded,
        sum(e.heartbeats)::bigint AS heartbeats,
        sum(e.superseded)::bigint AS superseded,
        sum(e.calls)::bigint AS calls,
@@ -63,6 +65,8 @@ SELECT e.server, e.namespace,
        sum(e.delivery_time) AS delivery_time,
        sum(e.backlog)::bigint AS backlog,
        sum(e.in_flight)::bigint AS in_flight,
+       max(e.max_requests_per_second) AS max_requests_per_second,
+       bool_or(e.rate_limited) AS rate_limited,
        min(e.oldest_request_time) AS oldest_request_time,
        bool_or(e.connected) AS connected,
        max(e.last_call_time) AS last_call_time,
@@ -89,6 +93,7 @@ COMMENT ON COLUMN temporal.stat_server.delivered IS 'requests that Temporal took
 COMMENT ON COLUMN temporal.stat_server.rejected IS 'requests that were refused for good';
 COMMENT ON COLUMN temporal.stat_server.unconfirmed IS 'requests that Temporal may have taken, which could not be proved';
 COMMENT ON COLUMN temporal.stat_server.expired IS 'of those that were rejected or are unconfirmed, such as got too old';
+COMMENT ON COLUMN temporal.stat_server.discarded IS 'requests that somebody has given up, while they waited or after they were rejected';
 COMMENT ON COLUMN temporal.stat_server.heartbeats IS 'of all requests, heartbeats';
 COMMENT ON COLUMN temporal.stat_server.superseded IS 'heartbeats in whose place a later request was sent; not among requests';
 COMMENT ON COLUMN temporal.stat_server.calls IS 'calls to Temporal that carried a request';
@@ -99,6 +104,8 @@ COMMENT ON COLUMN temporal.stat_server.delivery_time IS
     'milliseconds from the verb to the answer of Temporal, of all that was delivered';
 COMMENT ON COLUMN temporal.stat_server.backlog IS 'requests that wait; what the worker has not read yet is counted up to 10000';
 COMMENT ON COLUMN temporal.stat_server.in_flight IS 'requests that were sent and not answered yet';
+COMMENT ON COLUMN temporal.stat_server.max_requests_per_second IS 'the option of the server; NULL: there is no limit, or nothing was sent yet';
+COMMENT ON COLUMN temporal.stat_server.rate_limited IS 'do requests wait because of that?';
 COMMENT ON COLUMN temporal.stat_server.oldest_request_time IS 'when the oldest of those that wait was made, about';
 COMMENT ON COLUMN temporal.stat_server.connected IS 'is there a connection?';
 COMMENT ON COLUMN temporal.stat_server.last_call_time IS 'last call';
@@ -113,6 +120,20 @@ COMMENT ON COLUMN temporal.stat_server.server_certificate_expires_at IS 'that of
 COMMENT ON COLUMN temporal.stat_server.client_certificate_expires_at IS 'the first of the client certificates that it was connected with';
 COMMENT ON COLUMN temporal.stat_server.api_key_expires_at IS 'the first of the API keys, of those that say so, as a JWT does';
 COMMENT ON COLUMN temporal.stat_server.stats_reset IS 'since when it is counted: stat_reset(), or the start of PostgreSQL, also after a crash';
+
+CREATE VIEW temporal.stat_backlog AS
+SELECT e.server, e.namespace, w.state, NULLIF(w.error_code, '') AS error_code, sum(w.requests)::bigint AS requests
+  FROM temporal.stat_entries() e
+       CROSS JOIN LATERAL unnest(e.waiting_states, e.waiting_codes, e.waiting_requests) AS w(state, error_code, requests)
+ GROUP BY e.server, e.namespace, w.state, w.error_code;
+
+COMMENT ON VIEW temporal.stat_backlog IS
+    'how many requests wait or are in flight, by server, namespace, state and code, as the worker knows them: without reading them';
+COMMENT ON COLUMN temporal.stat_backlog.server IS 'foreign server';
+COMMENT ON COLUMN temporal.stat_backlog.namespace IS 'Temporal namespace';
+COMMENT ON COLUMN temporal.stat_backlog.state IS 'queued, in_flight, retrying, confirming or waiting, as in temporal.request';
+COMMENT ON COLUMN temporal.stat_backlog.error_code IS 'why; NULL: there is no reason but that it is not their turn yet';
+COMMENT ON COLUMN temporal.stat_backlog.requests IS 'how many; what the worker has not read yet is counted up to 10000';
 
 CREATE VIEW temporal.stat_latency AS
 SELECT e.server, e.namespace, l.le, sum(l.count)::bigint AS count
@@ -143,5 +164,5 @@ COMMENT ON COLUMN temporal.stat_worker.queues IS 'roles, servers and namespaces 
 COMMENT ON COLUMN temporal.stat_worker.requests IS 'requests in its memory';
 COMMENT ON COLUMN temporal.stat_worker.in_flight IS 'requests that were sent and not answered yet';
 
-REVOKE ALL ON TABLE temporal.stat_server, temporal.stat_latency, temporal.stat_worker FROM PUBLIC;
-GRANT SELECT ON TABLE temporal.stat_server, temporal.stat_latency, temporal.stat_worker TO PUBLIC;
+REVOKE ALL ON TABLE temporal.stat_server, temporal.stat_backlog, temporal.stat_latency, temporal.stat_worker FROM PUBLIC;
+GRANT SELECT ON TABLE temporal.stat_server, temporal.stat_backlog, temporal.stat_latency, temporal.stat_worker TO PUBLIC;

@@ -3,8 +3,8 @@
  * gauges.c
  *	  What a worker says of what is so now.
  *
- * It is gathered once a second, if the worker had a turn, from its memory; only
- * what was not read yet, because a queue cannot send, has to be counted in the
+ * It is gathered once a second, if the worker had a turn, from its memory, in a
+ * fiftieth of the time at most; only what was not read yet, because a queue cannot send, has to be counted in the
  * outbox, up to COUNT_MAX in all, in a fiftieth of the time at most.
  *
  *-------------------------------------------------------------------------
@@ -26,15 +26,19 @@
 #include "worker/gauges.h"
 #include "worker/known_queues.h"
 #include "worker/queue.h"
+#include "worker/rate.h"
 #include "worker/transaction.h"
+#include "worker/waiting.h"
 #include "worker/wants.h"
 
 #define GAUGES_EVERY_MS 1000
 #define SWEEP_EVERY_MS 60000
 
-/* Rows that are counted in the outbox at once; and what part of the time that may take */
+/* Rows that are counted in the outbox at once */
 #define COUNT_MAX 10000
 #define COUNT_MIN 100
+
+/* What part of the time that may take, and what part looking at what is in memory */
 #define COUNT_PART 50
 
 /* Requests of a queue that are looked at for the oldest one: they are about in their order */
@@ -53,7 +57,7 @@ static const char *const activities[] = {
 };
 
 static TimestampTz started_at;
-static int64 gauges_at;			/* monotonic ms: when they were gathered last */
+static int64 gauges_after;		/* monotonic ms: they are not gathered before */
 static int64 count_after;		/* monotonic ms: rows are not counted before */
 static int64 sweep_after;		/* monotonic ms */
 static bool leaving;
@@ -98,20 +102,23 @@ void
 tc_gauges_turn(bool now)
 {
 	int64		time = tc_monotonic_ms();
+	int64		begun;
 
 	tc_counting_flush();
-	if (!now && time - gauges_at < GAUGES_EVERY_MS)
+	if (!now && time < gauges_after)
 	{
 		/* a turn of its own, if there is no other */
 		if (!timer.armed)
-			tc_timer_wake(&timer, gauges_at + GAUGES_EVERY_MS);
+			tc_timer_wake(&timer, gauges_after);
 		return;
 	}
-	gauges_at = time;
 	tc_timer_cancel(&timer);
 	if (sweep_after <= time && tc_stat_lacks_room())
 		(void) tc_run_transaction(sweep, NULL);
+	count_if_unread();
+	begun = tc_monotonic_ms();
 	gather();
+	gauges_after = time + Max(GAUGES_EVERY_MS, (tc_monotonic_ms() - begun) * COUNT_PART);
 }
 
 static void
@@ -124,7 +131,6 @@ gather(void)
 	};
 	int			slot = tc_slot_of(MyDatabaseId);
 
-	count_if_unread();
 	tc_counting_clear_gauges();
 	for (int i = 0; i < nqueues; i++)
 	{
@@ -168,7 +174,14 @@ add_gauges(StatGauges *gauges, const Queue *queue)
 	gauges->backlog += leaving ? in_flight : 0;
 	gauges->backlog += queue->count[REQUEST_READY] + queue->count[REQUEST_RETRYING] +
 		queue->count[REQUEST_BLOCKED] + queue->count[REQUEST_CONFIRMING];
+	tc_waiting_add(gauges, queue);
 	gauges->connected |= !leaving && tc_queue_is_connected(queue);
+	if (queue->channel != NULL)
+	{
+		gauges->max_requests_per_second = queue->channel->config->max_requests_per_second;
+		gauges->rate_limited |= !leaving && queue->count[REQUEST_READY] > 0 && queue->channel->rate != NULL &&
+			tc_rate_waits(queue->channel->rate, queue->row.key.role);
+	}
 	if (queue->unread)
 	{
 		gauges->backlog += queue->unread_rows;

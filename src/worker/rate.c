@@ -141,14 +141,23 @@ first_in_line(Rate *rate)
 	return dlist_is_empty(&rate->line) ? NULL : dlist_container(RateLine, node, dlist_head_node(&rate->line));
 }
 
+bool
+tc_rate_waits(const Rate *rate, Oid role)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, unconstify(dlist_head *, &rate->line))
+		if (dlist_container(RateLine, node, iter.cur)->role == role)
+		return true;
+	return false;
+}
+
 static void
 wait_in_line(Rate *rate, Oid role)
 {
-	dlist_iter	iter;
 	RateLine   *line;
 
-	dlist_foreach(iter, &rate->line)
-		if (dlist_container(RateLine, node, iter.cur)->role == role)
+	if (tc_rate_waits(rate, role))
 		return;
 	line = MemoryContextAlloc(TopMemoryContext, sizeof(RateLine));
 	line->role = role;

@@ -34,6 +34,9 @@ extern bool tc_rate_take(Rate *rate, Oid role, int limit);
 /* It may not: when (monotonic ms) should it be asked again? */
 extern int64 tc_rate_next(const Rate *rate);
 
+/* Is the role in line, because it found none? */
+extern bool tc_rate_waits(const Rate *rate, Oid role);
+
 /*
  * All who want to send have asked: is there somebody to ask again at once?  If
  * not, the loop goes round when it is time to.

@@ -55,6 +55,18 @@ sub stat_of
 	return $node->safe_psql('postgres', "SELECT $columns FROM temporal.stat_server WHERE $where ORDER BY server");
 }
 
+# What waits, by state and code
+sub backlog
+{
+	return $node->safe_psql('postgres', 'SELECT server, state, error_code, requests FROM temporal.stat_backlog ORDER BY 1, 2, 3');
+}
+
+# The same by reading the requests
+sub backlog_read
+{
+	return $node->safe_psql('postgres', 'SELECT server, state, error_code, count(*) FROM temporal.request WHERE finished_at IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3');
+}
+
 # Until what was counted is this
 sub await_stat
 {
@@ -131,6 +143,8 @@ request('good', 500);
 await_stat('backlog, in_flight, connected, error_code, error_since <= now(), oldest_request_time <= now()', "server = 'good'",
 	'500|0|f|CONNECTION_FAILED|t|t', 'a backlog, and why');
 
+is(backlog(), 'good|retrying|CONNECTION_FAILED|500', 'the same by state and code');
+
 # a worker that has to leave and the next one
 my $pid = worker_pid($node);
 my $before = stat_of($counted, 'true');
@@ -167,7 +181,30 @@ await('a worker that backs off', sub {
 	$node->safe_psql('postgres', "SELECT state, query FROM pg_stat_activity WHERE pid = " . worker_pid($node)) eq 'active|backing off';
 });
 pass('a worker that backs off says so');
-$node->safe_psql('postgres', "SELECT temporal.discard_requests('deaf')");
+await('the statistics of what waits', sub { backlog() eq backlog_read() });
+is(backlog(), 'deaf|retrying|CONNECTION_FAILED|1', 'what was sent without an answer, by state and code');
+
+# what is given up is counted when that commits, and not before
+my $discard = "SELECT temporal.discard_requests('deaf');";
+$node->safe_psql('postgres', "BEGIN; $discard ROLLBACK; BEGIN; SAVEPOINT a; $discard ROLLBACK TO a; COMMIT");
+is(stat_of('discarded', "server = 'deaf'"), '0', 'not what was rolled back');
+$node->safe_psql('postgres', "BEGIN; SAVEPOINT a; $discard RELEASE a; COMMIT");
+is(stat_of('discarded', "server = 'deaf'"), '1', 'a request that waits');
+$node->safe_psql('postgres', "SELECT temporal.discard_request((SELECT id FROM temporal.request WHERE server = 'bad' AND state = 'rejected' LIMIT 1))");
+$node->safe_psql('postgres', "SELECT temporal.discard_rejected('bad')");
+is(stat_of('discarded, rejected', "server = 'bad'"), '20|20', 'and such that were rejected');
+# the worker notices that it is gone when it would send it
+stub('deaf');
+await('the statistics of what waits', sub { backlog() eq '' });
+pass('nothing waits');
+
+# a request of its own that fails again and again, while others are delivered
+stub('busy', '--status', '8');
+$node->safe_psql('postgres', "ALTER SERVER busy OPTIONS (DROP expire_after)");
+request('busy', 1);
+await('one that is tried again', sub { backlog() eq 'busy|retrying|RESOURCE_EXHAUSTED|1' });
+is(backlog_read(), backlog(), 'its code is that of temporal.request');
+$node->safe_psql('postgres', "SELECT temporal.discard_requests('busy')");
 
 # who sees what
 $node->safe_psql('postgres', <<'EOS');

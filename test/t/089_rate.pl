@@ -46,8 +46,13 @@ cmp_ok(sql(q(SELECT count(*) FROM temporal.request WHERE requested_by = 'many' A
 sql(q(ALTER SERVER temporal OPTIONS (SET max_requests_per_second '1')));
 sql(q(SELECT count(temporal.complete_activity_by_id('w', 'last-' || n)) FROM pg_catalog.generate_series(1, 2000) n));
 await('the first one', sub { sql(q(SELECT count(*) FROM temporal.request WHERE activity_id LIKE 'last-%' AND state = 'delivered')) > 0 });
+await('the statistics', sub { sql('SELECT max_requests_per_second, rate_limited, backlog > 1000 FROM temporal.stat_server WHERE backlog > 0') eq '1|t|t' });
+pass('the statistics say that they wait because of the limit');
+is(sql('SELECT state, error_code FROM temporal.stat_backlog WHERE requests > 1000'), 'queued|', 'which is no error');
 sql(q(ALTER SERVER temporal OPTIONS (DROP max_requests_per_second)));
 is(drained(), 't', 'without a limit all is sent');
 is(sql(q(SELECT count(*) FROM temporal.request WHERE activity_id LIKE 'last-%' AND state = 'delivered')), '2000', 'all of it');
+await('the statistics', sub { sql('SELECT count(*) FROM temporal.stat_server WHERE rate_limited OR backlog > 0') eq '0' });
+is(sql('SELECT DISTINCT max_requests_per_second FROM temporal.stat_server WHERE requests > 2000'), '', 'and that there is none any more');
 
 done_testing();

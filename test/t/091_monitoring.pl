@@ -196,7 +196,7 @@ sub await_firing
 await_value('temporal_worker_max_workers', '40', 'there is something before there are requests');
 request('good', 100);
 await_value('temporal_server_delivered{server="good", database="postgres"}', '100', 'what was delivered arrives');
-is(join(' ', grep { !@{ ask($_) } } sort @metrics), '', 'so does each metric of the collector');
+is(join(' ', grep { !@{ ask($_) } } sort @metrics), 'temporal_backlog_requests', 'so does each metric of the collector, but that of what waits');
 is(ask('temporal_latency_bucket{server="good", le="+Inf"}')->[0]{value}[1], '100', 'the histogram has all');
 is(ask('count(sql_exporter_last_scrape_failed == 1)')->[0] // '', '', 'no query failed');
 await_value('min(increase(temporal_worker_running[5s])) >= bool 0', '1', 'some more samples');
@@ -207,6 +207,7 @@ end_process(delete $stub{good}, 'TERM');
 request('good', 3);
 await_firing('TemporalNothingSent TemporalRequestsWait TemporalUnhealthy', 'Temporal is down');
 is(ask('temporal_error_seconds{server="good"}')->[0]{metric}{error_code}, 'CONNECTION_FAILED', 'and why');
+is(ask('temporal_backlog_requests{server="good", state="retrying", error_code="CONNECTION_FAILED"}')->[0]{value}[1], '3', 'and what waits');
 stub('good');
 await_firing('', 'it is back');
 
@@ -245,7 +246,9 @@ stub('deaf', '--status', '3');
 await('TemporalUnconfirmed', sub { firing() =~ /TemporalUnconfirmed/ });
 pass('a request is unconfirmed');
 
-# The dashboard, with the traffic that there was
+# The dashboard, with the traffic that there was, and something that waits
+sql("SELECT temporal.pause('bad')");
+request('bad', 1);
 request('good', 50);
 await_value('temporal_server_delivered{server="good"}', '163', 'more traffic');
 my @expressions = map { $_->{expr} } map { @{ $_->{targets} } } @{ JSON::PP::decode_json(slurp_file("$directory/grafana-dashboard.json"))->{panels} };
