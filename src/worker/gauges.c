@@ -3,9 +3,9 @@
  * gauges.c
  *	  What a worker says of what is so now.
  *
- * It is gathered once a second, if the worker had a turn, from its memory, in a
- * fiftieth of the time at most; only what was not read yet, because a queue cannot send, has to be counted in the
- * outbox, up to COUNT_MAX in all, in a fiftieth of the time at most.
+ * It is gathered once a second, if the worker had a turn, from its memory; only
+ * what was not read yet, because a queue cannot send, has to be counted in the
+ * outbox, up to COUNT_MAX in all.  Each takes a fiftieth of the time at most.
  *
  *-------------------------------------------------------------------------
  */
