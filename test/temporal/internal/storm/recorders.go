@@ -40,11 +40,18 @@ func (s *storm) record(ctx context.Context, random *rand.Rand) {
 			sessions[who] = &session{storm: s, random: random}
 		}
 		w := sessions[who]
+		// heartbeats, of some only while this session lives, which may be killed
+		var interval *string
+		if random.IntN(2) == 0 {
+			interval = &[]string{"1 s", "3 s"}[random.IntN(2)]
+		}
 		for ctx.Err() == nil {
 			if w.conn == nil && w.connectTo(ctx, r.database, r.role) != nil {
 				return
 			}
-			err := w.do(ctx, "SELECT temporal.record_activity($1, $2, server => $3)", r.item.key(), r.item.token, r.item.server)
+			err := w.do(ctx, `SELECT temporal.record_activity($1, $2, heartbeat => $4, heartbeat_interval => $5::interval,
+				while_session => $6, server => $3)`, r.item.key(), r.item.token, r.item.server, interval != nil, interval,
+				interval != nil && random.IntN(2) == 0)
 			if err == nil {
 				s.ends.add("keys recorded by somebody else", 1)
 				break

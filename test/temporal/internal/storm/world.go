@@ -49,7 +49,10 @@ DECLARE
     patience interval := CASE keyed WHEN 2 THEN interval '1 hour' END;
 BEGIN
     IF keyed = 1 THEN
-        PERFORM temporal.record_activity(key, task_token, server => server);
+        -- the stub would take heartbeats for requests that nobody has made
+        PERFORM temporal.record_activity(key, task_token, heartbeat => nonce % 4 = 0 AND activity_id IS NOT NULL,
+            heartbeat_interval => CASE WHEN nonce % 8 = 0 AND activity_id IS NOT NULL THEN interval '1 s' END,
+            server => server);
     END IF;
     IF keyed > 0 THEN
         CASE verb
