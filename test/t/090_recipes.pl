@@ -28,7 +28,7 @@ foreach my $file (@files)
 	like($sql, qr/^-- => /m, "$name says what comes back");
 	# a role of its own, which sees its own requests only
 	$node->safe_psql('postgres', qq(CREATE ROLE "$name" LOGIN; CREATE SCHEMA AUTHORIZATION "$name"; GRANT USAGE ON FOREIGN SERVER temporal TO "$name"));
-	$sql =~ s/^-- => (.*)$/\\echo => '$1'/mg;
+	$sql =~ s/^-- => (.*)$/"\\echo => '" . ($1 =~ s{([\\'])}{\\$1}gr) . "'"/mge;
 	$node->psql('postgres', $sql, stdout => \$stdout, stderr => \$stderr, connstr => $node->connstr('postgres') . " user=$name");
 	unlike($stderr, qr/ERROR/, "$name runs");
 	@output = split(/\n/, $stdout);

@@ -10,8 +10,7 @@ export function createActivities(db: Pool) {
 
     async request_approval(order: string): Promise<unknown> {
       await note(db, order); // for the test
-      const token = Buffer.from(activityInfo().taskToken);
-      await db.query('SELECT temporal.record_activity($1, $2)', [order, token]);
+      await db.query('SELECT temporal.record_activity($1, $2)', [order, activityInfo().taskToken]);
       throw new CompleteAsyncError();
     },
 
@@ -34,5 +33,5 @@ export function createActivities(db: Pool) {
 async function note(db: Pool, key: string): Promise<void> {
   const info = activityInfo();
   const found = info.attempt > 1 ? JSON.stringify([shown(info.heartbeatDetails)]) : null;
-  await db.query('INSERT INTO attempt VALUES ($1, $2, $3, $4)', [key, info.attempt, Buffer.from(info.taskToken), found]);
+  await db.query('INSERT INTO attempt VALUES ($1, $2, $3, $4)', [key, info.attempt, info.taskToken, found]);
 }

@@ -17,5 +17,6 @@ export function shown(v: unknown): unknown {
   if (v instanceof Uint8Array) {
     return { base64: base64(v) };
   }
-  return v === undefined ? null : v;
+  // JSON has no word for it
+  return v === undefined ? 'undefined' : v;
 }

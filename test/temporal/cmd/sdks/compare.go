@@ -213,8 +213,8 @@ func (s *sdk) cell(ctx context.Context, all *account, j job) cell {
 
 // beside does the same by the SDK's own client and says how the two differ.
 func (s *sdk) beside(ctx context.Context, all *account, j job, how, where string, sql outcome) string {
-	if why := j.value.unsayable[s.name]; why != "" {
-		return "read; the SDK cannot send it: " + why
+	if j.value.unsayable[s.name] {
+		return "only SQL can say it"
 	}
 	own, err := s.run(ctx, how, j.verb, j.value, true)
 	all.check(err == nil, "%s, by the SDK's client: %v", where, err)

@@ -105,7 +105,7 @@ var readings = []reading{
 		want: map[string]string{
 			"go":         emptied,
 			"python":     "null",
-			"typescript": "null",
+			"typescript": nothing,
 			"java":       "null",
 		},
 	},
