@@ -159,13 +159,24 @@ extern bool tc_outbox_read(int64 queue, ReadPosition *position,
  */
 extern bool tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg);
 
+/* Counting rows of a queue, some at a time */
+typedef struct RowCount
+{
+	int64		rows;			/* so far; 0 = it has not begun */
+	TimestampTz since;			/* when the first of these was requested */
+	uint64		xid;			/* the last one */
+	int64		id;
+}			RowCount;
+
 /*
- * About how many rows of a queue are behind the position, max at the most:
- * those of transactions that committed late are not counted.  *since, if not
- * NULL, becomes when the first of these was requested, if there is one.
+ * Count rows of a queue that are behind the position, max further ones at the
+ * most: those of transactions that committed late are not counted.  True if
+ * these were the last ones.
  */
-extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max,
-							TimestampTz *since);
+extern bool tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount * count);
+
+/* About how many rows of a queue are behind the position, max at the most. */
+extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);
 
 /*
  * How many requests of this database wait for a server, max at the most, and

@@ -40,6 +40,7 @@ typedef struct Taker
 } Taker;
 
 static bool take_tuple(void *arg, Relation rel, HeapTuple tuple);
+static bool count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount * count);
 static bool open_recorded(RowScan *scan);
 static int64 first_of(int64 a, int64 b);
 static int64 first_queue_between(RowScan *scan, int64 lower, int64 upper);
@@ -66,38 +67,66 @@ tc_outbox_read_one(int64 id, RowConsumer consumer, void *arg)
 }
 
 int
-tc_outbox_count(int64 queue, const ReadPosition *position, int max, TimestampTz *since)
+tc_outbox_count(int64 queue, const ReadPosition *position, int max)
+{
+	RowCount	count = {0};
+
+	(void) tc_outbox_count_on(queue, position, max, &count);
+	return count.rows;
+}
+
+bool
+tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount * count)
 {
 	const ReadSnapshot *done = position->done;
 	uint64		from = done != NULL ? done->xmax : 0;
-	RowScan		scan;
-	SysScanDesc desc;
-	HeapTuple	tuple;
-	int			count = 0;
+	int64		end = count->rows + max;
+	bool		is_last = true;
 
 	if (position->goal != NULL && (done == NULL || position->xip_index >= done->nxip))
 		from = Max(from, position->xid);
+	if (count->rows == 0)
+		return count_range(queue, BTGreaterEqualStrategyNumber, from, NULL, end, count);
+	is_last = count_range(queue, BTEqualStrategyNumber, count->xid, &count->id, end, count);
+	return is_last && count_range(queue, BTGreaterStrategyNumber, count->xid, NULL, end, count);
+}
+
+/* Of transactions that compare so with xid, behind an id if that is given.  False if there are more. */
+static bool
+count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount * count)
+{
+	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_XID8EQ :
+		strategy == BTGreaterStrategyNumber ? F_XID8GT : F_XID8GE;
+	RowScan		scan;
+	SysScanDesc desc;
+	HeapTuple	tuple = NULL;
+
 	tc_row_scan_open(&scan, TABLE_OUTBOX, OUTBOX_QUEUE_IDX);
 	tc_row_scan_key(&scan, OUTBOX_QUEUE, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue));
-	tc_row_scan_key(&scan, OUTBOX_XID, BTGreaterEqualStrategyNumber, F_XID8GE,
-					FullTransactionIdGetDatum(FullTransactionIdFromU64(from)));
+	tc_row_scan_key(&scan, OUTBOX_XID, strategy, compare, FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
+	if (id != NULL)
+		tc_row_scan_key(&scan, OUTBOX_ID, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(*id));
 	desc = systable_beginscan_ordered(scan.rel, scan.index, GetActiveSnapshot(),
 									  scan.nkeys, scan.keys);
-	while (count < max && (tuple = systable_getnext_ordered(desc, ForwardScanDirection)) != NULL)
+	while (count->rows < end && (tuple = systable_getnext_ordered(desc, ForwardScanDirection)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (count++ == 0 && since != NULL)
+		/* where to go on from, and since when the first one waits */
+		if (++count->rows == end || count->rows == 1)
 		{
 			Datum		values[OUTBOX_NATTS];
 			bool		nulls[OUTBOX_NATTS];
 
 			tc_row_deform(tuple, scan.rel, TABLE_OUTBOX, values, nulls);
-			*since = DatumGetTimestampTz(values[OUTBOX_REQUESTED_AT - 1]);
+			count->xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_XID - 1]));
+			count->id = DatumGetInt64(values[OUTBOX_ID - 1]);
+			if (count->rows == 1)
+				count->since = DatumGetTimestampTz(values[OUTBOX_REQUESTED_AT - 1]);
 		}
 	}
 	systable_endscan_ordered(desc);
 	tc_row_scan_close(&scan);
-	return count;
+	return tuple == NULL;
 }
 
 bool

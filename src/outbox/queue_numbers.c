@@ -432,7 +432,7 @@ tc_outbox_count_for_server(Oid server, int max, char **name)
 							 DatumGetObjectId(values[QUEUE_DATABASE - 1])) ||
 			TC_QUEUE_IS_SUPPRESSED(DatumGetInt64(values[QUEUE_NUMBER - 1])))
 			continue;
-		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count, NULL);
+		waiting = tc_outbox_count(DatumGetInt64(values[QUEUE_NUMBER - 1]), &beginning, max - count);
 		if (waiting > 0 && count == 0)
 			*name = TextDatumGetCString(values[QUEUE_SERVER_NAME - 1]);
 		count += waiting;

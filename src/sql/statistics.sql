@@ -102,7 +102,7 @@ COMMENT ON COLUMN temporal.stat_server.ambiguous IS 'calls that failed after whi
 COMMENT ON COLUMN temporal.stat_server.bytes IS 'bytes of requests in calls';
 COMMENT ON COLUMN temporal.stat_server.delivery_time IS
     'milliseconds from the verb to the answer of Temporal, of all that was delivered';
-COMMENT ON COLUMN temporal.stat_server.backlog IS 'requests that wait; what the worker has not read yet is counted up to 10000';
+COMMENT ON COLUMN temporal.stat_server.backlog IS 'requests that wait; what the worker has not read yet it counts in steps of 10000';
 COMMENT ON COLUMN temporal.stat_server.in_flight IS 'requests that were sent and not answered yet';
 COMMENT ON COLUMN temporal.stat_server.max_requests_per_second IS 'the option of the server; NULL: there is no limit, or nothing was sent yet';
 COMMENT ON COLUMN temporal.stat_server.rate_limited IS 'do requests wait because of that?';
@@ -133,7 +133,7 @@ COMMENT ON COLUMN temporal.stat_backlog.server IS 'foreign server';
 COMMENT ON COLUMN temporal.stat_backlog.namespace IS 'Temporal namespace';
 COMMENT ON COLUMN temporal.stat_backlog.state IS 'queued, in_flight, retrying, confirming or waiting, as in temporal.request';
 COMMENT ON COLUMN temporal.stat_backlog.error_code IS 'why; NULL: there is no reason but that it is not their turn yet';
-COMMENT ON COLUMN temporal.stat_backlog.requests IS 'how many; what the worker has not read yet is counted up to 10000';
+COMMENT ON COLUMN temporal.stat_backlog.requests IS 'how many; what the worker has not read yet it counts in steps of 10000';
 
 CREATE VIEW temporal.stat_latency AS
 SELECT e.server, e.namespace, l.le, sum(l.count)::bigint AS count

@@ -5,7 +5,7 @@
  *
  * It is gathered once a second, if the worker had a turn, from its memory; only
  * what was not read yet, because a queue cannot send, has to be counted in the
- * outbox, up to COUNT_MAX in all.  Each takes a fiftieth of the time at most.
+ * outbox, COUNT_MAX in all at a time.  Each takes a fiftieth of the time at most.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,6 +60,7 @@ static TimestampTz started_at;
 static int64 gauges_after;		/* monotonic ms: they are not gathered before */
 static int64 count_after;		/* monotonic ms: rows are not counted before */
 static int64 sweep_after;		/* monotonic ms */
+static bool counting;			/* not all were counted yet */
 static bool leaving;
 static LoopTimer timer;
 
@@ -67,6 +68,7 @@ static void gather(void);
 static void count_if_unread(void);
 static void add_expiry(TimestampTz *gauge, int64 seconds);
 static void add_gauges(StatGauges *gauges, const Queue *queue);
+static int	count_on(Queue *queue, int max);
 static void count_unread(void *arg);
 static void sweep(void *arg);
 static bool is_needed(const StatKey *key);
@@ -119,6 +121,8 @@ tc_gauges_turn(bool now)
 	begun = tc_monotonic_ms();
 	gather();
 	gauges_after = time + Max(GAUGES_EVERY_MS, (tc_monotonic_ms() - begun) * COUNT_PART);
+	if (counting && !leaving)
+		tc_timer_wake(&timer, gauges_after);
 }
 
 static void
@@ -155,6 +159,7 @@ count_if_unread(void)
 	int64		begun = tc_monotonic_ms();
 	int64		now;
 
+	counting &= tc_queues_unread() > 0;
 	if (tc_queues_unread() == 0 || count_after > begun || leaving)
 		return;
 	(void) tc_run_transaction(count_unread, NULL);
@@ -223,6 +228,24 @@ add_expiry(TimestampTz *gauge, int64 seconds)
 		*gauge = time_t_to_timestamptz(seconds);
 }
 
+/* It may take several times to count all: until then as many are known of as before, or as were counted so far. */
+static int
+count_on(Queue *queue, int max)
+{
+	RowCount   *count = &queue->unread_count;
+	int64		before = count->rows;
+	bool		is_last = tc_outbox_count_on(queue->number, &queue->position, max, count);
+	int			counted = count->rows - before;
+
+	if (before == 0)
+		queue->unread_since = count->since;
+	queue->unread_rows = is_last ? count->rows : Max(queue->unread_rows, count->rows);
+	if (is_last)
+		memset(count, 0, sizeof(*count));
+	counting |= !is_last;
+	return counted;
+}
+
 /* Of many queues some, and the next ones the next time. */
 static void
 count_unread(void *arg)
@@ -233,17 +256,15 @@ count_unread(void *arg)
 	int			max = Max(COUNT_MIN, COUNT_MAX / tc_queues_unread());
 	int			counted = 0;
 
+	counting = false;
 	for (int i = 0; i < nqueues && counted < COUNT_MAX; i++)
 	{
 		Queue	   *queue = queues[next++ % nqueues];
 
 		if (!queue->unread)
 			continue;
-		queue->unread_since = 0;
-		queue->unread_rows = tc_outbox_count(queue->number, &queue->position, max,
-											 &queue->unread_since);
 		/* one without rows costs something, too */
-		counted += queue->unread_rows + 1;
+		counted += count_on(queue, max) + 1;
 	}
 	next = nqueues > 0 ? next % nqueues : 0;
 }

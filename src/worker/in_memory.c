@@ -328,6 +328,10 @@ tc_queue_set_unread(Queue *queue, bool unread)
 	/* who commits says only that something is new */
 	queue->heartbeats_unread |= unread;
 	queue->unread = unread;
+	if (unread)
+		return;
+	queue->unread_rows = 0;
+	queue->unread_count.rows = 0;
 }
 
 int

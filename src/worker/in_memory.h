@@ -222,8 +222,9 @@ struct Queue
 	/* see counting.c */
 	int			stat_entry;		/* its place in the statistics, plus 1; 0: not
 								 * known yet */
-	int			unread_rows;	/* when they were counted last */
+	int64		unread_rows;	/* when they were counted last, or so far */
 	TimestampTz unread_since;	/* when the first of these was requested */
+	RowCount	unread_count;	/* they are being counted */
 
 	bool		active;			/* among those to look at ... */
 	bool		starves;		/* ... or among those that wait ... */

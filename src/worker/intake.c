@@ -116,6 +116,8 @@ take_in(void *arg, const OutboxRow *row)
 	}
 	undurable = true;
 	request = tc_queue_add(queue, row, maybe_sent, &malformed);
+	if (request != NULL && queue->unread_rows > 0)
+		queue->unread_rows--;
 	if (malformed)
 		take_in_malformed(queue, row);
 	else if (request != NULL)

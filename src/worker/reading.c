@@ -184,7 +184,7 @@ tc_reading_count_waiting(const char *server, Oid role, int64 number, int max)
 		count += queue->count[REQUEST_READY] + queue->count[REQUEST_RETRYING] +
 			queue->count[REQUEST_BLOCKED] + tc_queue_in_flight(queue);
 		if (queue->unread && count < max)
-			count += tc_outbox_count(queue->number, &queue->position, max - count, NULL);
+			count += tc_outbox_count(queue->number, &queue->position, max - count);
 	}
 	return Min(count, max);
 }

@@ -206,6 +206,15 @@ await('one that is tried again', sub { backlog() eq 'busy|retrying|RESOURCE_EXHA
 is(backlog_read(), backlog(), 'its code is that of temporal.request');
 $node->safe_psql('postgres', "SELECT temporal.discard_requests('busy')");
 
+# more than are counted at once
+$node->safe_psql('postgres', "SELECT temporal.pause('good')");
+request('good', 25000);
+await('all to be counted', sub { backlog() eq 'good|queued|PAUSED|25000' });
+is(backlog_read(), backlog(), 'many that wait');
+$node->safe_psql('postgres', "SELECT temporal.discard_requests('good'); SELECT temporal.resume('good')");
+await('the statistics of what waits', sub { backlog() eq '' });
+is(stat_of('discarded', "server = 'good'"), '25000', 'none of them any more');
+
 # who sees what
 $node->safe_psql('postgres', <<'EOS');
 CREATE ROLE requester LOGIN;
