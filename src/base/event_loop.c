@@ -227,7 +227,7 @@ wait_once(long timeout_ms, uint32 wait_event_info, bool *nothing)
 		latch_set = dispatch(events, nevents) || latch_set;
 	}
 
-	*nothing = run_timers() && nevents == 0;
+	*nothing = run_timers() && nevents == 0 && !latch_set;
 	return latch_set;
 }
 

@@ -133,13 +133,17 @@ wait_for_answer(const SessionCall *call, StringInfo reply, SessionAnswer *answer
 		int64		left = deadline - tc_monotonic_ms();
 
 		CHECK_FOR_INTERRUPTS();
+
+		/*
+		 * before the look: it resets the latch, and with it what is told
+		 * after that
+		 */
+		tc_check_client();
 		state = tc_session_call_state(call, part, answer);
 		if (state == CALL_PART && reply != NULL)
 			take_part(reply, part);
 		if (state == CALL_ENDED || left <= 0)
 			break;
-
-		tc_check_client();
 
 		/*
 		 * The worker may leave between two looks; its successor takes the
