@@ -13,7 +13,9 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 
+#include "base/extension.h"
 #include "compat.h"
 #include "functions/arguments.h"
 #include "functions/keys.h"
@@ -185,8 +187,12 @@ tc_forget_activity(PG_FUNCTION_ARGS)
 Datum
 tc_visible_activities(PG_FUNCTION_ARGS)
 {
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(GetUserId())};
+	Oid			types[] = {OIDOID, BOOLOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()),
+		/* of a role that was dropped nobody has the privileges */
+		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner()))
+	};
 
 	tc_return_as_owner(fcinfo,
 					   "SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id,"
@@ -194,8 +200,8 @@ tc_visible_activities(PG_FUNCTION_ARGS)
 					   "     a.heartbeat_interval, a.while_session, a.expires_at, a.cancel_requested,"
 					   "     a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at"
 					   "  FROM temporal.every_activity a"
-					   " WHERE pg_has_role($1, a.role, 'USAGE')",
-					   1, types, values, NULL);
+					   " WHERE pg_has_role($1, a.role, 'USAGE') OR (a.role IS NULL AND $2)",
+					   lengthof(types), types, values, NULL);
 	return (Datum) 0;
 }
 

@@ -119,5 +119,14 @@ INSERT INTO temporal.rejected SELECT *, now() FROM gone;
 EOS
 is(counted($looks[$_]), $before[$_], "what is read is not told: $looks[$_]") foreach 0 .. $#looks;
 
+# Keys of a role that was dropped can be seen and forgotten by who may decide, and by nobody else.
+$node->safe_psql('postgres', 'CREATE ROLE tenant; SET ROLE tenant; ' . q(SELECT temporal.record_activity_by_id('left behind', 'w', 'a', server => 'shared')));
+$node->safe_psql('postgres', 'DROP ROLE tenant; CREATE ROLE tenant LOGIN');
+my $left = q(SELECT recorded_by, state FROM temporal.activity WHERE key = 'left behind');
+is($node->safe_psql('postgres', $left), 'tenant|recorded', 'the key of a role that was dropped is shown to a superuser');
+is(sql('tenant', $left) . sql('tenant', q(SELECT temporal.forget_activity('left behind', 'shared'))), 'f', 'not to who has its name now');
+is($node->safe_psql('postgres', q(SELECT temporal.forget_activity('left behind', 'shared'))), 't', 'and can be forgotten');
+is($node->safe_psql('postgres', $left), '', 'for good');
+
 $node->stop;
 done_testing();
