@@ -214,7 +214,8 @@ take_wakes(void)
 	busy_at = tc_monotonic_ms();
 	if (look || all)
 		tc_look_at_all(all);
-	else
+	/* who was named does not wait until it is his turn among all */
+	if (!all)
 		tc_look_at_woken(&woken);
 }
 
