@@ -198,7 +198,7 @@ tc_visible_activities(PG_FUNCTION_ARGS)
 					   "SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id,"
 					   "     a.attempt, a.recorded_at, a.recorded_by, a.state, a.heartbeat,"
 					   "     a.heartbeat_interval, a.while_session, a.expires_at, a.cancel_requested,"
-					   "     a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at"
+					   "     a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at, a.id"
 					   "  FROM temporal.every_activity a"
 					   " WHERE pg_has_role($1, a.role, 'USAGE') OR (a.role IS NULL AND $2)",
 					   lengthof(types), types, values, NULL);

@@ -139,7 +139,7 @@ CREATE FUNCTION temporal.visible_activities(
     OUT attempt integer, OUT recorded_at timestamptz, OUT recorded_by text, OUT state text, OUT heartbeat boolean,
     OUT heartbeat_interval interval, OUT while_session boolean, OUT expires_at timestamptz,
     OUT cancel_requested boolean, OUT activity_paused boolean, OUT activity_reset boolean,
-    OUT heartbeat_error text, OUT answered_at timestamptz)
+    OUT heartbeat_error text, OUT answered_at timestamptz, OUT id bigint)
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'tc_visible_activities';
@@ -148,7 +148,8 @@ COMMENT ON FUNCTION temporal.visible_activities() IS 'internal: recorded activit
 CREATE VIEW temporal.activity AS
 SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id, a.attempt, a.recorded_at, a.recorded_by,
        a.state, a.heartbeat, a.heartbeat_interval, a.while_session, a.expires_at,
-       a.cancel_requested, a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at
+       a.cancel_requested, a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at,
+       a.id
   FROM temporal.visible_activities() a;
 COMMENT ON VIEW temporal.activity IS 'activities that were recorded under a key';
 COMMENT ON COLUMN temporal.activity.key IS 'under which it was recorded';
@@ -169,6 +170,7 @@ COMMENT ON COLUMN temporal.activity.cancel_requested IS 'heartbeats were answere
 COMMENT ON COLUMN temporal.activity.activity_paused IS 'heartbeats were answered that the activity is paused';
 COMMENT ON COLUMN temporal.activity.activity_reset IS 'heartbeats were answered that the activity is reset';
 COMMENT ON COLUMN temporal.activity.heartbeat_error IS 'why no more heartbeats are sent: NOT_FOUND, say, SESSION_ENDED, or VERDICT_DELIVERED';
+COMMENT ON COLUMN temporal.activity.id IS 'of the recording, in notifications';
 COMMENT ON COLUMN temporal.activity.answered_at IS 'when the answer to heartbeats changed last; NULL: there was nothing to tell';
 
 REVOKE ALL ON TABLE temporal.activity FROM PUBLIC;

@@ -154,8 +154,14 @@ tc_dispatch_tell_rest(void)
 bool
 tc_dispatch_is_idle(void)
 {
+	return tc_dispatch_has_no_requests() && tc_heartbeats_are_none();
+}
+
+bool
+tc_dispatch_has_no_requests(void)
+{
 	return tc_requests_in_memory() == 0 && dlist_is_empty(tc_active_queues()) &&
-		tc_reading_is_idle() && tc_key_waits_are_none() && tc_heartbeats_are_none();
+		tc_reading_is_idle() && tc_key_waits_are_none();
 }
 
 int

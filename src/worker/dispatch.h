@@ -33,6 +33,9 @@ extern void tc_dispatch_record_rest(void);
 /* Nothing in memory, nothing in flight, nothing to be recorded? */
 extern bool tc_dispatch_is_idle(void);
 
+/* The same, apart from heartbeats of recorded activities, which wait all the time? */
+extern bool tc_dispatch_has_no_requests(void);
+
 /* Calls whose end is awaited. */
 extern int	tc_dispatch_in_flight(void);
 

@@ -14,7 +14,7 @@
  * An answer that is lost does no harm, and a failure is nobody's error.
  *
  * Where the interval is to follow the activity's own timeout, Temporal is asked
- * for that before the first heartbeat: one question tells it for all activities
+ * for that after the first heartbeat: one question tells it for all activities
  * of a workflow that wait for it.
  *
  * None is sent while a verdict for its activity may take effect.  Heartbeats
@@ -44,9 +44,18 @@
 #define MAX_REPLY (64 * 1024)
 #define MAX_DESCRIPTION (8 * 1024 * 1024)
 
-/* While a verdict may take effect, and while others ask */
+/* Loaded in a turn, by all roles; and by one however many there are */
+#define LOADED_MAX 1024
+#define LOADED_MIN 32
+
+/* So many roles are told apart in a turn, the others count as one */
+#define ROLES_MAX 64
+
+/* While a verdict may take effect */
 #define HELD_MS 200
-#define ASK_LATER_MS 20
+
+/* As long as it could not be asked, because others do */
+#define UNKNOWN_INTERVAL_MS 5000
 
 /* Where it cannot be found out how long the timeout is; and how often that is tried */
 #define GUESSED_INTERVAL_MS 10000
@@ -84,6 +93,15 @@ typedef struct Loader
 	const char *ended;			/* why there are no more */
 } Loader;
 
+/* What roles have loaded in this turn, and how many roles did in the last one */
+static struct
+{
+	Oid			role;
+	int			loaded;
+}			turns[ROLES_MAX];
+static int	nturns;
+static int	nturns_before = 1;
+
 static dlist_head loaded = DLIST_STATIC_INIT(loaded);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 static MemoryContext call_context;
@@ -102,6 +120,8 @@ static void settle_heartbeat(BeatCall *call);
 static void settle_question(BeatCall *call);
 static void set_timeout(void *arg, const DescribedActivity *described);
 static void failed(BeatCall *call);
+static int	turn_of(Oid role);
+static int	room_in_turn(Oid role);
 static void note_loaded(BeatCall *call);
 static void free_call(BeatCall *call);
 
@@ -117,15 +137,15 @@ tc_heartbeats_load(Queue *queue)
 		call_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete heartbeats that are sent",
 											 ALLOCSET_DEFAULT_SIZES);
 	tc_heartbeat_rows_open(&rows);
-	while (tc_heartbeats_want_bytes(queue))
+	for (int room = room_in_turn(queue->row.key.role); room > 0 && tc_heartbeats_want_bytes(queue); room--)
 	{
 		Beat	   *beat = tc_beat_first(queue);
 		Loader		loader = {beat};
 
-		if (is_held(beat) || (must_ask(beat) && queue->heartbeats_asking >= ASKING_MAX))
+		if (is_held(beat))
 		{
 			tc_beat_take(beat, BEAT_SETTLED);
-			tc_beat_wait(beat, now + (is_held(beat) ? HELD_MS : ASK_LATER_MS));
+			tc_beat_wait(beat, now + HELD_MS);
 			continue;
 		}
 		if (!must_ask(beat) && !take_rate(queue))
@@ -142,11 +162,35 @@ tc_heartbeats_load(Queue *queue)
 	tc_heartbeat_rows_close(&rows);
 }
 
+/* The place of a role in turns[] */
+static int
+turn_of(Oid role)
+{
+	int			n = 0;
+
+	while (n < nturns && turns[n].role != role)
+		n++;
+	if (n == nturns && nturns < ROLES_MAX)
+	{
+		turns[nturns].role = role;
+		turns[nturns++].loaded = 0;
+	}
+	return Min(n, ROLES_MAX - 1);
+}
+
+/* However many queues and heartbeats a role has, others have their turn soon. */
+static int
+room_in_turn(Oid role)
+{
+	return Max(LOADED_MIN, LOADED_MAX / nturns_before) - turns[turn_of(role)].loaded;
+}
+
 static void
 note_loaded(BeatCall *call)
 {
 	Queue	   *queue = call->queue;
 
+	turns[turn_of(queue->row.key.role)].loaded++;
 	tc_beat_take(call->beat, BEAT_LOADED);
 	dlist_push_tail(&loaded, &call->node);
 	queue->heartbeats_loaded++;
@@ -174,7 +218,7 @@ is_held(const Beat *beat)
 static bool
 must_ask(const Beat *beat)
 {
-	return beat->interval_ms == 0;
+	return beat->interval_ms == 0 && beat->beats > 0 && beat->queue->heartbeats_asking < ASKING_MAX;
 }
 
 /* If not now, none of the queue is sent before there may be another token. */
@@ -336,6 +380,8 @@ send_call(BeatCall *call)
 void
 tc_heartbeats_put_back(void)
 {
+	nturns_before = Max(nturns, 1);
+	nturns = 0;
 	while (!dlist_is_empty(&loaded))
 	{
 		BeatCall   *call = dlist_container(BeatCall, node, dlist_pop_head_node(&loaded));
@@ -348,7 +394,7 @@ tc_heartbeats_put_back(void)
 		if (beat->dropped)
 			tc_beat_end(beat, NULL);
 		else
-			tc_beat_wait(beat, tc_monotonic_ms());
+			tc_beat_wait(beat, beat->due.due);
 	}
 }
 
@@ -408,6 +454,7 @@ static void
 settle_heartbeat(BeatCall *call)
 {
 	Beat	   *beat = call->beat;
+	int32		interval = beat->interval_ms > 0 ? beat->interval_ms : UNKNOWN_INTERVAL_MS;
 	HeartbeatReply reply;
 	double		part = 1.0;
 
@@ -433,10 +480,16 @@ settle_heartbeat(BeatCall *call)
 	}
 
 	/* those that came at once are spread from then on */
-	if (beat->beats == 0)
-		part = 0.1 + 0.9 * tc_random_fraction();
+	if (beat->beats == 0 || beat->interval_ms == 0)
+		part = Max(0.01, tc_random_fraction());
 	beat->beats = Min(beat->beats + 1, PG_UINT8_MAX);
-	tc_beat_wait(beat, call->sent_at + (int64) (beat->interval_ms * part));
+	if (must_ask(beat))
+		tc_beat_wait(beat, call->sent_at);
+	else if (part < 1.0)
+		tc_beat_wait(beat, call->sent_at + (int64) (interval * part));
+	else
+		/* in step, so that those that were late together part again */
+		tc_beat_wait(beat, beat->due.due + (Max(call->sent_at - beat->due.due, 0) / interval + 1) * interval);
 	/* ask again for what could not be found out */
 	if (beat->guessed && beat->asked < ASK_TIMES)
 		beat->interval_ms = 0;
@@ -454,13 +507,25 @@ settle_question(BeatCall *call)
 	else if (call->meaning == MEANING_DELIVERED &&
 			 tc_described_activity_read(call->reply, call->reply_len, &described))
 		tc_beat_set_timeout(beat, described.heartbeat_timeout / 1000);
+	if (beat->interval_ms == 0 && beat->asked < ASK_TIMES &&
+		(call->meaning == MEANING_SEND_AGAIN || call->meaning == MEANING_RETRY ||
+		 call->meaning == MEANING_THROTTLED))
+	{
+		tc_beat_wait(beat, tc_monotonic_ms() + tc_backoff_ms(call->channel->config, beat->asked));
+		return;
+	}
 	if (beat->interval_ms == 0)
 	{
 		/* the heartbeat will tell whether it is there */
 		beat->interval_ms = GUESSED_INTERVAL_MS;
 		beat->guessed = call->meaning != MEANING_GONE && call->meaning != MEANING_REJECTED;
 	}
-	tc_beat_wait(beat, tc_monotonic_ms());
+
+	/*
+	 * one was sent just before, and which part of the interval comes first
+	 * spreads them
+	 */
+	tc_beat_wait(beat, tc_monotonic_ms() + (int64) (beat->interval_ms * (0.1 + 0.8 * tc_random_fraction())));
 }
 
 /* Of one of the activities of a workflow.  Servers before 1.26 do not tell their options. */
@@ -479,7 +544,7 @@ set_timeout(void *arg, const DescribedActivity *described)
 		 beat != NULL; beat = next)
 	{
 		next = beat->next;
-		if (must_ask(beat) || beat->guessed)
+		if (beat->interval_ms == 0 || beat->guessed)
 			tc_beat_set_timeout(beat, described->heartbeat_timeout / 1000);
 	}
 }
@@ -494,7 +559,8 @@ failed(BeatCall *call)
 	int64		delay = 0;
 
 	if (call->meaning != MEANING_SEND_AGAIN || beat->failures > 0)
-		delay = Min(tc_backoff_ms(config, beat->failures), beat->interval_ms);
+		delay = Min(tc_backoff_ms(config, beat->failures),
+					beat->interval_ms > 0 ? beat->interval_ms : UNKNOWN_INTERVAL_MS);
 	beat->failures = Min(beat->failures + 1, 30);
 	if (queue->heartbeats_after <= now && ++queue->heartbeat_failures >= FAILED_TO_PAUSE)
 		queue->heartbeats_after = now +

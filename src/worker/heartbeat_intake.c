@@ -14,7 +14,6 @@
 #include "utils/timestamp.h"
 
 #include "process/session_life.h"
-#include "worker/active_queues.h"
 #include "worker/chains.h"
 #include "worker/flow.h"
 #include "worker/heartbeat_calls.h"
@@ -24,7 +23,7 @@
 #include "worker/intake.h"
 
 /* Rows read from a queue in one turn */
-#define READ_CHUNK 4096
+#define READ_CHUNK 1024
 
 /* After that long a table that somebody has locked is looked at again */
 #define LOCKED_MS 1000
@@ -55,7 +54,7 @@ tc_heartbeats_exist(Queue *queue)
 	else
 	{
 		tc_read_position_rewind(&queue->heartbeat_position, xid);
-		queue->heartbeats_found = true;
+		tc_heartbeats_set_found(queue, true);
 	}
 	return queue->heartbeats_found;
 }
@@ -100,7 +99,7 @@ read_rows(Queue *queue)
 		tc_heartbeats_read(queue->number, &queue->heartbeat_position, take_in, &reader))
 	{
 		queue->heartbeats_unread = !begins;
-		queue->heartbeats_found = false;
+		tc_heartbeats_set_found(queue, false);
 	}
 }
 
@@ -123,7 +122,7 @@ take_in(void *arg, const HeartbeatRow *row)
 		tc_heartbeat_note(queue, row->id, row->xid, NULL, TC_SESSION_ENDED);
 	else if (tc_method_is_heartbeat(row->method) && find_activity(queue, &request, &place))
 		tc_beat_create(queue, row, &place, &reply);
-	return reader->left > 0 && tc_queue_may_have(queue, SHARE_HEARTBEATS);
+	return reader->left > 0 && tc_share_has_room(queue->account, SHARE_HEARTBEATS);
 }
 
 static bool

@@ -16,6 +16,7 @@
 
 #include "outbox/heartbeats.h"
 #include "worker/heartbeat_notes.h"
+#include "worker/notify.h"
 #include "worker/transaction.h"
 
 #define BATCH 1024
@@ -45,6 +46,7 @@ static int64 not_before;		/* monotonic ms */
 static LoopTimer timer;
 
 static void drop_first(void);
+static void notify(const HeartbeatAnswer *answer);
 static void put_batch(void *arg);
 
 void
@@ -82,8 +84,11 @@ tc_heartbeat_notes_turn(void)
 		batch.answers[batch.count++] = dlist_container(Note, node, iter.cur)->answer;
 	}
 	if (tc_run_transaction(put_batch, &batch) && batch.done)
-		while (batch.count-- > 0)
+		for (int i = 0; i < batch.count; i++)
+		{
+			notify(&batch.answers[i]);
 			drop_first();
+		}
 	else
 		not_before = tc_monotonic_ms() + LATER_MS;
 	if (nnotes > 0)
@@ -95,6 +100,16 @@ drop_first(void)
 {
 	pfree(dlist_container(Note, node, dlist_pop_head_node(&notes)));
 	nnotes--;
+}
+
+static void
+notify(const HeartbeatAnswer *answer)
+{
+	if (answer->error_code == NULL && answer->reply.cancel_requested)
+		tc_notify_add(NOTIFY_ACTIVITY_CANCEL_REQUESTED, answer->id);
+	else if (answer->error_code != NULL && strcmp(answer->error_code, TC_SESSION_ENDED) != 0 &&
+			 strcmp(answer->error_code, TC_VERDICT_DELIVERED) != 0)
+		tc_notify_add(NOTIFY_ACTIVITY_GONE, answer->id);
 }
 
 static void

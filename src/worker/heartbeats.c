@@ -30,7 +30,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "worker/active_queues.h"
 #include "worker/heartbeat_notes.h"
 #include "worker/heartbeats.h"
 
@@ -70,6 +69,7 @@ typedef struct BeatEntry
 static beats_hash *beats_by_activity;
 static MemoryContext beat_context;
 static int64 nbeats;
+static int	nfound;				/* queues that have some to read */
 
 static void drop(Beat *beat);
 
@@ -84,7 +84,14 @@ tc_heartbeats_init(void)
 bool
 tc_heartbeats_are_none(void)
 {
-	return nbeats == 0;
+	return nbeats == 0 && nfound == 0;
+}
+
+void
+tc_heartbeats_set_found(Queue *queue, bool found)
+{
+	nfound += found - queue->heartbeats_found;
+	queue->heartbeats_found = found;
 }
 
 void
@@ -110,17 +117,18 @@ tc_beat_create(Queue *queue, const HeartbeatRow *row, const BeatPlace *place, co
 	nbeats++;
 	tc_share_take(queue->account, SHARE_HEARTBEATS, 1);
 	beat->state = BEAT_SETTLED;
-	/* what has to be asked for before is asked for at once */
-	tc_beat_wait(beat, now + (int64) (Min(beat->interval_ms / 2, FIRST_MS) * tc_random_fraction()));
+	tc_beat_wait(beat, now + (int64) ((beat->interval_ms > 0 ? Min(beat->interval_ms / 2, FIRST_MS) : FIRST_MS) *
+									  tc_random_fraction()));
 }
 
 /*---- schedule ----*/
 
+/* Where there is no room it is asked again by the next look at all queues. */
 bool
-tc_heartbeats_want_rows(Queue *queue)
+tc_heartbeats_want_rows(const Queue *queue)
 {
 	return queue->heartbeats_unread && queue->heartbeats_after <= tc_monotonic_ms() &&
-		tc_queue_may_have(queue, SHARE_HEARTBEATS);
+		tc_share_has_room(queue->account, SHARE_HEARTBEATS);
 }
 
 bool
@@ -128,10 +136,15 @@ tc_heartbeats_want_bytes(Queue *queue)
 {
 	int			in_flight = queue->heartbeats_in_flight + queue->heartbeats_loaded;
 
-	return tc_heartbeats_are_due(queue) &&
-		in_flight < Min(IN_FLIGHT_MAX, queue->channel->config->max_in_flight) &&
+	if (!tc_heartbeats_are_due(queue))
+		return false;
+	if (in_flight < Min(IN_FLIGHT_MAX, queue->channel->config->max_in_flight) &&
 		tc_channel_capacity(queue->channel->channel) > queue->heartbeats_loaded &&
-		tc_queue_may_have(queue, SHARE_PLACES) && tc_queue_may_have(queue, SHARE_BYTES);
+		tc_share_has_room(queue->account, SHARE_PLACES) && tc_share_has_room(queue->account, SHARE_BYTES))
+		return true;
+	/* also if it is others who have it all, of whose answers it is not told */
+	queue->heartbeats_after = tc_monotonic_ms() + GRID_MS;
+	return false;
 }
 
 int64

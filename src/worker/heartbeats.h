@@ -43,8 +43,11 @@ typedef struct Beat
 
 extern void tc_heartbeats_init(void);
 
-/* Is none in memory? */
+/* Is none in memory, and none found? */
 extern bool tc_heartbeats_are_none(void);
+
+/* Has a queue recordings that were not read? */
+extern void tc_heartbeats_set_found(Queue *queue, bool found);
 
 /* What a recording is about */
 typedef struct BeatPlace
@@ -61,7 +64,7 @@ extern void tc_beat_create(Queue *queue, const HeartbeatRow *row, const BeatPlac
  * Does a queue, whose channel is ready, want to read new recordings; or the
  * bytes of heartbeats that are due and can be sent now?
  */
-extern bool tc_heartbeats_want_rows(Queue *queue);
+extern bool tc_heartbeats_want_rows(const Queue *queue);
 extern bool tc_heartbeats_want_bytes(Queue *queue);
 
 /* Is one due?  When is the next one (monotonic ms, TC_NEVER)? */

@@ -190,7 +190,8 @@ struct Queue
 	/* of recorded activities: see heartbeats.c */
 	ReadPosition heartbeat_position;
 	bool		heartbeats_unread;	/* there may be recordings to read */
-	bool		heartbeats_found;	/* there are */
+	bool		heartbeats_found;	/* there are; changed by
+									 * tc_heartbeats_set_found() only */
 	pairingheap *heartbeats_due;	/* those that wait; the first one first */
 	int			heartbeats;		/* recordings in memory */
 	int			heartbeats_loaded;

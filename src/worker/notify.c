@@ -47,6 +47,8 @@ static const char *const event_names[] = {
 	[NOTIFY_REJECTED] = "rejected",
 	[NOTIFY_UNCONFIRMED] = "unconfirmed",
 	[NOTIFY_CANCEL_REQUESTED] = "cancel_requested",
+	[NOTIFY_ACTIVITY_CANCEL_REQUESTED] = "activity_cancel_requested",
+	[NOTIFY_ACTIVITY_GONE] = "activity_gone",
 };
 
 static Notice notices[MAX_IDS];

@@ -12,11 +12,14 @@ typedef enum NotifyEvent
 {
 	NOTIFY_REJECTED,
 	NOTIFY_UNCONFIRMED,
-	NOTIFY_CANCEL_REQUESTED		/* its answer says so, to a heartbeat */
+	NOTIFY_CANCEL_REQUESTED,	/* its answer says so, to a heartbeat */
+	NOTIFY_ACTIVITY_CANCEL_REQUESTED,	/* the same of a recorded activity, to
+										 * one that the worker has sent */
+	NOTIFY_ACTIVITY_GONE		/* its heartbeats were refused */
 } NotifyEvent;
 
 /*
- * Tell of a request whose state is recorded, if temporal_complete.notify is
+ * Tell of a request, or a recording, whose state is recorded, if temporal_complete.notify is
  * on; otherwise nothing happens.
  */
 extern void tc_notify_add(NotifyEvent event, int64 id);

@@ -149,7 +149,7 @@ tc_worker_main(Datum arg)
 			pgstat_report_stat(true);
 		if (!more)
 			tc_report_activity(tc_dispatch_in_flight() > 0 ? ACTIVITY_WAITING :
-							   tc_dispatch_is_idle() ? ACTIVITY_IDLE :
+							   tc_dispatch_has_no_requests() ? ACTIVITY_IDLE :
 							   tc_reading_is_paused() ? ACTIVITY_PAUSED : ACTIVITY_BACKING_OFF);
 		(void) tc_event_loop_wait(more ? 0 : -1, wait_event);
 	}

@@ -144,8 +144,24 @@ sql("CREATE SERVER gone FOREIGN DATA WRAPPER temporal_complete OPTIONS (address 
 $id = recorded('gone', more => q(, server => 'gone'));
 await('the answer', sub { told('gone') eq 'f|f|f|NOT_FOUND' });
 await_beats($first, 3, here());
-is(scalar(called(0, $calls_of_gone)), 1, 'none for what is gone');
+is(scalar(grep { $_->[2] == $id } called(0, $calls_of_gone)), 1, 'none for what is gone');
 is(sql(q(SELECT count(*) FROM temporal.request WHERE server = 'gone')), '0', 'and that is nobody\'s error');
+
+# Who wants to hear of that does
+my $listener = $node->background_psql('postgres');
+$listener->query('LISTEN temporal_complete');
+sql('ALTER SYSTEM SET temporal_complete.notify = on');
+sql('SELECT pg_reload_conf()');
+my $heard = '';
+my $heard_of = recorded('heard', more => q(, server => 'gone'));
+await('a notification', sub { $heard .= $listener->query('SELECT 1 AS nothing'); $heard =~ /"activity_gone": \[\d+\]/ });
+like($heard, qr/"activity_gone": \[$heard_of\]/, 'a notification says which one is gone');
+is(app(q(SELECT id FROM temporal.activity WHERE key = 'heard')), $heard_of, 'whose id is to be seen');
+my $asked = recorded('asked');
+await('a notification', sub { $heard .= $listener->query('SELECT 1 AS nothing'); $heard =~ /"activity_cancel_requested": \[$asked\]/ });
+pass('and which one is asked to end');
+app(q(SELECT temporal.forget_activity('asked')));
+$listener->quit;
 
 # while_session
 my $session = $node->background_psql('postgres');
@@ -201,6 +217,16 @@ $node->start;
 await_beats($first, 2, $since);
 pass('they go on after a restart');
 is(join(' ', map { $_->[2] } grep { $_->[1] =~ /Heartbeat/ && $_->[2] != $first } called($since)), '', 'and nothing else begins again');
+
+# The postmaster is killed: those that it started leave by themselves, and at once
+$since = here();
+my $postmaster = (split(/\n/, slurp_file($node->data_dir . '/postmaster.pid')))[0];
+$node->kill9;
+await('its end', sub { !kill(0, $postmaster) });
+await('another start', sub { system('pg_ctl', '-s', '-w', '-D', $node->data_dir, '-l', $node->logfile, 'start') == 0 });
+$node->_update_pid(1);
+await_beats($first, 2, $since);
+pass('they go on when the postmaster was killed');
 
 # Budget
 sql(q(ALTER SERVER temporal OPTIONS (ADD max_heartbeats_per_second '5')));
