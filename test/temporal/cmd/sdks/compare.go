@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -117,6 +119,24 @@ func (c cell) String() string {
 	return text
 }
 
+// noteOwn keeps what is each side's own in a failure.
+func (a *account) noteOwn(sdk, how string, sql, own outcome) {
+	a.check(sql.failure.GetSource() == sql.identity, "the source of a failure is %q, and its identity %q", sql.failure.GetSource(), sql.identity)
+	key := sdk + " by " + how
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.own == nil {
+		a.own = map[string]string{}
+	}
+	a.own[key] = fmt.Sprintf("| %s | %s | %s | %s | %q |", key, sql.identity, own.identity, own.failure.GetSource(),
+		firstLine(own.failure.GetStackTrace()))
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
 // account is what has been tested.
 type account struct {
 	mu             sync.Mutex
@@ -124,6 +144,8 @@ type account struct {
 	decoded        []decodedRow
 	passed, failed int
 	skipped        []string
+	// own is what is each side's own in one failure, a line for each SDK.
+	own map[string]string
 }
 
 // check counts a test and tells of it if it failed.
@@ -224,6 +246,7 @@ func (s *sdk) beside(ctx context.Context, all *account, j job, how, where string
 	found := comparePayloads(sql.payloads, own.payloads)
 	if sql.failure != nil || own.failure != nil {
 		found = compareFailures(sql.failure, own.failure)
+		all.noteOwn(s.name, how, sql, own)
 	}
 	if differs := j.value.differsBy(s.name, j.verb.name); differs != "" {
 		all.check(strings.HasSuffix(found, ", and by the SDK "+differs), "%s: %s", where, found)
@@ -267,6 +290,12 @@ equal as JSON: but for blanks, the order of names, and escapes.
 Not compared, as they are each side's own: the identity of events; source and stack trace of failures.
 What SDKs have and SQL has not: a cause of a failure, more than one value as details.
 `)
+	if len(a.own) > 0 {
+		fmt.Print("\n| | identity and source by SQL | identity by the SDK | source | stack trace begins |\n|---|---|---|---|---|\n")
+		for _, key := range slices.Sorted(maps.Keys(a.own)) {
+			fmt.Println(a.own[key])
+		}
+	}
 	a.printDecoded()
 	fmt.Printf("\n%d passed, %d failed", a.passed, a.failed)
 	if len(a.skipped) > 0 {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +35,7 @@ type outcome struct {
 	// sent is what Temporal was told.
 	payloads *commonpb.Payloads
 	failure  *failurepb.Failure
+	identity string
 	// stuck is why the workflow's code cannot go on.
 	stuck string
 }
@@ -232,6 +232,7 @@ func (w *waiting) outcome(ctx context.Context) (o outcome, err error) {
 			o.payloads = e.GetActivityTaskCompletedEventAttributes().GetResult()
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
 			o.failure = e.GetActivityTaskFailedEventAttributes().GetFailure()
+			o.identity = e.GetActivityTaskFailedEventAttributes().GetIdentity()
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
 			o.payloads = e.GetActivityTaskCanceledEventAttributes().GetDetails()
 		case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
@@ -262,8 +263,7 @@ func innermost(f *failurepb.Failure) string {
 	for f.GetCause() != nil {
 		f = f.GetCause()
 	}
-	line, _, _ := strings.Cut(f.GetMessage(), "\n")
-	return line
+	return firstLine(f.GetMessage())
 }
 
 // run has an activity wait, finishes it, and says what came of that.
