@@ -13,7 +13,7 @@
 #include "utils/tuplestore.h"
 
 /* Columns of the widest row */
-#define ROW_MAX_NATTS 36
+#define ROW_MAX_NATTS 40
 
 /* A row that is being put together, and where it goes */
 typedef struct Row

@@ -117,6 +117,10 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	tc_row_add_time(row, gauges->server_certificate_expires_at);
 	tc_row_add_time(row, gauges->client_certificate_expires_at);
 	tc_row_add_time(row, gauges->api_key_expires_at);
+	if (gauges->clock_known)
+		tc_row_add(row, Float8GetDatum((double) gauges->clock_ahead));
+	else
+		tc_row_add_null(row);
 	tc_row_add_time(row, view->reset_at);
 	add_classes(row, counters);
 	add_waiting(row, gauges);

@@ -166,14 +166,14 @@ typedef struct RowCount
 	TimestampTz since;			/* when the first of these was requested */
 	uint64		xid;			/* the last one */
 	int64		id;
-}			RowCount;
+} RowCount;
 
 /*
  * Count rows of a queue that are behind the position, max further ones at the
  * most: those of transactions that committed late are not counted.  True if
  * these were the last ones.
  */
-extern bool tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount * count);
+extern bool tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount *count);
 
 /* About how many rows of a queue are behind the position, max at the most. */
 extern int	tc_outbox_count(int64 queue, const ReadPosition *position, int max);

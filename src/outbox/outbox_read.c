@@ -40,7 +40,7 @@ typedef struct Taker
 } Taker;
 
 static bool take_tuple(void *arg, Relation rel, HeapTuple tuple);
-static bool count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount * count);
+static bool count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount *count);
 static bool open_recorded(RowScan *scan);
 static int64 first_of(int64 a, int64 b);
 static int64 first_queue_between(RowScan *scan, int64 lower, int64 upper);
@@ -76,7 +76,7 @@ tc_outbox_count(int64 queue, const ReadPosition *position, int max)
 }
 
 bool
-tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount * count)
+tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount *count)
 {
 	const ReadSnapshot *done = position->done;
 	uint64		from = done != NULL ? done->xmax : 0;
@@ -93,7 +93,7 @@ tc_outbox_count_on(int64 queue, const ReadPosition *position, int max, RowCount 
 
 /* Of transactions that compare so with xid, behind an id if that is given.  False if there are more. */
 static bool
-count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount * count)
+count_range(int64 queue, StrategyNumber strategy, uint64 xid, const int64 *id, int64 end, RowCount *count)
 {
 	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_XID8EQ :
 		strategy == BTGreaterStrategyNumber ? F_XID8GT : F_XID8GE;

@@ -87,6 +87,8 @@ typedef struct StatGauges
 	TimestampTz server_certificate_expires_at;	/* 0 = not known */
 	TimestampTz client_certificate_expires_at;
 	TimestampTz api_key_expires_at;
+	bool		clock_known;	/* what time it is at the server; and then */
+	int64		clock_ahead;	/* by how many seconds it is later there */
 	TimestampTz error_since;	/* why nothing is sent; 0 = nothing is wrong */
 	char		error_code[TC_STAT_CODE];
 	char		error_message[TC_STAT_NAME];	/* UTF-8 as it came */

@@ -120,41 +120,47 @@ problem AS (
                                               ('an API key', e.api_key_expires_at)) x(what, expires_at)
              WHERE x.expires_at < clock_timestamp() + interval '14 days') c
     UNION ALL
-    SELECT 11, 'oldest_request', 'warning',
+    SELECT 11, 'clock', 'warning', c.detail, 'timedatectl -- here and there; what is to be given up at a time is, by the clock of here'
+      FROM (SELECT string_agg(DISTINCT format('server %s: its clock, or that of a proxy, is %s seconds %s', temporal.name_in_text(e.server),
+                                  abs(e.clock_ahead), CASE WHEN e.clock_ahead > 0 THEN 'ahead' ELSE 'behind' END), E'\n') AS detail
+              FROM temporal.stat_entries() e
+             WHERE abs(e.clock_ahead) > 60) c
+    UNION ALL
+    SELECT 12, 'oldest_request', 'warning',
            CASE WHEN b.oldest < clock_timestamp() - health.oldest_request THEN format('a request waits since %s', b.oldest) END,
            'SELECT * FROM temporal.request WHERE finished_at IS NULL ORDER BY requested_at LIMIT 20'
       FROM backlog b
     UNION ALL
-    SELECT 12, 'held', 'warning',
+    SELECT 13, 'held', 'warning',
            CASE WHEN h.queues > 0 THEN format('requests of %s queues were made in another cluster or database, and are held', h.queues) END,
            'SELECT temporal.adopt() -- only if they are sent from nowhere else'
       FROM (SELECT count(*) AS queues FROM temporal.queue_here q
              WHERE q.made_here IS NOT TRUE AND EXISTS (SELECT FROM temporal.outbox o WHERE o.queue = q.number)) h
     UNION ALL
-    SELECT 13, 'suppressed', 'warning',
+    SELECT 14, 'suppressed', 'warning',
            CASE WHEN s.requests > 0 THEN 'requests are not sent, because temporal_complete.delivery was off' END,
            format('ALTER DATABASE %I RESET temporal_complete.delivery', current_database())
       FROM (SELECT count(*) AS requests FROM (SELECT FROM temporal.outbox o WHERE o.queue < 0 LIMIT 1) o) s
     UNION ALL
-    SELECT 14, 'rejected', 'warning',
+    SELECT 15, 'rejected', 'warning',
            CASE WHEN r.rejected > 0 THEN format('%s requests were rejected since %s', r.rejected, r.first) END,
            'SELECT * FROM temporal.request WHERE state = ''rejected'' ORDER BY finished_at DESC LIMIT 20'
       FROM (SELECT count(*) AS rejected, min(r.finished_at) AS first FROM temporal.rejected r
              WHERE NOT r.maybe_sent AND r.finished_at > clock_timestamp() - health.since) r
     UNION ALL
-    SELECT 15, 'unconfirmed', 'warning',
+    SELECT 16, 'unconfirmed', 'warning',
            CASE WHEN r.unconfirmed > 0 THEN format('%s requests are unconfirmed since %s', r.unconfirmed, r.first) END,
            'SELECT * FROM temporal.request WHERE state = ''unconfirmed'' ORDER BY finished_at DESC LIMIT 20'
       FROM (SELECT count(*) AS unconfirmed, min(r.finished_at) AS first FROM temporal.rejected r
              WHERE r.maybe_sent AND r.finished_at > clock_timestamp() - health.since) r
     UNION ALL
-    SELECT 16, 'retention', 'warning',
+    SELECT 17, 'retention', 'warning',
            CASE WHEN f.has_worker AND s.begun < clock_timestamp() - current_setting('temporal_complete.retention', true)::interval
                 THEN format('the segment of temporal.delivery that is filled was begun at %s, and none since', s.begun) END,
            'SELECT * FROM pg_locks WHERE relation::regclass::text LIKE ''temporal.delivery%'' -- who holds up TRUNCATE?'
       FROM fact f, (SELECT max(s.since) AS begun FROM temporal.delivery_segment s) s
     UNION ALL
-    SELECT 17, 'bloat', 'warning',
+    SELECT 18, 'bloat', 'warning',
            CASE WHEN b.size > health.bloat
                  AND b.size > 20 * (SELECT COALESCE(sum(pg_column_size(o.*)), 0) + 8192
                                       FROM (SELECT o.* FROM temporal.outbox o LIMIT 10000) o)
@@ -162,13 +168,13 @@ problem AS (
            'VACUUM temporal.outbox; REINDEX TABLE CONCURRENTLY temporal.outbox'
       FROM (SELECT pg_table_size('temporal.outbox'::regclass) + pg_indexes_size('temporal.outbox'::regclass) AS size) b
     UNION ALL
-    SELECT 18, 'missing', 'critical',
+    SELECT 19, 'missing', 'critical',
            CASE WHEN f.missing <> '{}'
                 THEN format('not there, or not with the columns that they have to have: %s', array_to_string(f.missing, ', ')) END,
            'SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend WHERE refclassid = ''pg_extension''::regclass'
       FROM fact f
     UNION ALL
-    SELECT 19, 'unlogged', 'critical',
+    SELECT 20, 'unlogged', 'critical',
            CASE WHEN u.names IS NOT NULL THEN format('a crash would empty them, so no request is taken: %s', u.names) END,
            u.commands
       FROM (SELECT string_agg(c.oid::regclass::text, ', ') AS names,
@@ -177,7 +183,7 @@ problem AS (
              WHERE c.oid IN ('temporal.outbox'::regclass, 'temporal.queue'::regclass, 'temporal.rejected'::regclass)
                AND c.relpersistence <> 'p') u
     UNION ALL
-    SELECT 20, 'tables', 'warning',
+    SELECT 21, 'tables', 'warning',
            CASE WHEN f.altered <> '{}'
                 THEN format('not as they were made, so writing them takes longer: %s', array_to_string(f.altered, ', ')) END,
            (SELECT string_agg(format('\d+ temporal.%s', t), E'\n') FROM unnest(f.altered) t)

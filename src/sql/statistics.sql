@@ -12,6 +12,7 @@ CREATE FUNCTION temporal.stat_entries(
     OUT last_error_time timestamptz, OUT last_error_code text, OUT last_error_message text,
     OUT error_code text, OUT error_message text, OUT error_since timestamptz,
     OUT server_certificate_expires_at timestamptz, OUT client_certificate_expires_at timestamptz, OUT api_key_expires_at timestamptz,
+    OUT clock_ahead double precision,
     OUT stats_reset timestamptz, OUT latencies bigint[],
     OUT waiting_states text[], OUT waiting_codes text[], OUT waiting_requests bigint[])
 RETURNS SETOF record
@@ -80,6 +81,7 @@ SELECT e.server, e.namespace,
        min(e.server_certificate_expires_at) AS server_certificate_expires_at,
        min(e.client_certificate_expires_at) AS client_certificate_expires_at,
        min(e.api_key_expires_at) AS api_key_expires_at,
+       (array_agg(e.clock_ahead ORDER BY abs(e.clock_ahead) DESC NULLS LAST))[1] AS clock_ahead,
        max(e.stats_reset) AS stats_reset
   FROM temporal.stat_entries() e
  GROUP BY e.server, e.namespace;
@@ -119,6 +121,7 @@ COMMENT ON COLUMN temporal.stat_server.error_since IS 'since when';
 COMMENT ON COLUMN temporal.stat_server.server_certificate_expires_at IS 'that of the server, when it was connected last; NULL: it has none, or was not connected yet';
 COMMENT ON COLUMN temporal.stat_server.client_certificate_expires_at IS 'the first of the client certificates that it was connected with';
 COMMENT ON COLUMN temporal.stat_server.api_key_expires_at IS 'the first of the API keys, of those that say so, as a JWT does';
+COMMENT ON COLUMN temporal.stat_server.clock_ahead IS 'seconds by which the clock of the server, or of a proxy before it, is ahead; NULL: it did not say what time it is';
 COMMENT ON COLUMN temporal.stat_server.stats_reset IS 'since when it is counted: stat_reset(), or the start of PostgreSQL, also after a crash';
 
 CREATE VIEW temporal.stat_backlog AS

@@ -44,6 +44,8 @@ struct Channel
 	ChannelState state;
 	const char *tls_version;	/* a constant string, or NULL */
 	ChannelExpiry expiry;
+	ChannelClock clock;
+	int64		clock_after;	/* monotonic ms: it is not looked at before */
 	int			busy;			/* depth of functions that run callbacks */
 	bool		destroyed;
 };
@@ -54,6 +56,9 @@ struct Channel
  */
 extern void tc_channel_hold(Channel *channel);
 extern void tc_channel_let_go(Channel *channel);
+
+/* An answer has the header date with that value. */
+extern void tc_channel_tell_date(Channel *channel, const char *value, size_t len);
 
 /* Set the state, and tell of it. */
 extern void tc_channel_set_state(Channel *channel, ChannelState state, const ChannelError *error);

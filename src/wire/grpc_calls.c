@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "wire/channel.h"
 #include "wire/grpc_answer.h"
 #include "wire/grpc_calls.h"
 #include "wire/grpc_reply.h"
@@ -147,6 +148,8 @@ tc_grpc_call_header(Http2Stream *stream, const char *name, size_t name_len, cons
 {
 	Rpc		   *rpc = (Rpc *) stream;
 
+	if (name_len == 4 && memcmp(name, "date", 4) == 0)
+		tc_channel_tell_date(rpc->session->channel, value, value_len);
 	tc_grpc_answer_header(&rpc->answer, name, name_len, value, value_len, &rpc->calls->held);
 }
 

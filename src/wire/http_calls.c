@@ -20,7 +20,10 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "base/event_loop.h"
+#include "wire/channel.h"
 #include "wire/channel_error.h"
 #include "wire/grpc_reply.h"
 #include "wire/http_calls.h"
@@ -76,6 +79,7 @@ static bool write_request(HttpCall *http_call, CallFate *fate);
 static bool set_request(HttpCall *http_call);
 static size_t on_read(char *buffer, size_t size, size_t nitems, void *arg);
 static int	on_seek(void *arg, curl_off_t offset, int origin);
+static size_t on_header(char *line, size_t size, size_t nitems, void *arg);
 static size_t on_write(char *bytes, size_t size, size_t nitems, void *arg);
 static void over(HttpCall *http_call, CURLcode code);
 static bool could_not_connect(HttpCall *http_call, CURLcode code);
@@ -207,6 +211,8 @@ new_call(HttpSession *session)
 	SET(CURLOPT_READDATA, http_call);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
 	SET(CURLOPT_SEEKDATA, http_call);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, http_call);
 	SET(CURLOPT_WRITEFUNCTION, on_write);
 	SET(CURLOPT_WRITEDATA, http_call);
 #undef SET
@@ -330,6 +336,25 @@ on_seek(void *arg, curl_off_t offset, int origin)
 
 	return http_call->sent == 0 && offset == 0 && origin == SEEK_SET ?
 		CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+}
+
+/* A line is not terminated, but for the end that HTTP gives it. */
+static size_t
+on_header(char *line, size_t size, size_t nitems, void *arg)
+{
+	HttpCall   *http_call = arg;
+	size_t		len = size * nitems;
+	size_t		begin = sizeof("date:") - 1;
+
+	if (len > begin && strncasecmp(line, "date:", begin) == 0)
+	{
+		while (begin < len && line[begin] == ' ')
+			begin++;
+		while (len > begin && isspace((unsigned char) line[len - 1]))
+			len--;
+		tc_channel_tell_date(http_call->session->channel, line + begin, len - begin);
+	}
+	return size * nitems;
 }
 
 static size_t

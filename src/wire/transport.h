@@ -110,6 +110,13 @@ typedef struct ChannelExpiry
 	int64		api_key;
 } ChannelExpiry;
 
+/* By how many seconds the other side's clock is ahead, if it has said what time it is */
+typedef struct ChannelClock
+{
+	bool		known;
+	int64		ahead;
+} ChannelClock;
+
 /*
  * Told when a channel becomes ready, idle (GOAWAY, connection lost) or failed;
  * after a loss, before the calls that end with it.  error is NULL unless state
@@ -156,6 +163,9 @@ extern const char *tc_channel_tls_version(const Channel *channel);
 
 /* Of what it was connected with last. */
 extern ChannelExpiry tc_channel_expiry(const Channel *channel);
+
+/* By what was said last. */
+extern ChannelClock tc_channel_clock(const Channel *channel);
 
 /*
  * Close the channel at once: callbacks of calls in flight are run with

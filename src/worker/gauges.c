@@ -206,10 +206,16 @@ add_gauges(StatGauges *gauges, const Queue *queue)
 	if (queue->channel != NULL)
 	{
 		const ChannelExpiry *expiry = &queue->channel->expiry;
+		ChannelClock clock = tc_channel_clock(queue->channel->channel);
 
 		add_expiry(&gauges->server_certificate_expires_at, expiry->server_certificate);
 		add_expiry(&gauges->client_certificate_expires_at, expiry->client_certificate);
 		add_expiry(&gauges->api_key_expires_at, expiry->api_key);
+		if (clock.known)
+		{
+			gauges->clock_known = true;
+			gauges->clock_ahead = clock.ahead;
+		}
 	}
 	if (queue->error_code != NULL &&
 		(gauges->error_since == 0 || queue->error_since < gauges->error_since))

@@ -12,7 +12,7 @@
  * SIGINT.
  *
  *	  grpc_stub [--port N] [--delay MS] [--status N] [--message TEXT]
- *				[--detail TYPE] [--reply HEX] [--fail-first N]
+ *				[--detail TYPE] [--date TEXT] [--reply HEX] [--fail-first N]
  *				[--http-status N] [--no-status] [--reset CODE]
  *				[--goaway-after N] [--goaway-code N] [--close-after N]
  *				[--reset-connection-after N] [--max-streams N] [--hang]

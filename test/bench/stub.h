@@ -66,6 +66,7 @@ typedef struct StubOptions
 	long		grpc_status;
 	const char *grpc_message;
 	const char *detail;
+	const char *date;
 	long		fail_first;		/* requests that are answered by status */
 	long		http_status;
 	bool		no_status;

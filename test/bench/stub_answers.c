@@ -191,7 +191,7 @@ answer(Stream *stream)
 	bool		failed = refused ||
 		(!stream->hangs && options.grpc_status != 0 &&
 		 (options.fail_first < 0 || stream->number <= options.fail_first));
-	nghttp2_nv	headers[5];
+	nghttp2_nv	headers[6];
 	size_t		n = 0;
 
 	if (options.reset_code >= 0)
@@ -202,6 +202,8 @@ answer(Stream *stream)
 	counts.answered++;
 	headers[n++] = header(":status", options.http_status_text);
 	headers[n++] = header("content-type", options.http_status == 200 ? "application/grpc" : "text/html");
+	if (options.date != NULL)
+		headers[n++] = header("date", options.date);
 	if (options.http_status != 200)
 		nghttp2_submit_response(session->ng, stream->id, headers, n, NULL);
 	else if (failed)

@@ -132,6 +132,7 @@ static const struct
 	{"status", NUMBER, &options.grpc_status, NULL},
 	{"message", TEXT, &options.grpc_message, NULL},
 	{"detail", TEXT, &options.detail, NULL},
+	{"date", TEXT, &options.date, NULL},
 	{"reply", OTHER, NULL, make_reply},
 	{"fail-first", NUMBER, &options.fail_first, NULL},
 	{"http-status", NUMBER, &options.http_status, NULL},

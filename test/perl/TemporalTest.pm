@@ -167,7 +167,7 @@ sub await_worker
 }
 
 # Start a Temporal server.  Options: state => 1 keeps its state in a file, so
-# that it can be started again; arguments => [...] of "temporal-test server".
+# that it can be started again; http => 1 has it listen for HTTP, too; arguments => [...] of "temporal-test server".
 sub start_temporal
 {
 	my ($name, %options) = @_;
@@ -176,6 +176,7 @@ sub start_temporal
 		dir => File::Temp::tempdir(CLEANUP => 1),
 		arguments => [ @{ $options{arguments} // [] } ],
 		http => HTTP::Tiny->new(timeout => 30),
+		has_http => $options{http},
 	}, 'TemporalTest::Temporal';
 
 	push @{ $self->{arguments} }, '-db-filename', "$self->{dir}/temporal.db"
@@ -264,7 +265,7 @@ sub start
 {
 	my ($self) = @_;
 	my $ready = "$self->{dir}/ready";
-	my @arguments = ('-ready-file', $ready, '-http-port', '-1');
+	my @arguments = ('-ready-file', $ready, '-http-port', $self->{has_http} ? '0' : '-1');
 
 	push @arguments, '-port', $self->{port}, '-control-port', $self->{control_port}
 	  if defined $self->{port};
@@ -284,12 +285,14 @@ sub start
 
 	$self->{address} = $told->{address};
 	$self->{control} = $told->{control};
+	$self->{http_address} = $told->{http_address};
 	($self->{port}) = $told->{address} =~ /:(\d+)$/;
 	($self->{control_port}) = $told->{control} =~ /:(\d+)$/;
 	return;
 }
 
 sub address { return $_[0]->{address}; }
+sub http_address { return $_[0]->{http_address}; }
 
 sub kill9
 {

@@ -69,12 +69,12 @@ sub set
 }
 
 is(found(), '', 'nothing is wrong');
-is($node->safe_psql('postgres', 'SELECT count(*), count(detail), count(hint) FROM temporal.health()'), '20|0|0', 'each check has its row');
+is($node->safe_psql('postgres', 'SELECT count(*), count(detail), count(hint) FROM temporal.health()'), '21|0|0', 'each check has its row');
 $node->safe_psql('postgres', 'SELECT temporal.check_health()');
 
 # who may
 $node->safe_psql('postgres', 'CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE stranger LOGIN');
-is($node->safe_psql('postgres', 'SET ROLE monitor; SELECT count(*) FROM temporal.health()'), '20', 'pg_monitor may look');
+is($node->safe_psql('postgres', 'SET ROLE monitor; SELECT count(*) FROM temporal.health()'), '21', 'pg_monitor may look');
 foreach my $function ('health', 'check_health', 'health_facts', 'raise_unhealthy')
 {
 	my $arguments = $function eq 'raise_unhealthy' ? "''" : '';
