@@ -109,7 +109,7 @@ note('queues read for each request of the other role: ' . sum(@reads) / $trips);
 cmp_ok(sum(@reads) / $trips, '<', $many / 4, 'and who commits does not wait until it is his turn among them');
 
 # Nor does who lets very many requests wait for keys: each is noted, which here is the clock.
-my $waits = 20_000;
+my $waits = 60_000;
 my $session = $node->background_psql('postgres', extra_params => [ '-U', 'victim' ]);
 $session->query_safe('SELECT 1');
 sql('mallory', "SELECT count(temporal.complete_activity_by_key('k' || i, '1', wait_for_key => '1 h', server => 'keys')) FROM generate_series(1, $waits) i");
