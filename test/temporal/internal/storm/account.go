@@ -198,6 +198,7 @@ func (s *storm) account(ctx context.Context) error {
 	}
 	s.judge(byIdentity, byNonce, byActivity, activities, &wrong, outcomes)
 	s.accountStub(ctx, &wrong, outcomes)
+	s.accountStatistics(ctx, &wrong, outcomes)
 
 	s.supplies.mu.Lock()
 	for _, text := range s.supplies.strange {

@@ -118,6 +118,7 @@ func (s *storm) failOver(ctx context.Context) error {
 	old := s.primary.Load()
 	s.faults.add("PostgreSQL: failover", 1)
 	_ = old.Stop(syscall.SIGQUIT)
+	s.promoted = time.Now()
 	if err := s.standby.Promote(ctx); err != nil {
 		return err
 	}

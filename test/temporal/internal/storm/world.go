@@ -125,6 +125,8 @@ type world struct {
 	clients   map[string]client.Client
 	dir       string
 	supplies  *supplies
+	// When the primary became one; what ended before its own statistics do not know.
+	promoted time.Time
 }
 
 func newWorld(ctx context.Context, o Options) (w *world, err error) {
