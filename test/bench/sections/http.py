@@ -1,12 +1,11 @@
 """http: CPU of the worker for a completion over HTTP/1.1, beside h2load's for a request of the same size to the same nginx."""
 
 import os
-import re
-import resource
 import shutil
 import socket
 import subprocess
 
+from harness.h2load import h2load_cpu_seconds
 from harness.process import cpu_seconds, wait_for
 
 CONFIGURATION = """
@@ -61,16 +60,9 @@ class Nginx:
 
 
 def h2load(bench, port, connections, requests, body):
-    """CPU seconds of h2load for so many requests over HTTP/1.1."""
-    command = [bench.programs["h2load"], "--h1", "-n", str(requests), "-c", str(connections), "-m", "1", "-d", body,
-               "-H", "content-type: application/json", f"http://127.0.0.1:{port}/namespaces/default/activities/complete-by-id"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    succeeded = re.search(r"(\d+) succeeded", done.stdout)
-    if not succeeded or int(succeeded.group(1)) != requests:
-        raise RuntimeError(f"h2load: {done.stdout}")
-    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+    """CPU seconds for so many requests over HTTP/1.1."""
+    return h2load_cpu_seconds(bench, f"http://127.0.0.1:{port}/namespaces/default/activities/complete-by-id", body, requests,
+                              ["--h1", "-c", str(connections), "-m", "1", "-H", "content-type: application/json"])
 
 
 def drain(bench, server, count):

@@ -1,27 +1,17 @@
 """wire: CPU of the worker for a completion, beside h2load's for a request of the same size to the same stub."""
 
 import os
-import re
-import resource
-import subprocess
 
+from harness.h2load import h2load_cpu_seconds
 from harness.profile import profile
 
 PATH = "/temporal.api.workflowservice.v1.WorkflowService/RespondActivityTaskCompletedById"
 
 
 def h2load(bench, requests, body):
-    """CPU seconds of h2load for so many requests, over one connection, as many at once as our worker has."""
-    command = [bench.programs["h2load"], "-n", str(requests), "-c", "1", "-m", "500", "-d", body,
-               "-H", "content-type: application/grpc", "-H", "te: trailers",
-               f"http://127.0.0.1:{bench.stub.port}{PATH}"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    succeeded = re.search(r"(\d+) succeeded", done.stdout)
-    if not succeeded or int(succeeded.group(1)) != requests:
-        raise RuntimeError(f"h2load: {done.stdout}")
-    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+    """CPU seconds for so many requests, over one connection, as many at once as our worker has."""
+    return h2load_cpu_seconds(bench, f"http://127.0.0.1:{bench.stub.port}{PATH}", body, requests,
+                              ["-c", "1", "-m", "500", "-H", "content-type: application/grpc", "-H", "te: trailers"])
 
 
 def measure(bench):
