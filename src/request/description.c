@@ -15,15 +15,15 @@
 #include "request/description.h"
 #include "temporal.pb-c.h"
 
-/* DescribeWorkflowExecutionResponse, DescribeActivityExecutionResponse */
-#define WORKFLOW_RESPONSE_INFO 2
-#define WORKFLOW_RESPONSE_PENDING_ACTIVITIES 3
+/* DescribeActivityExecutionResponse, ActivityExecutionOutcome */
 #define ACTIVITY_RESPONSE_INFO 2
-#define WORKFLOW_INFO_CLOSE_TIME 4
+#define ACTIVITY_RESPONSE_OUTCOME 4
+#define OUTCOME_FAILURE 2
 
 /* Of messages within those below */
 #define ACTIVITY_TYPE_NAME 1
 #define FAILURE_MESSAGE 1
+#define FAILURE_SOURCE 2
 #define ACTIVITY_OPTIONS_HEARTBEAT_TIMEOUT 5
 #define RETRY_POLICY_MAXIMUM_ATTEMPTS 4
 
@@ -88,11 +88,21 @@ static const Layout activity_execution_info = {
 };
 
 static const char *const pending_states[] = {
-	NULL, "scheduled", "started", "cancel_requested", "paused", "pause_requested"
+	[PENDING_STATE_SCHEDULED] = "scheduled",
+	[PENDING_STATE_STARTED] = "started",
+	[PENDING_STATE_CANCEL_REQUESTED] = "cancel_requested",
+	[PENDING_STATE_PAUSED] = "paused",
+	[PENDING_STATE_PAUSE_REQUESTED] = "pause_requested"
 };
 
 static const char *const activity_statuses[] = {
-	NULL, "running", "completed", "failed", "canceled", "terminated", "timed_out", "paused"
+	[ACTIVITY_STATUS_RUNNING] = "running",
+	[ACTIVITY_STATUS_COMPLETED] = "completed",
+	[ACTIVITY_STATUS_FAILED] = "failed",
+	[ACTIVITY_STATUS_CANCELED] = "canceled",
+	[ACTIVITY_STATUS_TERMINATED] = "terminated",
+	[ACTIVITY_STATUS_TIMED_OUT] = "timed_out",
+	[ACTIVITY_STATUS_PAUSED] = "paused"
 };
 
 /*---- asking ----*/
@@ -191,7 +201,10 @@ read_bytes(const Layout *layout, const ProtoField *field, DescribedActivity *act
 	else if (field->number == layout->heartbeat_timeout)
 		activity->heartbeat_timeout = tc_proto_microseconds(span);
 	else if (field->number == layout->last_failure)
+	{
 		activity->last_failure = tc_span_field(span, FAILURE_MESSAGE);
+		activity->last_failure_source = tc_span_field(span, FAILURE_SOURCE);
+	}
 	else if (field->number == layout->last_worker_identity)
 		activity->last_worker_identity = span;
 }
@@ -232,7 +245,7 @@ tc_pending_activities_read(const uint8 *reply, size_t len,
 	{
 		if (closed || !tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_ACTIVITIES, PROTO_BYTES))
 			continue;
-		if (!read_activity(&pending_activity_info, field.span, &activity))
+		if (!tc_pending_activity_read(field.span, &activity))
 			return false;
 		consumer(arg, &activity);
 	}
@@ -240,12 +253,31 @@ tc_pending_activities_read(const uint8 *reply, size_t len,
 }
 
 bool
+tc_pending_activity_read(ProtoSpan message, DescribedActivity *activity)
+{
+	return read_activity(&pending_activity_info, message, activity);
+}
+
+bool
 tc_described_activity_read(const uint8 *reply, size_t len, DescribedActivity *activity)
 {
 	ProtoSpan	message = {reply, len};
 	ProtoSpan	info = tc_span_field(message, ACTIVITY_RESPONSE_INFO);
+	ProtoSpan	end;
 
-	return info.bytes != NULL && read_activity(&activity_execution_info, info, activity);
+	if (info.bytes == NULL || !read_activity(&activity_execution_info, info, activity))
+		return false;
+	end = tc_span_field(tc_span_field(message, ACTIVITY_RESPONSE_OUTCOME), OUTCOME_FAILURE);
+	activity->has_failed = end.bytes != NULL;
+	activity->end_source = tc_span_field(end, FAILURE_SOURCE);
+	return true;
+}
+
+bool
+tc_pending_state_is_started(int64 state)
+{
+	return state == PENDING_STATE_STARTED || state == PENDING_STATE_CANCEL_REQUESTED ||
+		state == PENDING_STATE_PAUSE_REQUESTED;
 }
 
 const char *

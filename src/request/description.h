@@ -26,15 +26,40 @@ extern uint8 *tc_describe_workflow_encode(const char *namespace_utf8, const char
 extern uint8 *tc_describe_activity_encode(const char *namespace_utf8, const char *activity_id,
 										  const char *run_id, bool include_outcome, size_t *len);
 
+/* Field numbers of DescribeWorkflowExecutionResponse and WorkflowExecutionInfo, for who reads more of them */
+#define WORKFLOW_RESPONSE_INFO 2
+#define WORKFLOW_RESPONSE_PENDING_ACTIVITIES 3
+#define WORKFLOW_INFO_CLOSE_TIME 4
+
+/* PendingActivityState, ActivityExecutionStatus; values of Temporal's API */
+typedef enum PendingState
+{
+	PENDING_STATE_SCHEDULED = 1,
+	PENDING_STATE_STARTED,
+	PENDING_STATE_CANCEL_REQUESTED,
+	PENDING_STATE_PAUSED,
+	PENDING_STATE_PAUSE_REQUESTED
+}			PendingState;
+
+typedef enum ActivityStatus
+{
+	ACTIVITY_STATUS_RUNNING = 1,
+	ACTIVITY_STATUS_COMPLETED,
+	ACTIVITY_STATUS_FAILED,
+	ACTIVITY_STATUS_CANCELED,
+	ACTIVITY_STATUS_TERMINATED,
+	ACTIVITY_STATUS_TIMED_OUT,
+	ACTIVITY_STATUS_PAUSED
+}			ActivityStatus;
+
 /* An activity, as it is described; spans lie in the reply (UTF-8, not verified) */
 typedef struct DescribedActivity
 {
 	ProtoSpan	activity_id;
 	ProtoSpan	activity_type;
 	ProtoSpan	run_id;			/* of a standalone one */
-	int64		status;			/* of a standalone one:
-								 * ActivityExecutionStatus */
-	int64		state;			/* PendingActivityState */
+	int64		status;			/* of a standalone one: ActivityStatus */
+	int64		state;			/* PendingState */
 	bool		paused;
 	int64		attempt;
 	int64		maximum_attempts;	/* 0 = no limit */
@@ -48,6 +73,10 @@ typedef struct DescribedActivity
 								 * is not a standalone activity */
 	int64		heartbeat_timeout;	/* microseconds; 0 = none */
 	ProtoSpan	last_failure;	/* its message */
+	ProtoSpan	last_failure_source;
+	bool		has_failed;		/* a standalone one, for good, as its outcome
+								 * says */
+	ProtoSpan	end_source;		/* of the failure that was its end */
 	ProtoSpan	last_worker_identity;
 } DescribedActivity;
 
@@ -61,8 +90,14 @@ typedef void (*DescribedActivityConsumer) (void *arg, const DescribedActivity *a
 extern bool tc_pending_activities_read(const uint8 *reply, size_t len,
 									   DescribedActivityConsumer consumer, void *arg);
 
+/* Decode one of them, a PendingActivityInfo; false if the bytes are none. */
+extern bool tc_pending_activity_read(ProtoSpan message, DescribedActivity *activity);
+
 /* Decode a DescribeActivityExecutionResponse; false if the bytes are none. */
 extern bool tc_described_activity_read(const uint8 *reply, size_t len, DescribedActivity *activity);
+
+/* Has an attempt begun that has not ended? */
+extern bool tc_pending_state_is_started(int64 state);
 
 /* Names as Temporal has them, in lower case: scheduled, timed_out; NULL if there is none. */
 extern const char *tc_pending_state_name(int64 state);

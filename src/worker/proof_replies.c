@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "request/description.h"
 #include "worker/proof_replies.h"
 
 /* GetWorkflowExecutionHistoryReverseResponse, History, HistoryEvent */
@@ -50,52 +51,14 @@ static const EventAttributes event_attributes[] =
 	{23, ACTIVITY_CANCELED, 3, 0, 5, 0, 0, 0, 0},
 };
 
-/* DescribeWorkflowExecutionResponse, WorkflowExecutionInfo, PendingActivityInfo */
-#define WORKFLOW_RESPONSE_INFO 2
-#define WORKFLOW_RESPONSE_PENDING_ACTIVITIES 3
+/* DescribeWorkflowExecutionResponse, WorkflowExecutionInfo; see also description.h */
 #define WORKFLOW_RESPONSE_PENDING_WORKFLOW_TASK 5
 #define WORKFLOW_RESPONSE_EXTENDED_INFO 8
 #define WORKFLOW_INFO_EXECUTION 1
-#define WORKFLOW_INFO_CLOSE_TIME 4
 #define WORKFLOW_INFO_STATUS 5
 #define WORKFLOW_INFO_HISTORY_LENGTH 6
 #define EXECUTION_RUN_ID 2
 #define EXTENDED_INFO_RESET_RUN_ID 6
-#define PENDING_ACTIVITY_ID 1
-#define PENDING_ACTIVITY_STATE 3
-#define PENDING_ACTIVITY_LAST_STARTED_TIME 6
-#define PENDING_ACTIVITY_ATTEMPT 7
-#define PENDING_ACTIVITY_LAST_FAILURE 11
-#define PENDING_ACTIVITY_PAUSED 19
-#define PENDING_STATE_STARTED 2
-#define PENDING_STATE_CANCEL_REQUESTED 3
-#define PENDING_STATE_PAUSE_REQUESTED 5
-
-/* DescribeActivityExecutionResponse, ActivityExecutionInfo, ActivityExecutionOutcome */
-#define ACTIVITY_RESPONSE_INFO 2
-#define ACTIVITY_RESPONSE_OUTCOME 4
-#define ACTIVITY_INFO_STATUS 4
-#define ACTIVITY_INFO_RUN_STATE 5
-#define ACTIVITY_INFO_LAST_STARTED_TIME 14
-#define ACTIVITY_INFO_ATTEMPT 15
-#define ACTIVITY_INFO_SCHEDULE_TIME 17
-#define ACTIVITY_INFO_LAST_FAILURE 20
-#define ACTIVITY_INFO_LAST_WORKER_IDENTITY 21
-#define ACTIVITY_STATUS_RUNNING 1
-#define ACTIVITY_STATUS_COMPLETED 2
-#define ACTIVITY_STATUS_CANCELED 4
-#define ACTIVITY_STATUS_TERMINATED 5
-#define ACTIVITY_STATUS_TIMED_OUT 6
-#define ACTIVITY_STATUS_PAUSED 7
-#define OUTCOME_FAILURE 2
-
-/* Has an attempt begun that has not ended? */
-static bool
-is_state_started(int64 state)
-{
-	return state == PENDING_STATE_STARTED || state == PENDING_STATE_CANCEL_REQUESTED ||
-		state == PENDING_STATE_PAUSE_REQUESTED;
-}
 
 /* False if the event is neither about an activity nor about where the run began. */
 static bool
@@ -204,18 +167,18 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 			description->has_pending_workflow_task = true;
 		else if (tc_proto_is(&field, WORKFLOW_RESPONSE_PENDING_ACTIVITIES, PROTO_BYTES))
 		{
-			ProtoSpan	id = tc_span_field(field.span, PENDING_ACTIVITY_ID);
+			DescribedActivity activity;
 
-			if (!tc_span_is(id, activity_id, id_len))
+			if (!tc_pending_activity_read(field.span, &activity))
+				return false;
+			if (!tc_span_is(activity.activity_id, activity_id, id_len))
 				continue;
 			description->has_pending_activity = true;
-			description->is_started =
-				is_state_started(tc_varint_field(field.span, PENDING_ACTIVITY_STATE));
-			description->is_paused = tc_varint_field(field.span, PENDING_ACTIVITY_PAUSED) != 0;
-			description->started_at = tc_proto_time(tc_span_field(field.span, PENDING_ACTIVITY_LAST_STARTED_TIME));
-			description->attempt = (int) tc_varint_field(field.span, PENDING_ACTIVITY_ATTEMPT);
-			description->last_failure_source =
-				tc_span_field(tc_span_field(field.span, PENDING_ACTIVITY_LAST_FAILURE), FAILURE_SOURCE);
+			description->is_started = tc_pending_state_is_started(activity.state);
+			description->is_paused = activity.paused;
+			description->started_at = activity.last_started_time;
+			description->attempt = (int) activity.attempt;
+			description->last_failure_source = activity.last_failure_source;
 		}
 	}
 	return !reader.malformed && has_info;
@@ -224,40 +187,24 @@ tc_workflow_description_read(const uint8 *reply, size_t len, const char *activit
 bool
 tc_activity_description_read(const uint8 *reply, size_t len, ActivityDescription *description)
 {
-	ProtoReader reader;
-	ProtoField	field;
+	DescribedActivity activity;
 
 	memset(description, 0, sizeof(*description));
-	tc_proto_begin(&reader, reply, len);
-	while (tc_proto_next(&reader, &field))
-	{
-		if (tc_proto_is(&field, ACTIVITY_RESPONSE_INFO, PROTO_BYTES))
-		{
-			int64		status = tc_varint_field(field.span, ACTIVITY_INFO_STATUS);
-
-			description->is_running = status == ACTIVITY_STATUS_RUNNING ||
-				status == ACTIVITY_STATUS_PAUSED;
-			description->has_ended = status >= ACTIVITY_STATUS_COMPLETED &&
-				status <= ACTIVITY_STATUS_TIMED_OUT;
-			description->is_canceled = status == ACTIVITY_STATUS_CANCELED;
-			description->is_terminated = status == ACTIVITY_STATUS_TERMINATED;
-			description->is_timed_out = status == ACTIVITY_STATUS_TIMED_OUT;
-			description->scheduled_at = tc_proto_time(tc_span_field(field.span, ACTIVITY_INFO_SCHEDULE_TIME));
-			description->started_at =
-				is_state_started(tc_varint_field(field.span, ACTIVITY_INFO_RUN_STATE)) ?
-				tc_proto_time(tc_span_field(field.span, ACTIVITY_INFO_LAST_STARTED_TIME)) : 0;
-			description->attempt = (int) tc_varint_field(field.span, ACTIVITY_INFO_ATTEMPT);
-			description->last_identity = tc_span_field(field.span, ACTIVITY_INFO_LAST_WORKER_IDENTITY);
-			description->last_failure_source =
-				tc_span_field(tc_span_field(field.span, ACTIVITY_INFO_LAST_FAILURE), FAILURE_SOURCE);
-		}
-		else if (tc_proto_is(&field, ACTIVITY_RESPONSE_OUTCOME, PROTO_BYTES))
-		{
-			ProtoSpan	end = tc_span_field(field.span, OUTCOME_FAILURE);
-
-			description->has_failed = end.bytes != NULL;
-			description->end_source = tc_span_field(end, FAILURE_SOURCE);
-		}
-	}
-	return !reader.malformed;
+	if (!tc_described_activity_read(reply, len, &activity))
+		return false;
+	description->is_running = activity.status == ACTIVITY_STATUS_RUNNING ||
+		activity.status == ACTIVITY_STATUS_PAUSED;
+	description->has_ended = activity.status >= ACTIVITY_STATUS_COMPLETED &&
+		activity.status <= ACTIVITY_STATUS_TIMED_OUT;
+	description->is_canceled = activity.status == ACTIVITY_STATUS_CANCELED;
+	description->is_terminated = activity.status == ACTIVITY_STATUS_TERMINATED;
+	description->is_timed_out = activity.status == ACTIVITY_STATUS_TIMED_OUT;
+	description->scheduled_at = activity.scheduled_time;
+	description->started_at = tc_pending_state_is_started(activity.state) ? activity.last_started_time : 0;
+	description->attempt = (int) activity.attempt;
+	description->last_identity = activity.last_worker_identity;
+	description->last_failure_source = activity.last_failure_source;
+	description->has_failed = activity.has_failed;
+	description->end_source = activity.end_source;
+	return true;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_proof.c
- *	  Fuzzes proof_replies.c: histories and descriptions.
+ *	  Fuzzes proof_replies.c and description.c: histories and descriptions.
  *
  * The first byte says how many events are wanted.
  *
@@ -64,6 +64,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A reply without a message */
 	CHECK(tc_history_read(NULL, 0, take_event, &wanted, &next_page_token));
 	CHECK(!tc_workflow_description_read(NULL, 0, "activity", &workflow));
-	CHECK(tc_activity_description_read(NULL, 0, &activity));
+	CHECK(!tc_activity_description_read(NULL, 0, &activity));
 	return 0;
 }
