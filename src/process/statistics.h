@@ -31,6 +31,8 @@ typedef struct StatCounters
 	int64		expired;		/* of those that were rejected or are
 								 * unconfirmed */
 	int64		heartbeats;		/* of all of these */
+	int64		background_heartbeats;	/* sent for recorded activities; of
+										 * none of these */
 	int64		discarded;		/* by somebody: while they waited, or when
 								 * they had been rejected */
 	int64		superseded;		/* of none of these */

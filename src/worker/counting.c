@@ -104,6 +104,15 @@ tc_count_call(Queue *queue, size_t bytes)
 }
 
 void
+tc_count_heartbeat(Queue *queue)
+{
+	Pending    *pending = to_be_published(queue);
+
+	if (pending != NULL)
+		pending->counters.background_heartbeats++;
+}
+
+void
 tc_count_failure(const Request *request, bool retried, bool ambiguous)
 {
 	Pending    *pending = to_be_published(request->queue);

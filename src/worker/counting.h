@@ -18,6 +18,9 @@ extern void tc_counting_init(void);
 /* A request of the queue is sent. */
 extern void tc_count_call(Queue *queue, size_t bytes);
 
+/* A heartbeat of a recorded activity is sent. */
+extern void tc_count_heartbeat(Queue *queue);
+
 /* Its call failed, and it is tried again; ambiguous: it may have been applied. */
 extern void tc_count_failure(const Request *request, bool retried, bool ambiguous);
 

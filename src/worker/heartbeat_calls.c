@@ -32,6 +32,7 @@
 #include "request/description.h"
 #include "worker/active_queues.h"
 #include "worker/chains.h"
+#include "worker/counting.h"
 #include "worker/flow.h"
 #include "worker/heartbeat_calls.h"
 #include "worker/heartbeat_notes.h"
@@ -364,6 +365,8 @@ send_call(BeatCall *call)
 	call->channel = queue->channel;
 	tc_channels_begin_call(call->channel);
 	call->sent_at = tc_monotonic_ms();
+	if (call->workflow_id == NULL)
+		tc_count_heartbeat(queue);
 
 	wire_call.path = call->path;
 	wire_call.namespace_name = queue->namespace_utf8;

@@ -87,6 +87,8 @@ ok((grep { $_ >= 900 } @gaps) == @gaps, "not more often than once a second, but 
 is(told('first'), 't|t|f|', 'what they are answered is seen');
 is(sql('SELECT count(*) FROM temporal.request'), '0', 'they are no requests');
 is(sql('SELECT count(*) FROM temporal.heartbeat_answer'), '1', 'and no row is written for each');
+await('the statistics', sub { sql('SELECT background_heartbeats FROM temporal.stat_server') >= 5 });
+pass('they are counted');
 
 # Nothing before the commit, nothing after a rollback
 my $as_app = q(SET ROLE app; SET temporal_complete.default_server = 'temporal');

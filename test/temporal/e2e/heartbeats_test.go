@@ -129,3 +129,29 @@ func TestHeartbeats(t *testing.T) {
 		t.Errorf("%d timed out, %d were cancelled", timedOut, cancelled)
 	}
 }
+
+// TestHeartbeatsOfEachKind has an activity live for several heartbeat timeouts, however it is named.
+func TestHeartbeatsOfEachKind(t *testing.T) {
+	t.Parallel()
+	const timeout = 2 * time.Second
+	forEachHandle(t, func(t *testing.T, h handle) {
+		w := startActivity(t, h, flows.ActivityOptions{HeartbeatMS: timeout.Milliseconds(), MaximumAttempts: 1})
+		key := "key of " + w.id()
+		call, arguments := "record_activity($2, $1", []any{w.TaskToken}
+		if w.byID {
+			call, arguments = "record_activity_by_id($4, $1, $2, $3", w.parameters()
+		}
+		_, err := db.Exec(t.Context(), "SELECT temporal."+call+`, heartbeat => true, heartbeat_details => '"alive"', server => 'temporal')`,
+			append(arguments, key)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * timeout)
+		if details := w.status(t).GetHeartbeatDetails().GetPayloads(); len(details) != 1 || string(details[0].GetData()) != `"alive"` {
+			t.Errorf("heartbeat details %s", details)
+		}
+		awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", key, `result => '"by key"', `))
+		checkKey(t, key, false)
+		sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"by key"`)
+	})
+}
