@@ -241,6 +241,13 @@ is(seen_by('requester', $seen), "bad|1|this is secret\ngood|1|", 'a role sees wh
 is(seen_by('friend', $seen), "bad|1|this is secret\ngood|1|", 'so do its members');
 is(seen_by('stranger', $seen), '', 'USAGE on the server shows nothing of others');
 is(seen_by('stranger', 'SELECT count(*) FROM temporal.stat_latency'), '0', 'nor do latencies');
+$node->safe_psql('postgres', "SELECT temporal.pause('good'); SET ROLE requester; SELECT temporal.complete_activity_by_id('w', 'waits', server => 'good')");
+await('the statistics of what waits', sub { backlog() eq 'good|queued|PAUSED|1' });
+my $waiting = 'SELECT server, requests FROM temporal.stat_backlog';
+is(join(' ', map { seen_by($_, $waiting) } qw(requester friend reader monitor)), 'good|1 good|1 good|1 good|1', 'what waits is seen likewise');
+is(seen_by('stranger', $waiting), '', 'and not by others');
+$node->safe_psql('postgres', "SELECT temporal.discard_requests('good'); SELECT temporal.resume('good')");
+await('the statistics of what waits', sub { backlog() eq '' });
 is(seen_by('reader', $seen), "bad|21|\ngood|808|", 'pg_read_all_stats sees all, but no messages of requests that it does not see');
 is(seen_by('monitor', $seen), "bad|21|this is secret\ngood|808|", 'pg_monitor sees all');
 is(seen_by('stranger', 'SELECT datname, pid IS NOT NULL, state, requests, in_flight, queues, start_time FROM temporal.stat_worker'),
