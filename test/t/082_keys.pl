@@ -191,8 +191,9 @@ is(keys_of('app'), 'committed=a prepared=a', 'the original has its own');
 # Roles and servers that are dropped
 as('gone', record('k'));
 $node->safe_psql('postgres', 'DROP ROLE gone');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM temporal.activity WHERE key = 'k')), '0',
-	'what a dropped role has recorded belongs to nobody');
+is($node->safe_psql('postgres', q(SELECT recorded_by, state FROM temporal.activity WHERE key = 'k')), 'gone|recorded',
+	'what a dropped role has recorded is shown to who may decide');
+is(as('app', q(SELECT count(*) FROM temporal.activity WHERE key = 'k')), '0', 'and belongs to nobody');
 $node->safe_psql('postgres', 'DROP SERVER temporal CASCADE');
 is(keys_of('app'), 'committed=a prepared=a', 'keys of a dropped server are still seen');
 like(error_of('app', q(SELECT temporal.complete_activity_by_key('committed', server => 'temporal'))),
