@@ -17,11 +17,14 @@ my $refusing_port = PostgreSQL::Test::Cluster::get_free_port();
 my $closed_port = PostgreSQL::Test::Cluster::get_free_port();
 start_stub($port);
 start_stub($refusing_port, '--status', '3', '--message', 'no');
+my $slow_port = PostgreSQL::Test::Cluster::get_free_port();
+start_stub($slow_port, '--delay', '1500');
 my $node = new_cluster('main', settings => 'fsync = off');
 $node->safe_psql('postgres', <<"EOS");
 CREATE ROLE one LOGIN;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port');
 CREATE SERVER refusing FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$refusing_port');
+CREATE SERVER slow FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$slow_port');
 CREATE SERVER away FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$closed_port');
 GRANT USAGE ON FOREIGN SERVER temporal, away TO one;
 EOS
@@ -46,6 +49,21 @@ my $draining = IPC::Run::start(
 	'>', \$drained, '2>', \$draining_error);
 await('drain() to wait', sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT temporal.drain()' AND state = 'active' AND wait_event_type IS NOT NULL)) eq '1' });
 await('the error of the connection', sub { sql("SELECT error_code FROM temporal.request WHERE id = $waiting") eq 'CONNECTION_FAILED' });
+
+# A request that finds its key while drain() waits is still one that was there before.
+sql('GRANT USAGE ON FOREIGN SERVER slow TO one');
+my $keyed = sql(q(SET ROLE one; SELECT temporal.complete_activity_by_key('k', wait_for_key => '1 hour', server => 'slow')));
+my $after = '';
+my $draining_key = IPC::Run::start([ 'psql', '-XAtq', '-U', 'one', '-d', $node->connstr('postgres'),
+		'-c', 'SELECT temporal.drain()', '-c', "SELECT state FROM temporal.request WHERE id = $keyed" ], '>', \$after);
+await('drain() to wait for it',
+	sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT temporal.drain()' AND usename = 'one' AND wait_event_type IS NOT NULL)) eq '1' });
+sql("SET ROLE one; SELECT temporal.record_activity('k', $token, server => 'slow')");
+await('the key to be found', sub { sql("SELECT state FROM temporal.request WHERE id = $keyed") ne 'waiting' });
+# any outcome has drain() look again
+is(outcome(request_for('meanwhile', 'temporal')), 'delivered ', 'another one is delivered meanwhile');
+$draining_key->finish;
+is($after, "t\ndelivered\n", 'drain() waits for a request that waits for its key');
 
 # redirect_request()
 my $there = sql("SELECT temporal.redirect_request($waiting, 'temporal')");
