@@ -179,7 +179,7 @@ add_gauges(StatGauges *gauges, const Queue *queue)
 	gauges->backlog += leaving ? in_flight : 0;
 	gauges->backlog += queue->count[REQUEST_READY] + queue->count[REQUEST_RETRYING] +
 		queue->count[REQUEST_BLOCKED] + queue->count[REQUEST_CONFIRMING];
-	tc_waiting_add(gauges, queue);
+	tc_waiting_add(gauges, queue, leaving);
 	gauges->connected |= !leaving && tc_queue_is_connected(queue);
 	if (queue->channel != NULL)
 	{

@@ -19,12 +19,14 @@ static void add(StatGauges *gauges, StatState state, const char *code, int64 req
 static void add_request(StatGauges *gauges, const Request *request, StatState unsent);
 
 void
-tc_waiting_add(StatGauges *gauges, const Queue *queue)
+tc_waiting_add(StatGauges *gauges, const Queue *queue, bool leaving)
 {
 	bool		is_paused = queue->error_code != NULL && strcmp(queue->error_code, "PAUSED") == 0;
 	StatState	unsent = queue->error_code != NULL && !is_paused ? STAT_RETRYING : STAT_QUEUED;
 	dlist_iter	iter;
 
+	if (leaving && tc_queue_in_flight(queue) > 0)
+		add(gauges, unsent, queue->error_code, tc_queue_in_flight(queue));
 	if (queue->unread && queue->unread_rows > 0)
 		add(gauges, unsent, queue->error_code, queue->unread_rows);
 	dlist_foreach(iter, unconstify(dlist_head *, &queue->requests))

@@ -11,7 +11,10 @@
 #include "process/statistics.h"
 #include "worker/in_memory.h"
 
-/* Add the requests of a queue to those of its entry; what was not read yet, too. */
-extern void tc_waiting_add(StatGauges *gauges, const Queue *queue);
+/*
+ * Add the requests of a queue to those of its entry; what was not read yet, too,
+ * and what is in flight if its answer is not awaited.
+ */
+extern void tc_waiting_add(StatGauges *gauges, const Queue *queue, bool leaving);
 
 #endif							/* TC_WAITING_H */

@@ -290,7 +290,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.stat_server WHERE
 # a crash
 my $begun = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 kill('KILL', worker_pid($node));
-await('the end of the crash', sub { my ($rc, $out) = $node->psql('postgres', 'SELECT count(*) FROM temporal.stat_server'); $rc == 0 && $out eq '0' });
+await('the end of the crash', sub { my ($rc, $out) = eval { $node->psql('postgres', 'SELECT count(*) FROM temporal.stat_server') }; defined $rc && $rc == 0 && $out eq '0' });
 request('good', 1);
 await_stat("requests, stats_reset > '$begun'", "server = 'good'", '1|t', 'after a crash it is counted anew, and that is shown');
 
