@@ -252,6 +252,12 @@ tc_connection_tls_version(const Connection *conn)
 }
 
 void
+tc_connection_add_expiry(const Connection *conn, ChannelExpiry *expiry)
+{
+	CHECK(conn->open);
+}
+
+void
 begin_loop(void)
 {
 	nconnections = 0;
