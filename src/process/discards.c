@@ -42,6 +42,7 @@ tc_count_discards_at_commit(Oid role, Oid server, const char *namespace_name, in
 {
 	static bool registered = false;
 	StatView	view;
+	int			level = GetCurrentTransactionNestLevel();
 	Discards   *added;
 	int			entry;
 
@@ -56,10 +57,16 @@ tc_count_discards_at_commit(Oid role, Oid server, const char *namespace_name, in
 	entry = tc_stat_entry(role, server, namespace_name);
 	if (entry == TC_STAT_NONE || !tc_stat_view(entry, &view))
 		return;
+	/* many may come one by one */
+	if (discards != NULL && discards->entry == entry && discards->level == level)
+	{
+		discards->requests += requests;
+		return;
+	}
 	added = MemoryContextAllocZero(TopTransactionContext, sizeof(Discards));
 	added->entry = entry;
 	added->key = view.key;
-	added->level = GetCurrentTransactionNestLevel();
+	added->level = level;
 	added->requests = requests;
 	added->next = discards;
 	discards = added;
