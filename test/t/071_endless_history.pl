@@ -15,8 +15,9 @@ use Test::More;
 my @ok = (':status', '200', 'content-type', 'application/grpc');
 
 # Of DescribeWorkflowExecution: a workflow that runs.  Of
-# GetWorkflowExecutionHistoryReverse: no events, and a token for the next page.
-my $page = pack('CCCC', 2 << 3 | 2, 2, 5 << 3, 1) . pack('CCa*', 3 << 3 | 2, 4, 'more');
+# GetWorkflowExecutionHistoryReverse: no events, and a token for the next page,
+# which read as the former is an activity that waits, another one.
+my $page = pack('CCCC', 2 << 3 | 2, 2, 5 << 3, 1) . pack('CCa*', 3 << 3 | 2, 4, "\x0a\x02no");
 
 # The first connection is lost with the requests.  On others the activities are
 # gone, and everything else that is asked for is a page of a history.
