@@ -25,6 +25,9 @@
 /* Rows read from a queue in one turn */
 #define READ_CHUNK 1024
 
+/* Whoever commits a request says no more than that something is new, so it is not looked at each time */
+#define READ_PAUSE_MS 20
+
 /* After that long a table that somebody has locked is looked at again */
 #define LOCKED_MS 1000
 
@@ -99,6 +102,7 @@ read_rows(Queue *queue)
 		tc_heartbeats_read(queue->number, &queue->heartbeat_position, take_in, &reader))
 	{
 		queue->heartbeats_unread = !begins;
+		queue->heartbeats_read_after = tc_monotonic_ms() + READ_PAUSE_MS;
 		tc_heartbeats_set_found(queue, false);
 	}
 }

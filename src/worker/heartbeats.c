@@ -71,6 +71,7 @@ static MemoryContext beat_context;
 static int64 nbeats;
 static int	nfound;				/* queues that have some to read */
 
+static int64 read_at(const Queue *queue);
 static void drop(Beat *beat);
 
 void
@@ -127,7 +128,7 @@ tc_beat_create(Queue *queue, const HeartbeatRow *row, const BeatPlace *place, co
 bool
 tc_heartbeats_want_rows(const Queue *queue)
 {
-	return queue->heartbeats_unread && queue->heartbeats_after <= tc_monotonic_ms() &&
+	return queue->heartbeats_unread && read_at(queue) <= tc_monotonic_ms() &&
 		tc_share_has_room(queue->account, SHARE_HEARTBEATS);
 }
 
@@ -147,16 +148,23 @@ tc_heartbeats_want_bytes(Queue *queue)
 	return false;
 }
 
+static int64
+read_at(const Queue *queue)
+{
+	return Max(queue->heartbeats_after, queue->heartbeats_read_after);
+}
+
 int64
 tc_heartbeats_next(Queue *queue)
 {
 	Beat	   *beat = tc_beat_first(queue);
+	int64		next = TC_NEVER;
 
-	if (queue->heartbeats_unread && queue->heartbeats_after > tc_monotonic_ms())
-		return queue->heartbeats_after;
-	if (beat == NULL)
-		return TC_NEVER;
-	return Max((beat->due.due + GRID_MS - 1) / GRID_MS * GRID_MS, queue->heartbeats_after);
+	if (queue->heartbeats_unread && read_at(queue) > tc_monotonic_ms())
+		next = read_at(queue);
+	if (beat != NULL)
+		next = Min(next, Max((beat->due.due + GRID_MS - 1) / GRID_MS * GRID_MS, queue->heartbeats_after));
+	return next;
 }
 
 bool

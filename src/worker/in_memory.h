@@ -199,6 +199,7 @@ struct Queue
 	int			heartbeats_asking;	/* of these, such that ask for the timeout */
 	int			heartbeat_failures; /* since one succeeded */
 	int64		heartbeats_after;	/* monotonic ms: none is sent before */
+	int64		heartbeats_read_after;	/* the same: or read */
 
 	/* flow: see flow.c */
 	double		window;

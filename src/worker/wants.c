@@ -46,10 +46,11 @@ tc_queue_wants(Queue *queue)
 bool
 tc_queue_wants_heartbeats(Queue *queue)
 {
-	if (ended || queue->awaits_look || queue->look_again || queue->channel == NULL)
+	if (ended || queue->awaits_look || queue->look_again || queue->channel == NULL ||
+		tc_flow_is_paused(queue))
 		return false;
 	return tc_heartbeats_want_rows(queue) ||
-		(!tc_flow_is_paused(queue) && tc_queue_is_connected(queue) && tc_heartbeats_want_bytes(queue));
+		(tc_queue_is_connected(queue) && tc_heartbeats_want_bytes(queue));
 }
 
 bool
