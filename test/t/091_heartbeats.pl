@@ -232,6 +232,9 @@ pass('they go on when the postmaster was killed');
 
 # Budget
 sql(q(ALTER SERVER temporal OPTIONS (ADD max_heartbeats_per_second '5')));
+# it counts once the worker has looked at the options, which it does before it sends a request
+my $after_that = app(q(SELECT temporal.complete_activity_by_id('w', 'after that')));
+app("SELECT FROM temporal.wait_for_request($after_that)");
 app(q(SELECT count(temporal.record_activity_by_id('many ' || n, 'w', 'many ' || n, heartbeat => true, heartbeat_interval => '1 s')) FROM pg_catalog.generate_series(1, 50) n));
 $since = here();
 await('some heartbeats', sub { scalar(grep { $_->[1] =~ /Heartbeat/ } called($since)) >= 40 });
