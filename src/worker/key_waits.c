@@ -31,8 +31,9 @@
  * Nothing of this is in memory but what is to be looked at now.  Requests of a
  * queue for one key have the same answer, so they are looked at once, and of
  * those that can go on some have their turn, then others; and roles, in some
- * groups of them, have turns.  All of it takes a part of the time, but for noting what was read: some in each turn, and a
- * queue that has such requests waits for that, others do not.
+ * groups of them, have turns.  All of it takes a part of the time, but for
+ * noting what was read: some in each turn, and a queue that has such requests
+ * waits for that, others do not.
  *
  *-------------------------------------------------------------------------
  */
@@ -163,7 +164,6 @@ typedef struct Rejection
 static void publish(bool awaited);
 static void take_told(void);
 static void want(int share, int64 key_hash, int64 queue, WantedKind kind);
-
 static WantedRing *next_ring(void);
 static bool is_idle(void);
 static void pass_if_wanted(void);
