@@ -28,6 +28,7 @@ our @EXPORT = qw(
   start_temporal
   start_stub
   await
+  scratch
   spawn
   end_process
   start_activities
@@ -69,6 +70,14 @@ sub spawn
 	}
 	$children{$pid} = $name;
 	return wantarray ? ($pid, $log) : $pid;
+}
+
+# Path of a file of this test's own: others that run at the same time have files of such names, too.
+sub scratch
+{
+	my ($name) = @_;
+
+	return "$PostgreSQL::Test::Utils::tmp_check/" . basename_of($0) . "_$name";
 }
 
 sub basename_of

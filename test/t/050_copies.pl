@@ -50,7 +50,7 @@ $id{failing} = $node->safe_psql('postgres',
 # A pause goes along, and counts once requests may be sent there
 $node->safe_psql('postgres', "SELECT temporal.pause('temporal', requested_by => 'app')");
 
-my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump";
+my $dump = scratch('dump');
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 # ... which must have no sessions

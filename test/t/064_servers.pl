@@ -182,7 +182,7 @@ my $strange = sql('stranger', q(SELECT temporal.complete_activity_by_id('workflo
 my $astray = make('unknown');
 await_code($_, 'CONNECTION_FAILED') foreach ($copied, $strange, $astray);
 
-my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump";
+my $dump = scratch('dump');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 
 my $other = new_cluster('other');

@@ -17,7 +17,7 @@ my $node = new_cluster('main');
 my $directory = $node->data_dir . '/pg_stat_tmp';
 my $memory = "$directory/temporal_complete.crashes";
 my $database = $node->safe_psql('postgres', 'SELECT oid FROM pg_database WHERE datname = current_database()');
-my $elsewhere = "$PostgreSQL::Test::Utils::tmp_check/tampered";
+my $elsewhere = scratch('tampered');
 
 sub restarted
 {

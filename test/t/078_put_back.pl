@@ -15,7 +15,7 @@ use Test::More;
 
 my $node = new_cluster('main');
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $path = "$PostgreSQL::Test::Utils::tmp_check/put_back";
+my $path = scratch('put_back');
 start_stub($port);
 
 $node->safe_psql('postgres', <<"EOS");

@@ -224,7 +224,7 @@ $holder->quit;
 
 # A dump
 $id = as('app', complete('dumped'));
-my $dump = "$PostgreSQL::Test::Utils::tmp_check/waits.dump";
+my $dump = scratch('waits.dump');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'pg_restore');

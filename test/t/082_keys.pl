@@ -172,7 +172,7 @@ like($node->safe_psql('postgres', 'SET ROLE other; EXPLAIN (ANALYZE, COSTS off, 
 	qr/rows=1(?:\.00)? /, 'EXPLAIN ANALYZE counts only what may be seen');
 
 # A dump
-my $dump = "$PostgreSQL::Test::Utils::tmp_check/keys.dump";
+my $dump = scratch('keys.dump');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'pg_restore');

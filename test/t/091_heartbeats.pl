@@ -12,11 +12,11 @@ use TemporalTest;
 use Test::More;
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $calls = "$PostgreSQL::Test::Utils::tmp_check/calls";
+my $calls = scratch('calls');
 # each heartbeat is answered that the activity is asked to cancel, and paused
 start_stub($port, '--calls', $calls, '--reply', '08011001');
 my $gone = PostgreSQL::Test::Cluster::get_free_port();
-my $calls_of_gone = "$PostgreSQL::Test::Utils::tmp_check/calls_of_gone";
+my $calls_of_gone = scratch('calls_of_gone');
 start_stub($gone, '--calls', $calls_of_gone, '--status', 5);
 my $node = new_cluster('main', init => { allows_streaming => 1 }, settings => "fsync = off\nmax_prepared_transactions = 10\n");
 
@@ -81,9 +81,9 @@ sub no_more
 
 # As often as was said
 my $first = recorded('first');
-my @times = await_beats($first, 5);
-my @gaps = map { $times[ $_ + 1 ] - $times[$_] } 1 .. $#times - 1;
-ok((grep { $_ >= 900 } @gaps) == @gaps, "not more often than once a second, but for the first: @gaps");
+my @times = await_beats($first, 6);
+# the first comes at once; each of the others has its second, in which a busy machine may be late for it
+cmp_ok($times[5] - $times[1], '>=', 3000, "not more often than once a second, but for the first: @times");
 is(told('first'), 't|t|f|', 'what they are answered is seen');
 is(sql('SELECT count(*) FROM temporal.request'), '0', 'they are no requests');
 is(sql('SELECT count(*) FROM temporal.heartbeat_answer'), '1', 'and no row is written for each');
@@ -246,12 +246,12 @@ await_beats($_, 1, $since) foreach @many;
 pass('each gets its turn');
 
 # A copy is silent until it is adopted
-my $dump = "$PostgreSQL::Test::Utils::tmp_check/heartbeats.dump";
+my $dump = scratch('heartbeats.dump');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 sql('CREATE DATABASE restored');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
 my $copies = PostgreSQL::Test::Cluster::get_free_port();
-my $calls_of_copies = "$PostgreSQL::Test::Utils::tmp_check/calls_of_copies";
+my $calls_of_copies = scratch('calls_of_copies');
 start_stub($copies, '--calls', $calls_of_copies);
 sql("ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$copies'); ALTER SERVER gone OPTIONS (SET address '127.0.0.1:$copies')", 'restored');
 my $request = sql(q(SELECT temporal.complete_activity_by_id('w', 'x', server => 'temporal')), 'restored');
@@ -274,11 +274,15 @@ $since = here();
 $standby->promote;
 await_beats($_, 1, $since) foreach ($first, @many);
 pass('they go on after a promotion');
+
+# None from when something that was committed after it is carried out
 $standby->safe_psql('postgres', 'DROP SERVER temporal CASCADE');
-await('the worker to have seen that', sub { $standby->safe_psql('postgres', 'SELECT count(*) FROM temporal.queue_error') > 0 });
-# but for what was on its way
-await('two seconds without any',
-	sub { $since = here(); $standby->safe_psql('postgres', 'SELECT pg_sleep(2)'); scalar(called($since)) == 0 });
-pass('none when the server is dropped');
+$standby->safe_psql('postgres', setup($port));
+$standby->safe_psql('postgres', record('witness'), connstr => $standby->connstr('postgres') . ' user=app');
+$id = $standby->safe_psql('postgres', q(SELECT max(id) FROM temporal.recorded_activity WHERE key = 'witness'));
+await_beats($id, 1, $since);
+$since = here();
+await_beats($id, 4, $since);
+is(join(' ', grep { $_ != $id } map { $_->[2] } called($since)), '', 'none when the server is dropped, also if another one is called so');
 
 done_testing();

@@ -12,7 +12,7 @@ use TemporalTest;
 use Test::More;
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $calls = "$PostgreSQL::Test::Utils::tmp_check/calls";
+my $calls = scratch('calls');
 start_stub($port, '--calls', $calls);
 my $node = new_cluster('main', settings => 'fsync = off');
 
