@@ -80,13 +80,13 @@ SELECT count(temporal.complete_activity_by_id('order-42', 'approve')),
 -- ... with all that it takes, in order ...
 SELECT count(temporal.complete_activity(task_token, '1', 'temporal', 'orders')),
        count(temporal.fail_activity(task_token, 'out of stock', 'OutOfStock', '{"left": 0}', true,
-                                    '1 minute', true, 'at shelf 7', '0.5', 'temporal', 'orders')),
+                                    '1 minute', true, 'at shelf 7', '{"message": "sold"}', '0.5', 'temporal', 'orders')),
        count(temporal.report_cancellation(task_token, '"by customer"', 'temporal', 'orders')),
        count(temporal.heartbeat_activity(task_token, '0.5', 'temporal', 'orders'))
   FROM orders;
 SELECT count(temporal.complete_activity_by_id('order-42', 'approve', '1', 'run-1', '1 hour', 'temporal', 'orders')),
        count(temporal.fail_activity_by_id('order-42', 'approve', 'out of stock', 'OutOfStock', '{"left": 0}',
-                                          true, '1 minute', true, 'at shelf 7', '0.5',
+                                          true, '1 minute', true, 'at shelf 7', '{"message": "sold"}', '0.5',
                                           'run-1', '1 hour', 'temporal', 'orders')),
        count(temporal.report_cancellation_by_id('order-42', 'approve', '"by customer"', 'run-1', '1 hour', 'temporal', 'orders')),
        count(temporal.heartbeat_activity_by_id('order-42', 'approve', '0.5', 'run-1', '1 hour', 'temporal', 'orders'));
@@ -135,6 +135,18 @@ SELECT temporal.complete_activity_by_id('order-42', 'approve', run_id => pg_cata
 SELECT temporal.complete_activity_by_id('order-42', 'approve', namespace => pg_catalog.repeat('x', 1001));
 
 SELECT temporal.fail_activity_by_id('order-42', 'approve', NULL);
+-- causes
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '"no answer"');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '[{"message": "no answer"}]');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"type": "Timeout"}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "cause": {"message": null}}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "cause": {"message": "m", "source": "mine"}}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => jsonb_build_object('message', 'm', repeat('ä', 100), 1));
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": 1}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "type": ["Timeout"]}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "non_retryable": "true"}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "stack_trace": {}}');
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', cause => '{"message": "m", "cause": "no answer"}');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '-1 second');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '1 day -25 hours');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay => '100000 years');

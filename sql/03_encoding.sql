@@ -79,7 +79,8 @@ LANGUAGE sql AS $$
                WHEN method IN (1, 5, 7) THEN '{2, 2.1, 2.1.1}'::text[]
                WHEN method IN (2, 6, 8) THEN '{5, 5.1, 5.1.1}'
                WHEN method = 3 THEN '{2, 2.5, 2.5.3, 2.5.3.1, 2.5.3.1.1, 2.5.4, 5, 5.1, 5.1.1}'
-               WHEN method = 4 THEN '{5, 5.5, 5.5.3, 5.5.3.1, 5.5.3.1.1, 5.5.4, 7, 7.1, 7.1.1}'
+               WHEN method = 4 THEN '{5, 5.5, 5.5.3, 5.5.3.1, 5.5.3.1.1, 5.5.4, 7, 7.1, 7.1.1,
+                                      5.4, 5.4.5, 5.4.5.3, 5.4.5.3.1, 5.4.4, 5.4.4.5}'
            END) p
 $$;
 
@@ -110,6 +111,12 @@ SELECT * FROM last_request();
 
 -- months have 30 days, as when intervals are compared
 SELECT temporal.fail_activity('\x0a026e73120177', '', next_retry_delay => '1 month -1 day 00:00:00.000001') > 0 AS recorded;
+SELECT * FROM last_request();
+
+-- causes (4) are failures themselves; a null is as if it were not there
+SELECT temporal.fail_activity_by_id('order-42', 'approve', 'cannot approve', cause => '{
+           "message": "no answer from \u00e9", "type": "Timeout", "details": {"after": [5, "s"]}, "non_retryable": true,
+           "stack_trace": "line 7", "cause": {"message": "", "type": null, "details": null, "cause": null}}') > 0 AS recorded;
 SELECT * FROM last_request();
 
 --
@@ -161,6 +168,21 @@ EXCEPTION WHEN program_limit_exceeded THEN
     RAISE NOTICE '%', SQLERRM;
 END
 $$;
+DO $$
+BEGIN
+    PERFORM temporal.fail_activity_by_id('w', 'a', 'm', cause => pg_catalog.jsonb_build_object('message', pg_catalog.repeat('m', 1000000),
+        'cause', pg_catalog.jsonb_build_object('message', pg_catalog.repeat('m', 1100000))));
+EXCEPTION WHEN program_limit_exceeded THEN
+    RAISE NOTICE '%', SQLERRM;
+END
+$$;
+-- causes in each other: as many as Temporal keeps of a failure that it shortens
+CREATE FUNCTION causes(depth integer) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT CASE depth WHEN 1 THEN '{"message": "the first"}'
+                      ELSE pg_catalog.jsonb_build_object('message', 'cause', 'cause', causes(depth - 1)) END
+$$;
+SELECT temporal.fail_activity_by_id('w', 'a', 'm', cause => causes(20)) > 0 AS recorded;
+SELECT temporal.fail_activity_by_id('w', 'a', 'm', cause => causes(21));
 -- twice nearly 2 MiB is more than one message may have
 DO $$
 BEGIN

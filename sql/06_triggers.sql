@@ -75,6 +75,19 @@ DELETE FROM review;
 SELECT * FROM asked();
 INSERT INTO review VALUES ('w1', 'a1', NULL, 'failed', NULL);
 DROP TABLE review;
+-- a cause
+CREATE TABLE import (key text, error text, cause jsonb, causes text);
+SELECT temporal.bind_table('import', 'fail', key_column => 'key', wait_for_key => '1 h', message_column => 'error', cause_column => 'cause');
+BEGIN;
+INSERT INTO import VALUES ('k1', '', '{"message": "no file", "cause": {"message": "disk full", "type": "53100"}}'), ('k2', '', NULL);
+UPDATE import SET error = 'cannot import';
+SELECT message, cause FROM temporal.requested();
+ROLLBACK;
+INSERT INTO import VALUES ('k1', '', '{"text": "no file"}');
+UPDATE import SET error = 'cannot import';
+SELECT temporal.bind_table('import', 'fail', key_column => 'key', message_column => 'error', cause_column => 'causes');
+SELECT temporal.bind_table('import', key_column => 'key', cause_column => 'cause');
+DROP TABLE import;
 -- a fixed message
 CREATE TABLE job (wf text, state text);
 SELECT temporal.bind_table('job', 'fail', workflow_id_column => 'wf', activity_id => 'run', message => 'it''s off', type => 'Off',

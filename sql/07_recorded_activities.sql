@@ -44,7 +44,7 @@ SELECT key, attempt FROM temporal.activity ORDER BY key;
 -- the verbs by key: the token or the ids are those that were recorded
 BEGIN;
 SELECT temporal.complete_activity_by_key('order 42', '{"paid": true}') > 0 AS ok;
-SELECT temporal.fail_activity_by_key('order 42', 'no money', 'Broke', non_retryable => true) > 0 AS ok;
+SELECT temporal.fail_activity_by_key('order 42', 'no money', 'Broke', non_retryable => true, cause => '{"message": "card declined"}') > 0 AS ok;
 SELECT temporal.report_cancellation_by_key('order 43', '"stopped"') > 0 AS ok;
 SELECT temporal.heartbeat_activity_by_key('order 43', '50') > 0 AS ok;
 SELECT verb, workflow_id, activity_id, key, requested_by, state FROM temporal.request

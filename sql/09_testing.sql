@@ -21,6 +21,15 @@ SELECT temporal.request_payload(id) FROM temporal.requested();
 ROLLBACK;
 SELECT count(*) FROM temporal.requested();
 
+-- Causes of a failure
+BEGIN;
+SELECT temporal.fail_activity_by_id('order-45', 'approve', 'no', cause => '{"message": "straße", "details": [1.50, null], "cause":
+    {"message": "", "type": "T", "details": "\\x00", "non_retryable": true, "stack_trace": "s"}}') > 0 AS done;
+SELECT temporal.fail_activity(:token, 'no', cause => '{"message": "m", "details": false, "non_retryable": false}') > 0 AS done;
+SELECT message, cause FROM temporal.requested();
+SELECT temporal.request_payload(id) FROM temporal.requested() WHERE workflow_id = 'order-45';
+ROLLBACK;
+
 -- By task token
 SELECT * FROM temporal.task_token_parts(:token);
 SELECT temporal.task_token_parts('\x00');

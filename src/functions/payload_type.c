@@ -22,7 +22,8 @@
 #include "compat.h"
 #include "functions/payload_type.h"
 #include "request/payload.h"
-#include "request/request.h"
+#include "request/payload_json.h"
+#include "request/to_utf8.h"
 
 /* Begin of the text form of what is not JSON, as bytea has it */
 #define HEX_PREFIX "\\x"
@@ -41,8 +42,6 @@ PG_FUNCTION_INFO_V1(tc_payload_parts);
 
 static bool is_utf8_json(const ProtoSpan *data);
 static Payload *payload_from_message(const char *message, size_t len);
-static Payload *payload_from_json_text(char *json, size_t len);
-static size_t compact(char *json);
 static PayloadEntry *metadata_entries(Jsonb *metadata, int *nentries);
 static Datum metadata_as_jsonb(const Payload *payload);
 
@@ -67,7 +66,7 @@ tc_payload_in(PG_FUNCTION_ARGS)
 				 errmsg("invalid input syntax for type %s", "temporal.payload"),
 				 errdetail("The text is not JSON."),
 				 errhint("A string is written in double quotes, '\"approved\"'; to_jsonb() makes JSON of any value.")));
-	PG_RETURN_POINTER(payload_from_json_text(string, len));
+	PG_RETURN_POINTER(tc_payload_of_json_text(string, len));
 }
 
 /* SQL: the output function */
@@ -154,18 +153,7 @@ tc_payload_of(PG_FUNCTION_ARGS)
 Datum
 tc_payload_from_jsonb(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *value = PG_GETARG_JSONB_P(0);
-	StringInfoData json;
-
-	initStringInfo(&json);
-	JsonbToCString(&json, &value->root, VARSIZE(value));
-	PG_RETURN_POINTER(tc_payload_of_json(json.data));
-}
-
-Payload *
-tc_payload_of_json(char *json)
-{
-	return payload_from_json_text(json, compact(json));
+	PG_RETURN_POINTER(tc_payload_of_jsonb(PG_GETARG_JSONB_P(0)));
 }
 
 /* SQL: cast of json, its text as it is */
@@ -174,7 +162,7 @@ tc_payload_from_json(PG_FUNCTION_ARGS)
 {
 	char	   *json = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_POINTER(payload_from_json_text(json, strlen(json)));
+	PG_RETURN_POINTER(tc_payload_of_json_text(json, strlen(json)));
 }
 
 /* SQL: cast of bytea, which SDKs give as their type of bytes */
@@ -237,36 +225,6 @@ is_utf8_json(const ProtoSpan *data)
 	return data->len > 0 &&
 		pg_verify_mbstr(PG_UTF8, (const char *) data->bytes, data->len, true) &&
 		tc_json_is_valid((char *) data->bytes, data->len, PG_UTF8);
-}
-
-/* JSON in the database's encoding, which is JSON for certain */
-static Payload *
-payload_from_json_text(char *json, size_t len)
-{
-	char	   *utf8 = tc_string_to_utf8("JSON", json, len);
-
-	return tc_payload_make(TC_ENCODING_JSON, utf8, utf8 == json ? len : strlen(utf8), NULL, 0);
-}
-
-/* Take out the blanks that are in no string; the length of what is left. */
-static size_t
-compact(char *json)
-{
-	char	   *out = json;
-	bool		in_string = false;
-
-	for (const char *in = json; *in != '\0'; in++)
-	{
-		if (*in == ' ' && !in_string)
-			continue;
-		*out++ = *in;
-		if (*in == '"')
-			in_string = !in_string;
-		else if (*in == '\\' && in_string)
-			*out++ = *++in;
-	}
-	*out = '\0';
-	return out - json;
 }
 
 /*---------------------------------------------------------------------------

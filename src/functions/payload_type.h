@@ -17,7 +17,4 @@ extern PGDLLEXPORT Datum tc_payload_from_jsonb(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum tc_payload_from_json(PG_FUNCTION_ARGS);
 extern PGDLLEXPORT Datum tc_payload_from_bytea(PG_FUNCTION_ARGS);
 
-/* Of JSON in this database's encoding, of which blanks between values are taken out, in place. */
-extern Payload *tc_payload_of_json(char *json);
-
 #endif							/* TC_PAYLOAD_TYPE_H */

@@ -21,6 +21,7 @@
 #include "base/foreign_text.h"
 #include "compat.h"
 #include "functions/owner_query.h"
+#include "request/failure_cause.h"
 #include "request/payload.h"
 #include "request/request_arguments.h"
 #include "request/task_token.h"
@@ -37,6 +38,7 @@ typedef enum ArgumentsAttr
 	ARGUMENTS_NEXT_RETRY_DELAY,
 	ARGUMENTS_BENIGN,
 	ARGUMENTS_STACK_TRACE,
+	ARGUMENTS_CAUSE,
 	ARGUMENTS_HEARTBEAT_DETAILS,
 	ARGUMENTS_NATTS
 }			ArgumentsAttr;
@@ -144,6 +146,11 @@ tc_request_arguments_sql(PG_FUNCTION_ARGS)
 		put_text(args.message, &values[ARGUMENTS_MESSAGE], &nulls[ARGUMENTS_MESSAGE]);
 		put_text(args.type, &values[ARGUMENTS_TYPE], &nulls[ARGUMENTS_TYPE]);
 		put_text(args.stack_trace, &values[ARGUMENTS_STACK_TRACE], &nulls[ARGUMENTS_STACK_TRACE]);
+		if (args.cause.bytes != NULL)
+		{
+			values[ARGUMENTS_CAUSE] = JsonbPGetDatum(tc_failure_cause_shown(args.cause));
+			nulls[ARGUMENTS_CAUSE] = false;
+		}
 		values[ARGUMENTS_NON_RETRYABLE] = BoolGetDatum(args.non_retryable);
 		values[ARGUMENTS_BENIGN] = BoolGetDatum(args.benign);
 		nulls[ARGUMENTS_NON_RETRYABLE] = nulls[ARGUMENTS_BENIGN] = false;

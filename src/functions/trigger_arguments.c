@@ -32,7 +32,8 @@ typedef enum ArgumentKind
 	KIND_BYTEA_COLUMN,
 	KIND_TEXT_COLUMN,
 	KIND_KEY_COLUMN,
-	KIND_PAYLOAD_COLUMN
+	KIND_PAYLOAD_COLUMN,
+	KIND_JSONB_COLUMN
 } ArgumentKind;
 
 static const struct
@@ -57,6 +58,7 @@ static const struct
 	[ARG_TYPE] = {"type", KIND_STRING, OF(TRIGGER_FAIL)},
 	[ARG_DETAILS_COLUMN] = {"details_column", KIND_PAYLOAD_COLUMN, OF_ALL & ~OF(TRIGGER_COMPLETE)},
 	[ARG_NON_RETRYABLE] = {"non_retryable", KIND_STRING, OF(TRIGGER_FAIL)},
+	[ARG_CAUSE_COLUMN] = {"cause_column", KIND_JSONB_COLUMN, OF(TRIGGER_FAIL)},
 	[ARG_SERVER] = {"server", KIND_STRING, OF_ALL},
 	[ARG_NAMESPACE] = {"namespace", KIND_STRING, OF_ALL},
 	[ARG_IF_NULL] = {"if_null", KIND_STRING, OF_ALL},
@@ -270,6 +272,13 @@ check_type(const TriggerPlan *plan, TriggerArgument argument, const char *table)
 			{
 				wanted = "temporal.payload, jsonb, json or bytea";
 				hint = "A generated column can hold it as jsonb, by to_jsonb().";
+			}
+			break;
+		case KIND_JSONB_COLUMN:
+			if (type != JSONBOID)
+			{
+				wanted = "jsonb";
+				hint = "A generated column can hold it as jsonb.";
 			}
 			break;
 	}

@@ -26,6 +26,7 @@
 #include "functions/payload_type.h"
 #include "functions/record_request.h"
 #include "functions/trigger_arguments.h"
+#include "request/payload_json.h"
 
 PG_FUNCTION_INFO_V1(tc_complete_activity_trigger);
 PG_FUNCTION_INFO_V1(tc_fail_activity_trigger);
@@ -61,6 +62,7 @@ static text *text_or_constant(const TriggerPlan *plan, TriggerArgument column,
 							  TriggerArgument constant, HeapTuple row, TupleDesc columns);
 static Payload *payload_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row,
 						   TupleDesc columns);
+static Jsonb *cause_of(const TriggerPlan *plan, HeapTuple row, TupleDesc columns);
 static Payload *row_as_payload(const TriggerPlan *plan, HeapTuple row, TupleDesc columns);
 static RequestMethod method_of(const TriggerPlan *plan);
 
@@ -279,6 +281,7 @@ take_row(const TriggerPlan *plan, HeapTuple row, TupleDesc columns, RequestArgs 
 		args->message = text_or_constant(plan, ARG_MESSAGE_COLUMN, ARG_MESSAGE, row, columns);
 		args->type = text_or_constant(plan, ARG_TYPE_COLUMN, ARG_TYPE, row, columns);
 		args->non_retryable = plan->non_retryable;
+		args->cause = cause_of(plan, row, columns);
 	}
 	if (plan->row != NULL)
 		args->value = row_as_payload(plan, row, columns);
@@ -358,6 +361,15 @@ payload_of(const TriggerPlan *plan, TriggerArgument argument, HeapTuple row, Tup
 			break;
 	}
 	return DatumGetPayloadPP(value);
+}
+
+static Jsonb *
+cause_of(const TriggerPlan *plan, HeapTuple row, TupleDesc columns)
+{
+	bool		isnull;
+	Datum		value = column_of(plan, ARG_CAUSE_COLUMN, row, columns, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbP(value);
 }
 
 static Payload *

@@ -109,7 +109,8 @@ tc_complete_activity_by_id(PG_FUNCTION_ARGS)
 
 /*
  * fail_activity(task_token, message, type, details, non_retryable,
- *		next_retry_delay, benign, stack_trace, heartbeat_details, server, namespace)
+ *		next_retry_delay, benign, stack_trace, cause, heartbeat_details, server,
+ *		namespace)
  */
 Datum
 tc_fail_activity(PG_FUNCTION_ARGS)
@@ -123,7 +124,8 @@ tc_fail_activity(PG_FUNCTION_ARGS)
 		.next_retry_delay = ARG_INTERVAL(5),
 		.benign = ARG_BOOL(6),
 		.stack_trace = ARG_TEXT(7),
-		.heartbeat_details = ARG_PAYLOAD(8),
+		.cause = ARG_JSONB(8),
+		.heartbeat_details = ARG_PAYLOAD(9),
 	};
 
 	return record(fcinfo, METHOD_FAIL, &args);
@@ -131,8 +133,8 @@ tc_fail_activity(PG_FUNCTION_ARGS)
 
 /*
  * fail_activity_by_id(workflow_id, activity_id, message, type, details,
- *		non_retryable, next_retry_delay, benign, stack_trace, heartbeat_details,
- *		run_id, wait_for_activity, server, namespace)
+ *		non_retryable, next_retry_delay, benign, stack_trace, cause,
+ *		heartbeat_details, run_id, wait_for_activity, server, namespace)
  */
 Datum
 tc_fail_activity_by_id(PG_FUNCTION_ARGS)
@@ -147,9 +149,10 @@ tc_fail_activity_by_id(PG_FUNCTION_ARGS)
 		.next_retry_delay = ARG_INTERVAL(6),
 		.benign = ARG_BOOL(7),
 		.stack_trace = ARG_TEXT(8),
-		.heartbeat_details = ARG_PAYLOAD(9),
-		.run_id = ARG_TEXT(10),
-		.wait_for_activity = ARG_INTERVAL(11),
+		.cause = ARG_JSONB(9),
+		.heartbeat_details = ARG_PAYLOAD(10),
+		.run_id = ARG_TEXT(11),
+		.wait_for_activity = ARG_INTERVAL(12),
 	};
 
 	return record(fcinfo, METHOD_FAIL_BY_ID, &args);
@@ -229,8 +232,8 @@ tc_complete_activity_by_key(PG_FUNCTION_ARGS)
 
 /*
  * fail_activity_by_key(key, message, type, details, non_retryable,
- *		next_retry_delay, benign, stack_trace, heartbeat_details, wait_for_key,
- *		server, namespace)
+ *		next_retry_delay, benign, stack_trace, cause, heartbeat_details,
+ *		wait_for_key, server, namespace)
  */
 Datum
 tc_fail_activity_by_key(PG_FUNCTION_ARGS)
@@ -243,8 +246,9 @@ tc_fail_activity_by_key(PG_FUNCTION_ARGS)
 		.next_retry_delay = ARG_INTERVAL(5),
 		.benign = ARG_BOOL(6),
 		.stack_trace = ARG_TEXT(7),
-		.heartbeat_details = ARG_PAYLOAD(8),
-		.wait_for_key = ARG_INTERVAL(9),
+		.cause = ARG_JSONB(8),
+		.heartbeat_details = ARG_PAYLOAD(9),
+		.wait_for_key = ARG_INTERVAL(10),
 	};
 
 	return record_by_key(fcinfo, METHOD_FAIL, &args);

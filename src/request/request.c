@@ -20,8 +20,11 @@
 
 #include "base/foreign_text.h"
 #include "compat.h"
+#include "request/failure_cause.h"
+#include "request/one_payload.h"
 #include "request/request.h"
 #include "request/task_token.h"
+#include "request/to_utf8.h"
 #include "temporal.pb-c.h"
 
 /*
@@ -235,32 +238,6 @@ tc_request_awaited_until(const RequestArgs *args, TimestampTz requested_at)
  *---------------------------------------------------------------------------
  */
 
-char *
-tc_string_to_utf8(const char *name, char *string, int len)
-{
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return string;
-	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-	{
-		if (!pg_verify_mbstr(PG_UTF8, string, len, true))
-			ereport(ERROR,
-					(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-					 errmsg("%s is not valid UTF-8", name),
-					 errdetail("Temporal takes UTF-8 only, and the encoding of this database, SQL_ASCII, does not say how to convert."),
-					 errhint("Convert the text to UTF-8.")));
-		return string;
-	}
-	return pg_server_to_any(string, len, PG_UTF8);
-}
-
-char *
-tc_text_to_utf8(const char *name, const text *value)
-{
-	if (value == NULL)
-		return "";
-	return tc_string_to_utf8(name, text_to_cstring(value), VARSIZE_ANY_EXHDR(value));
-}
-
 const char *
 tc_namespace_to_utf8(const char *namespace_name)
 {
@@ -303,30 +280,6 @@ tc_id_to_utf8(const char *name, const text *value)
 						   len, TC_ID_MAX),
 				 errhint("Check that the id was not mixed up with another value.")));
 	return id;
-}
-
-/* A Payloads message with one payload, to which it points */
-typedef struct OnePayload
-{
-	Temporal__Payloads payloads;
-	ProtobufCBinaryData payload;
-} OnePayload;
-
-/*
- * NULL stays NULL, so that the field is left out: SDKs built on Temporal's
- * core stop working if a result holds any other number of payloads than one.
- */
-static Temporal__Payloads *
-one_payload(Payload *value, OnePayload *buf)
-{
-	if (value == NULL)
-		return NULL;
-	buf->payload.data = (uint8 *) VARDATA_ANY(value);
-	buf->payload.len = VARSIZE_ANY_EXHDR(value);
-	temporal__payloads__init(&buf->payloads);
-	buf->payloads.n_payloads = 1;
-	buf->payloads.payloads = &buf->payload;
-	return &buf->payloads;
 }
 
 /* Temporal says OK to what is too large, and ends the activity in another way. */
@@ -385,7 +338,7 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 	temporal__application_failure_info__init(&buf->info);
 	buf->info.type = tc_text_to_utf8("type", args->type);
 	buf->info.non_retryable = args->non_retryable;
-	buf->info.details = one_payload(args->value, &buf->details);
+	buf->info.details = tc_one_payload(args->value, &buf->details);
 	if (args->benign)
 		buf->info.category = TEMPORAL__APPLICATION_ERROR_CATEGORY__APPLICATION_ERROR_CATEGORY_BENIGN;
 	if (args->next_retry_delay != NULL)
@@ -405,6 +358,8 @@ build_failure(const RequestArgs *args, const RequestIdentity *identity, FailureM
 	buf->failure.source = buf->source;
 	buf->failure.stack_trace = tc_text_to_utf8("stack_trace", args->stack_trace);
 	buf->failure.application_failure_info = &buf->info;
+	if (args->cause != NULL)
+		buf->failure.cause = tc_failure_cause(args->cause);
 	return &buf->failure;
 }
 
@@ -437,7 +392,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 		failure = build_failure(args, identity, &failure_buf);
 		check_blob_size("failure", &failure->base,
 						"Temporal would put a failure of its own in its place.");
-		heartbeat_details = one_payload(args->heartbeat_details, &heartbeat_buf);
+		heartbeat_details = tc_one_payload(args->heartbeat_details, &heartbeat_buf);
 		if (heartbeat_details != NULL)
 			check_blob_size("heartbeat_details", &heartbeat_details->base,
 							"Temporal would drop them.");
@@ -447,7 +402,7 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 		bool		is_complete = (method == METHOD_COMPLETE || method == METHOD_COMPLETE_BY_ID);
 		const char *name = is_complete ? "result" : "details";
 
-		value = one_payload(args->value, &value_buf);
+		value = tc_one_payload(args->value, &value_buf);
 		if (value != NULL)
 			check_blob_size(name, &value->base,
 							"Temporal would fail the activity.");

@@ -9,6 +9,7 @@
 #ifndef TC_REQUEST_H
 #define TC_REQUEST_H
 
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "request/identity.h"
@@ -36,6 +37,7 @@ typedef struct RequestArgs
 	Interval   *next_retry_delay;
 	bool		benign;
 	text	   *stack_trace;
+	Jsonb	   *cause;			/* looked at when it is encoded */
 	Payload    *heartbeat_details;
 } RequestArgs;
 
@@ -66,18 +68,7 @@ extern TimestampTz tc_request_awaited_until(const RequestArgs *args, TimestampTz
 extern void tc_interval_check(const char *name, const Interval *interval, bool short_is_error,
 							  const char *detail, const char *hint);
 
-/*
- * A zero-terminated string of this database in UTF-8: the string itself if it
- * is that already, or palloc'd.  Raises an error where it cannot be UTF-8;
- * name says there what it is.  In SQL_ASCII, where any bytes may be, they are
- * verified.
- */
-extern char *tc_string_to_utf8(const char *name, char *string, int len);
-
-/* The same for an argument; the empty string for NULL. */
-extern char *tc_text_to_utf8(const char *name, const text *value);
-
-/* The same for an id; also if it exceeds Temporal's limit (limit.maxIDLength), TC_ID_MAX bytes. */
+/* tc_text_to_utf8() for an id; also an error if it exceeds Temporal's limit (limit.maxIDLength), TC_ID_MAX bytes. */
 #define TC_ID_MAX 1000
 extern char *tc_id_to_utf8(const char *name, const text *value);
 

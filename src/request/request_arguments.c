@@ -23,6 +23,7 @@
 
 #define FAILURE_MESSAGE 1
 #define FAILURE_STACK_TRACE 3
+#define FAILURE_CAUSE 4
 #define FAILURE_APPLICATION_INFO 5
 
 #define INFO_TYPE 1
@@ -83,10 +84,28 @@ read_failure(ProtoSpan message, RequestArguments *args)
 			args->message = field.span;
 		else if (tc_proto_is(&field, FAILURE_STACK_TRACE, PROTO_BYTES))
 			args->stack_trace = field.span;
+		else if (tc_proto_is(&field, FAILURE_CAUSE, PROTO_BYTES))
+			args->cause = field.span;
 		else if (tc_proto_is(&field, FAILURE_APPLICATION_INFO, PROTO_BYTES))
 			info = field.span;
 	}
 	return !reader.malformed && read_info(info, args);
+}
+
+bool
+tc_failure_cause_read(ProtoSpan failure, CauseArguments *cause)
+{
+	RequestArguments args = {{NULL, 0}};
+
+	if (!read_failure(failure, &args))
+		return false;
+	cause->message = args.message;
+	cause->type = args.type;
+	cause->details = args.value;
+	cause->non_retryable = args.non_retryable;
+	cause->stack_trace = args.stack_trace;
+	cause->cause = args.cause;
+	return true;
 }
 
 static bool

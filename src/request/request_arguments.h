@@ -27,11 +27,26 @@ typedef struct RequestArguments
 	int32		delay_microseconds;
 	bool		benign;
 	ProtoSpan	stack_trace;
+	ProtoSpan	cause;			/* a Failure, see tc_failure_cause_read() */
 	ProtoSpan	heartbeat_details;
 } RequestArguments;
 
 /* False if the bytes are no request of that method. */
 extern bool tc_request_arguments(RequestMethod method, const uint8 *request, size_t len,
 								 RequestArguments *args);
+
+/* What a cause of a failure says; details are one payload */
+typedef struct CauseArguments
+{
+	ProtoSpan	message;
+	ProtoSpan	type;
+	ProtoSpan	details;
+	bool		non_retryable;
+	ProtoSpan	stack_trace;
+	ProtoSpan	cause;
+} CauseArguments;
+
+/* False if the bytes are no Failure. */
+extern bool tc_failure_cause_read(ProtoSpan failure, CauseArguments *cause);
 
 #endif							/* TC_REQUEST_ARGUMENTS_H */

@@ -64,6 +64,7 @@ CREATE FUNCTION temporal.fail_activity_by_key(
     next_retry_delay interval DEFAULT NULL,
     benign boolean DEFAULT false,
     stack_trace text DEFAULT NULL,
+    cause jsonb DEFAULT NULL,
     heartbeat_details temporal.payload DEFAULT NULL,
     wait_for_key interval DEFAULT NULL,
     server text DEFAULT NULL,
@@ -71,7 +72,7 @@ CREATE FUNCTION temporal.fail_activity_by_key(
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity_by_key';
-COMMENT ON FUNCTION temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text) IS
+COMMENT ON FUNCTION temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text) IS
     'fail the attempt of the activity that was recorded under a key, when the transaction commits; Temporal tries again as the retry policy says, unless non_retryable; returns the request''s id';
 
 CREATE FUNCTION temporal.report_cancellation_by_key(
@@ -180,7 +181,7 @@ REVOKE ALL ON FUNCTION
     temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.complete_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text),
+    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
     temporal.forget_activity(text, text, text), temporal.visible_activities()
@@ -190,7 +191,7 @@ GRANT EXECUTE ON FUNCTION
     temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.complete_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, interval, text, text),
+    temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
     temporal.forget_activity(text, text, text), temporal.visible_activities()

@@ -15,7 +15,7 @@ COMMENT ON FUNCTION temporal.task_token_parts(bytea) IS
 CREATE FUNCTION temporal.request_arguments(method smallint, request bytea,
     OUT task_token bytea, OUT result temporal.payload, OUT details temporal.payload,
     OUT message text, OUT type text, OUT non_retryable boolean, OUT next_retry_delay interval,
-    OUT benign boolean, OUT stack_trace text, OUT heartbeat_details temporal.payload)
+    OUT benign boolean, OUT stack_trace text, OUT cause jsonb, OUT heartbeat_details temporal.payload)
 RETURNS record
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_request_arguments_sql';
@@ -58,6 +58,7 @@ SELECT json_object_agg(v.key, v.value)
            ('next_retry_delay', to_json(a.next_retry_delay)),
            ('benign', to_json(a.benign)),
            ('stack_trace', to_json(a.stack_trace)),
+           ('cause', to_json(a.cause)),
            ('heartbeat_details', temporal.payload_json(a.heartbeat_details))) v(key, value)
  WHERE v.value IS NOT NULL;
 END;
@@ -71,7 +72,7 @@ CREATE FUNCTION temporal.requested(
     OUT workflow_id text, OUT run_id text, OUT activity_id text,
     OUT task_token bytea, OUT result temporal.payload, OUT details temporal.payload,
     OUT message text, OUT type text, OUT non_retryable boolean, OUT next_retry_delay interval,
-    OUT benign boolean, OUT stack_trace text, OUT heartbeat_details temporal.payload, OUT requested_by text)
+    OUT benign boolean, OUT stack_trace text, OUT cause jsonb, OUT heartbeat_details temporal.payload, OUT requested_by text)
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'tc_requested';

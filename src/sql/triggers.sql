@@ -49,6 +49,7 @@ CREATE FUNCTION temporal.bind_table(
     type text DEFAULT NULL,
     details_column name DEFAULT NULL,
     non_retryable boolean DEFAULT NULL,
+    cause_column name DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL,
     if_null text DEFAULT NULL,
@@ -58,7 +59,7 @@ CREATE FUNCTION temporal.bind_table(
 RETURNS name
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_bind_table';
-COMMENT ON FUNCTION temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name) IS
+COMMENT ON FUNCTION temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, name, text, text, text, name[], text, name) IS
     'have changes of a table''s rows complete, fail, report as cancelled or heartbeat their activities: makes a trigger, and returns its name';
 
 CREATE FUNCTION temporal.unbind_table(relation regclass, trigger_name name DEFAULT NULL)
@@ -92,12 +93,12 @@ GRANT SELECT ON temporal.binding TO PUBLIC;
 REVOKE ALL ON FUNCTION
     temporal.complete_activity_trigger(), temporal.fail_activity_trigger(),
     temporal.report_cancellation_trigger(), temporal.heartbeat_activity_trigger(),
-    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
+    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, name, text, text, text, name[], text, name),
     temporal.unbind_table(regclass, name)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     temporal.complete_activity_trigger(), temporal.fail_activity_trigger(),
     temporal.report_cancellation_trigger(), temporal.heartbeat_activity_trigger(),
-    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, text, text, text, name[], text, name),
+    temporal.bind_table(regclass, text, name, name, name, name, text, name, interval, interval, name, name[], name, text, name, text, name, boolean, name, text, text, text, name[], text, name),
     temporal.unbind_table(regclass, name)
     TO PUBLIC;

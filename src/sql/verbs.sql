@@ -53,13 +53,14 @@ CREATE FUNCTION temporal.fail_activity(
     next_retry_delay interval DEFAULT NULL,
     benign boolean DEFAULT false,
     stack_trace text DEFAULT NULL,
+    cause jsonb DEFAULT NULL,
     heartbeat_details temporal.payload DEFAULT NULL,
     server text DEFAULT NULL,
     namespace text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity';
-COMMENT ON FUNCTION temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text) IS
+COMMENT ON FUNCTION temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, text) IS
     'fail the attempt of the activity that a task token names, when the transaction commits; Temporal tries again as the retry policy says, unless non_retryable; returns the request''s id';
 
 CREATE FUNCTION temporal.fail_activity_by_id(
@@ -72,6 +73,7 @@ CREATE FUNCTION temporal.fail_activity_by_id(
     next_retry_delay interval DEFAULT NULL,
     benign boolean DEFAULT false,
     stack_trace text DEFAULT NULL,
+    cause jsonb DEFAULT NULL,
     heartbeat_details temporal.payload DEFAULT NULL,
     run_id text DEFAULT NULL,
     wait_for_activity interval DEFAULT NULL,
@@ -80,7 +82,7 @@ CREATE FUNCTION temporal.fail_activity_by_id(
 RETURNS bigint
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_fail_activity_by_id';
-COMMENT ON FUNCTION temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text) IS
+COMMENT ON FUNCTION temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, interval, text, text) IS
     'fail the current attempt of the activity of that id of that workflow (an empty string: a standalone activity), when the transaction commits; returns the request''s id';
 
 CREATE FUNCTION temporal.report_cancellation(
@@ -136,8 +138,8 @@ COMMENT ON FUNCTION temporal.heartbeat_activity_by_id(text, text, temporal.paylo
 REVOKE ALL ON FUNCTION
     temporal.complete_activity(bytea, temporal.payload, text, text),
     temporal.complete_activity_by_id(text, text, temporal.payload, text, interval, text, text),
-    temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text),
+    temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, text),
+    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, interval, text, text),
     temporal.report_cancellation(bytea, temporal.payload, text, text),
     temporal.report_cancellation_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.heartbeat_activity(bytea, temporal.payload, text, text),
@@ -146,8 +148,8 @@ REVOKE ALL ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     temporal.complete_activity(bytea, temporal.payload, text, text),
     temporal.complete_activity_by_id(text, text, temporal.payload, text, interval, text, text),
-    temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, text),
-    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, temporal.payload, text, interval, text, text),
+    temporal.fail_activity(bytea, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, text),
+    temporal.fail_activity_by_id(text, text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, text, interval, text, text),
     temporal.report_cancellation(bytea, temporal.payload, text, text),
     temporal.report_cancellation_by_id(text, text, temporal.payload, text, interval, text, text),
     temporal.heartbeat_activity(bytea, temporal.payload, text, text),

@@ -15,6 +15,7 @@ typedef struct JsonBuffer
 	size_t		len;
 	size_t		size;
 	size_t		max;
+	int			depth;			/* messages that are within each other */
 	bool		failed;			/* for lack of memory, or over max: no more is
 								 * added */
 } JsonBuffer;

@@ -40,8 +40,11 @@ DEFINE_MESSAGE(payloads, MESSAGES("payloads", 1, payload));
 DEFINE_MESSAGE(application_failure_info,
 			   TEXT("type", 1), BOOL("nonRetryable", 2), MESSAGE("details", 3, payloads),
 			   DURATION("nextRetryDelay", 4), INT32("category", 5));
+static const JsonMessage failure;	/* it has one in it */
+
 DEFINE_MESSAGE(failure,
 			   TEXT("message", 1), TEXT("source", 2), TEXT("stackTrace", 3),
+			   MESSAGE("cause", 4, failure),
 			   MESSAGE("applicationFailureInfo", 5, application_failure_info));
 
 DEFINE_MESSAGE(completed_request,

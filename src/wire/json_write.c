@@ -19,6 +19,9 @@
 
 #define PREFIX "/api/v1"
 
+/* Messages within each other; a failure has causes */
+#define MAX_DEPTH 64
+
 /* Longest dotted name of a field */
 #define NAME_SIZE 64
 
@@ -85,6 +88,10 @@ write_message(JsonBuffer *buffer, const JsonMessage *message, ProtoSpan span)
 {
 	bool		first = true;
 
+	if (++buffer->depth > MAX_DEPTH)
+		buffer->failed = true;
+	if (buffer->failed)
+		return;
 	tc_json_add_text(buffer, "{");
 	for (const JsonField *field = message->fields; field->name != NULL; field++)
 	{
@@ -106,6 +113,7 @@ write_message(JsonBuffer *buffer, const JsonMessage *message, ProtoSpan span)
 			write_value(buffer, field, &value);
 	}
 	tc_json_add_text(buffer, "}");
+	buffer->depth--;
 }
 
 /* All values of a repeated field */

@@ -144,6 +144,50 @@ func TestFail(t *testing.T) {
 	})
 }
 
+// TestCauses checks that a workflow reads what a failure was caused by as it reads the causes of other errors.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	forEachHandle(t, func(t *testing.T, h handle) {
+		w := startActivity(t, h, flows.ActivityOptions{})
+		id, identity := w.request(t, "fail_activity", `
+			message => 'cannot import',
+			non_retryable => true,
+			cause => '{
+				"message": "no such file, señor", "type": "FileNotFound", "details": {"big": 12345678901234567890, "files": ["a", null]},
+				"non_retryable": true, "stack_trace": "line 1\nline 2",
+				"cause": {"message": "", "details": false, "cause": {"message": "host is down"}}}'`)
+		awaitDelivered(t, id)
+
+		f := applicationFailure(t, w.outcome(t))
+		if f.Message != "cannot import" || f.Cause == nil {
+			t.Fatalf("failure %s", marshal(f))
+		}
+		first, second, third := f.Cause, f.Cause.Cause, (*flows.Failure)(nil)
+		if second != nil {
+			third = second.Cause
+		}
+		if third == nil || third.Cause != nil || first.Kind != "application" || second.Kind != "application" || third.Kind != "application" {
+			t.Fatalf("failure %s", marshal(f))
+		}
+		if first.Message != "no such file, señor" || first.Type != "FileNotFound" || !first.NonRetryable {
+			t.Errorf("first cause %s", marshal(first))
+		}
+		sameValues(t, "details", first.Details, `{"big": 12345678901234567890, "files": ["a", null]}`)
+		if second.Message != "" || second.Type != "" || second.NonRetryable || third.Message != "host is down" || third.Details != nil {
+			t.Errorf("second cause %s", marshal(second))
+		}
+		sameValues(t, "details", second.Details, `false`)
+
+		_, failure := w.closedBy(t)
+		if failure.GetSource() != identity || failure.GetCause().GetSource() != "" {
+			t.Errorf("sources %q, %q", failure.GetSource(), failure.GetCause().GetSource())
+		}
+		if want := "line 1\nline 2"; failure.GetCause().GetStackTrace() != want {
+			t.Errorf("stack trace %q", failure.GetCause().GetStackTrace())
+		}
+	})
+}
+
 // applicationFailure finds the failure that the extension sent; a workflow sees it as the cause of its own.
 func applicationFailure(t *testing.T, o flows.Outcome) *flows.Failure {
 	t.Helper()
