@@ -148,6 +148,31 @@ SELECT FROM temporal.every_activity;
 \set VERBOSITY terse
 RESET ROLE;
 
+-- what became of a key can be followed: which attempt, recorded when and by whom, and how it ended; by who may see it
+SET ROLE regress_keys_app;
+SELECT attempt, recorded_by, state, recorded_at <= ended_at AS timely, request FROM temporal.activity_history('order 42');
+SELECT workflow_id, attempt, state, ended_at IS NOT NULL AS ended FROM temporal.activity_history('order 43');
+BEGIN;
+SELECT temporal.record_activity('order 49', keys_token('wf-49', n), expires_at => CASE WHEN n = 3 THEN clock_timestamp() + '10 ms' END)
+  FROM generate_series(1, 3) n;
+SELECT pg_sleep(0.02);
+SAVEPOINT s;
+SELECT temporal.record_activity('order 49', keys_token('wf-49', 4));
+SELECT attempt, state, ended_at < clock_timestamp() AS ended FROM temporal.activity_history('order 49');
+ROLLBACK TO s;
+SELECT attempt, state, ended_at < clock_timestamp() AS ended FROM temporal.activity_history('order 49');
+ROLLBACK;
+SELECT count(*) FROM temporal.activity_history('order 49');
+SELECT count(*) FROM temporal.activity_history('nothing');
+SELECT count(*) FROM temporal.activity_history(NULL);
+SET ROLE regress_keys_other;
+SELECT workflow_id, recorded_by, state FROM temporal.activity_history('order 42');
+SET ROLE regress_keys_boss;
+SELECT workflow_id, attempt, recorded_by, state FROM temporal.activity_history('order 42');
+SELECT workflow_id, attempt, recorded_by, state FROM temporal.activity_history('order 43');
+SELECT FROM temporal.ended_activity;
+RESET ROLE;
+
 SELECT key, temporal.forget_activity(key) FROM temporal.activity ORDER BY key;
 DROP FUNCTION keys_token;
 DROP SERVER keys_temporal;

@@ -53,7 +53,7 @@ run(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
 	/* the statements name them */
 	static const char *const named[] = {
 		"outbox", "rejected", "queue", "queue_here", "delivery", "delivery_segment", "recheck",
-		"recorded_activity", "every_activity", "queue_pause", "every_pause"
+		"recorded_activity", "every_activity", "ended_activity", "queue_pause", "every_pause"
 	};
 	OwnerScope	scope;
 	CountsBefore counts;

@@ -45,6 +45,7 @@ PG_FUNCTION_INFO_V1(tc_record_activity);
 PG_FUNCTION_INFO_V1(tc_record_activity_by_id);
 PG_FUNCTION_INFO_V1(tc_forget_activity);
 PG_FUNCTION_INFO_V1(tc_visible_activities);
+PG_FUNCTION_INFO_V1(tc_activity_history);
 PG_FUNCTION_INFO_V1(tc_request_attempt);
 
 /*
@@ -202,6 +203,69 @@ tc_visible_activities(PG_FUNCTION_ARGS)
 					   "  FROM temporal.every_activity a"
 					   " WHERE pg_has_role($1, a.role, 'USAGE') OR (a.role IS NULL AND $2)",
 					   lengthof(types), types, values, NULL);
+	return (Datum) 0;
+}
+
+/*
+ * $1: who looks; $2: may see what is of dropped roles; $3: the key.  What is
+ * recorded or has ended is found by queue and key, outcomes are all looked
+ * through: so how long it takes does not tell of others' keys.  A recording of
+ * which somebody else held the row while another one took its place is
+ * replaced though it is there.  One may be replaced while its verdict is on its
+ * way: then both are told.
+ */
+static const char history[] =
+"WITH visible AS MATERIALIZED ("
+"    SELECT q.number, q.made_here, q.role, q.server_oid, q.given_namespace, q.server, q.namespace, q.requested_by"
+"      FROM temporal.queue_here q"
+"     WHERE pg_has_role($1, q.role, 'USAGE') OR (q.role IS NULL AND $2)),"
+" outcome AS MATERIALIZED ("
+"    SELECT * FROM temporal.delivery d WHERE d.key = $3 AND temporal.method_verb(d.method) <> 'heartbeat')"
+"SELECT h.* FROM ("
+"    SELECT v.server, v.namespace, t.workflow_id, t.activity_id, t.run_id,"
+"           temporal.request_attempt(r.method, r.heartbeat), r.recorded_at, v.requested_by,"
+"           CASE WHEN r.expires_at <= clock_timestamp() THEN 'expired'"
+"                WHEN lead(r.id) OVER later IS NOT NULL THEN 'replaced'"
+"                WHEN v.made_here IS NOT TRUE THEN 'held'"
+"                WHEN r.queue < 0 THEN 'suppressed'"
+"                ELSE 'recorded'"
+"           END,"
+"           CASE WHEN r.expires_at <= clock_timestamp() THEN r.expires_at ELSE lead(r.recorded_at) OVER later END,"
+"           NULL::bigint, NULL::text, a.error_code, r.id"
+"      FROM visible v"
+"           JOIN temporal.recorded_activity r ON r.queue = v.number AND r.key = $3"
+"           LEFT JOIN temporal.heartbeat_answer a ON a.id = r.id"
+"           CROSS JOIN LATERAL temporal.request_target(r.method, r.heartbeat) t"
+"     WHERE r.expires_at IS DISTINCT FROM '-infinity'"
+"    WINDOW later AS (PARTITION BY v.role, v.server_oid, v.given_namespace,"
+"                     CASE WHEN v.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END ORDER BY r.id)"
+"    UNION ALL"
+"    SELECT v.server, v.namespace, e.workflow_id, e.activity_id, e.run_id, e.attempt, e.recorded_at,"
+"           v.requested_by, e.ended, e.ended_at, o.id, temporal.method_verb(o.method), e.heartbeat_error, e.id"
+"      FROM visible v JOIN temporal.ended_activity e ON e.queue = v.number AND e.key = $3"
+"           LEFT JOIN LATERAL (SELECT o.id, o.method FROM outcome o"
+"                 WHERE o.id = e.request OR (e.request IS NULL AND o.recorded_activity = e.id)"
+"                 ORDER BY o.id LIMIT 1) o ON true"
+"    UNION ALL"
+"    SELECT v.server, v.namespace, d.workflow_id, d.activity_id, COALESCE(d.run_uuid::text, d.run_id),"
+"           d.recorded_attempt, d.recorded_at, v.requested_by, 'finished', d.finished_at, d.id,"
+"           temporal.method_verb(d.method), NULL, d.recorded_activity"
+"      FROM outcome d JOIN visible v ON v.number = COALESCE(d.recorded_in, d.queue)"
+"     WHERE d.recorded_at IS NOT NULL) h"
+" ORDER BY 14";
+
+/* SQL: activity_history(key) returns setof record */
+Datum
+tc_activity_history(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {OIDOID, BOOLOID, TEXTOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(GetUserId()),
+		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner())),
+		PG_GETARG_DATUM(0)
+	};
+
+	tc_return_as_owner(fcinfo, history, lengthof(types), types, values, NULL);
 	return (Datum) 0;
 }
 

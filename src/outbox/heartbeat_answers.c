@@ -75,6 +75,30 @@ tc_heartbeat_answer_find(int64 id, HeartbeatReply *reply, bool *ended)
 	return tuple != NULL;
 }
 
+char *
+tc_heartbeat_answer_error(int64 id)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_HEARTBEAT_ANSWER, AccessShareLock);
+	HeapTuple	tuple = NULL;
+	Datum		values[ANSWER_NATTS];
+	bool		nulls[ANSWER_NATTS];
+	char	   *result = NULL;
+
+	if (rel == NULL)
+		return NULL;
+	if (RelationGetNumberOfBlocks(rel) > 0)
+		tuple = find_answer(rel, id);
+	if (tuple != NULL)
+	{
+		tc_row_deform(tuple, rel, TABLE_HEARTBEAT_ANSWER, values, nulls);
+		if (!nulls[ANSWER_ERROR_CODE - 1])
+			result = TextDatumGetCString(values[ANSWER_ERROR_CODE - 1]);
+		heap_freetuple(tuple);
+	}
+	table_close(rel, NoLock);
+	return result;
+}
+
 bool
 tc_heartbeat_answers_put(const HeartbeatAnswer *answers, int count)
 {

@@ -26,7 +26,7 @@
 
 #include "compat.h"
 #include "outbox/heartbeats.h"
-#include "outbox/recorded_activity.h"
+#include "outbox/recorded_row.h"
 #include "outbox/snapshot_read.h"
 
 static const ReadTable recorded = {

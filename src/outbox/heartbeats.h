@@ -89,6 +89,9 @@ typedef struct HeartbeatAnswer
 /* What was answered to heartbeats of a recording; false: nothing yet, or that cannot be seen now. */
 extern bool tc_heartbeat_answer_find(int64 id, HeartbeatReply *reply, bool *ended);
 
+/* Why no heartbeats of a recording are sent any more; palloc'd, or NULL as above. */
+extern char *tc_heartbeat_answer_error(int64 id);
+
 /* Note an answer in place of the one before it.  False if that cannot be done now. */
 extern bool tc_heartbeat_answers_put(const HeartbeatAnswer *answers, int count);
 

@@ -33,6 +33,7 @@
 
 #include "base/foreign_text.h"
 #include "compat.h"
+#include "outbox/ended_activity.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
@@ -61,7 +62,11 @@ enum
 	DELIVERY_REJECTED,
 	DELIVERY_DECISIONS,
 	DELIVERY_KEY,
-	DELIVERY_NATTS = DELIVERY_KEY
+	DELIVERY_RECORDED_ACTIVITY,
+	DELIVERY_RECORDED_AT,
+	DELIVERY_RECORDED_ATTEMPT,
+	DELIVERY_RECORDED_IN,
+	DELIVERY_NATTS = DELIVERY_RECORDED_IN
 };
 
 /* How many rows of temporal.delivery are inserted at once */
@@ -84,6 +89,7 @@ typedef struct Recorder
 	int			ndelivery_rows;
 	int			segment;
 	MemoryContext chunk_context;	/* of the values for delivery_rows */
+	RecordedActivity finished;	/* by the request at hand; id 0: none */
 } Recorder;
 
 static bool record_one(Recorder *recorder, const Outcome *outcome);
@@ -96,6 +102,7 @@ static bool forget_key(Recorder *recorder, const Outcome *outcome);
 static bool delete_row(Recorder *recorder);
 static bool lock_row(Recorder *recorder);
 static void add_delivery(Recorder *recorder, const Outcome *outcome);
+static void set_recorded(Recorder *recorder, Datum *values, bool *nulls);
 static void queue_delivery(Recorder *recorder, Datum *values, bool *nulls);
 static void flush_deliveries(Recorder *recorder);
 static bool is_kept_whole(Recorder *recorder, const Outcome *outcome);
@@ -282,6 +289,7 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 	bool		has_ended;
 	const Datum *values;
 
+	recorder->finished.id = 0;
 	if (outcome->kind != OUTCOME_DELIVERED || slot_attisnull(recorder->row, OUTBOX_KEY))
 		return true;
 	slot_getallattrs(recorder->row);
@@ -297,7 +305,7 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 	return tc_activity_finish(DatumGetInt64(values[OUTBOX_RECORDED_IN - 1]),
 							  TextDatumGetCString(values[OUTBOX_KEY - 1]),
 							  DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]),
-							  has_ended ? &target : NULL);
+							  has_ended ? &target : NULL, outcome->id, &recorder->finished);
 }
 
 /* False if another transaction is changing the row. */
@@ -459,6 +467,7 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	if (!nulls[DELIVERY_KEY - 1])
 		values[DELIVERY_KEY - 1] =
 			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_KEY - 1]));
+	set_recorded(recorder, values, nulls);
 
 	if (recorder->delivery_indexes != NULL &&
 		(nulls[DELIVERY_CONFIRMED - 1] || DatumGetBool(values[DELIVERY_CONFIRMED - 1])))
@@ -469,6 +478,27 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 
 	if (recorder->ndelivery_rows == DELIVERY_CHUNK)
 		flush_deliveries(recorder);
+}
+
+/* Which recording it was about, and, if that ended with it, what is told of that. */
+static void
+set_recorded(Recorder *recorder, Datum *values, bool *nulls)
+{
+	const Datum *row = recorder->row->tts_values;
+	const bool *row_nulls = recorder->row->tts_isnull;
+	const RecordedActivity *finished = &recorder->finished;
+	int32		attempt = finished->id != 0 ? tc_recorded_attempt(finished) : 0;
+
+	values[DELIVERY_RECORDED_ACTIVITY - 1] = row[OUTBOX_RECORDED_ACTIVITY - 1];
+	nulls[DELIVERY_RECORDED_ACTIVITY - 1] = row_nulls[OUTBOX_RECORDED_ACTIVITY - 1];
+	values[DELIVERY_RECORDED_AT - 1] = TimestampTzGetDatum(finished->recorded_at);
+	nulls[DELIVERY_RECORDED_AT - 1] = finished->id == 0;
+	values[DELIVERY_RECORDED_ATTEMPT - 1] = Int32GetDatum(attempt);
+	nulls[DELIVERY_RECORDED_ATTEMPT - 1] = attempt == 0;
+	/* most keys are the requester's own */
+	values[DELIVERY_RECORDED_IN - 1] = Int64GetDatum(finished->queue);
+	nulls[DELIVERY_RECORDED_IN - 1] = finished->id == 0 ||
+		finished->queue == DatumGetInt64(row[OUTBOX_QUEUE - 1]);
 }
 
 /* A row that is to be inserted with others; it lives in chunk_context. */

@@ -12,6 +12,8 @@
  * and is committed later.  So as long as a transaction runs that could have
  * made one, the row stays and counts as expired since ever: see bury().
  *
+ * Whatever removes a recording notes how it ended, see ended_activity.c.
+ *
  * Whose keys these are is decided by the queue in which they stand.  Whether
  * a server may be used was checked before; nothing here is sent.
  *
@@ -40,6 +42,7 @@
 #include "utils/xid8.h"
 
 #include "compat.h"
+#include "outbox/ended_activity.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
@@ -62,10 +65,22 @@ typedef struct Found
 	RecordedActivity newest;	/* id 0: there is none */
 } Found;
 
+/* To remove rows */
+typedef struct Remover
+{
+	Relation	rel;
+	Relation	ended;			/* temporal.ended_activity; NULL until needed */
+	LockWaitPolicy policy;		/* where others are about to remove one */
+	bool		nowait;			/* not for a lock on a table, either */
+}			Remover;
+
 static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 						   Found *found);
-static void tidy_row(Relation rel, TupleTableSlot *slot, FoundRow *row);
+static void tidy_row(Remover * remover, TupleTableSlot *slot);
 static bool is_still_needed(const FoundRow *row);
+static bool open_ended(Remover * remover);
+static void close_ended(Remover * remover);
+static bool end_row(Remover * remover, FoundRow *row, bool and_bury, const char *ended, int64 request);
 static bool bury(Relation rel, ItemPointer tid);
 static bool lock_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
 static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
@@ -82,6 +97,7 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 	int			nqueues;
 	OwnQueue   *queues = tc_own_queues(queue_key, &nqueues);
 	Found		found = {0};
+	Remover		remover = {.rel = rel,.policy = LockWaitSkip};
 	ListCell   *lc;
 
 	find_in_queues(rel, queues, nqueues, activity->key, &found);
@@ -90,8 +106,9 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 		FoundRow   *row = lfirst(lc);
 
 		if (!is_still_needed(row))
-			(void) remove_row(rel, &row->tid, LockWaitSkip);
+			(void) end_row(&remover, row, false, TC_ENDED_REPLACED, 0);
 	}
+	close_ended(&remover);
 
 #define SET(attr, value) (values[RECORDED_ACTIVITY_##attr - 1] = (value))
 #define SET_NULL(attr, is_null) (nulls[RECORDED_ACTIVITY_##attr - 1] = (is_null))
@@ -172,6 +189,7 @@ tc_activity_forget(const QueueKey *queue_key, const char *key)
 	int			nqueues;
 	OwnQueue   *queues = tc_own_queues(queue_key, &nqueues);
 	Found		found = {0};
+	Remover		remover = {.rel = rel,.policy = LockWaitBlock};
 	bool		removed = false;
 	ListCell   *lc;
 
@@ -179,39 +197,53 @@ tc_activity_forget(const QueueKey *queue_key, const char *key)
 	foreach(lc, found.rows)
 	{
 		FoundRow   *row = lfirst(lc);
+		bool		is_newest = row->activity.id == found.newest.id;
 
 		if (!is_still_needed(row))
-			removed |= remove_row(rel, &row->tid, LockWaitBlock);
+			removed |= end_row(&remover, row, false,
+							   is_newest ? TC_ENDED_FORGOTTEN : TC_ENDED_REPLACED, 0);
 	}
+	close_ended(&remover);
 	table_close(rel, NoLock);
 	return removed && is_there(&found);
 }
 
 bool
-tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *ended)
+tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *ended,
+				   int64 request, RecordedActivity *finished)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
 	OwnQueue	own_queue = {.number = queue};
 	Found		found = {0};
+	Remover		remover = {.rel = rel,.policy = LockWaitSkip,.nowait = true};
 	bool		result = true;
 	ListCell   *lc;
 
+	finished->id = 0;
 	if (rel == NULL)
 		return false;
 	find_in_queues(rel, &own_queue, 1, key, &found);
 	foreach(lc, found.rows)
 	{
 		FoundRow   *row = lfirst(lc);
+		bool		and_bury = row->activity.id == found.newest.id && GetActiveSnapshot()->xcnt > 0;
 
 		if (row->activity.id > id && (ended == NULL || !is_same_activity(&row->activity, ended)))
 			continue;
 		if (is_still_needed(row))
 			continue;
-		if (row->activity.id < found.newest.id || GetActiveSnapshot()->xcnt == 0)
-			result &= remove_row(rel, &row->tid, LockWaitSkip);
+		/* it is told with the outcome */
+		if (row->activity.id == id && row->activity.expires_at != DT_NOBEGIN)
+		{
+			*finished = row->activity;
+			result &= end_row(&remover, row, and_bury, NULL, 0);
+		}
+		else if (row->activity.id > id)
+			result &= end_row(&remover, row, and_bury, TC_ENDED_FINISHED, request);
 		else
-			result &= bury(rel, &row->tid);
+			result &= end_row(&remover, row, and_bury, TC_ENDED_REPLACED, 0);
 	}
+	close_ended(&remover);
 	table_close(rel, NoLock);
 	return result;
 }
@@ -226,6 +258,44 @@ is_still_needed(const FoundRow *row)
 {
 	return row->activity.expires_at == DT_NOBEGIN &&
 		!TransactionIdPrecedes(row->xmin, GetActiveSnapshot()->xmin);
+}
+
+/* False if somebody else has locked it. */
+static bool
+open_ended(Remover * remover)
+{
+	if (remover->ended == NULL)
+		remover->ended = remover->nowait ?
+			tc_table_open_nowait(TABLE_ENDED_ACTIVITY, RowExclusiveLock) :
+			tc_table_open(TABLE_ENDED_ACTIVITY, RowExclusiveLock);
+	return remover->ended != NULL;
+}
+
+static void
+close_ended(Remover * remover)
+{
+	if (remover->ended != NULL)
+		table_close(remover->ended, NoLock);
+}
+
+/*
+ * Remove a row, or bury it, and note how it ended, if that is said: of what is
+ * buried that was noted before.  False if others have removed it, or as the
+ * remover says.
+ */
+static bool
+end_row(Remover * remover, FoundRow *row, bool and_bury, const char *ended, int64 request)
+{
+	bool		to_note = ended != NULL && row->activity.expires_at != DT_NOBEGIN;
+
+	if (to_note && !open_ended(remover))
+		return false;
+	if (and_bury ? !bury(remover->rel, &row->tid) :
+		!remove_row(remover->rel, &row->tid, remover->policy))
+		return false;
+	if (to_note)
+		tc_ended_activity_note(remover->ended, &row->activity, ended, request);
+	return true;
 }
 
 /* Have nothing be recorded under a key, and nothing that was recorded before.  False as below. */
@@ -273,6 +343,7 @@ tc_activities_tidy(BlockNumber *block)
 	BlockNumber nblocks;
 	BlockNumber end;
 	TupleTableSlot *slot;
+	Remover		remover = {.rel = rel,.policy = LockWaitSkip,.nowait = true};
 
 	if (rel == NULL)
 		return false;
@@ -282,40 +353,41 @@ tc_activities_tidy(BlockNumber *block)
 	for (; *block < end; (*block)++)
 		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
 		{
-			FoundRow	row;
+			ItemPointerData tid;
 
-			ItemPointerSet(&row.tid, *block, n);
-			if (table_tuple_fetch_row_version(rel, &row.tid, GetActiveSnapshot(), slot))
-				tidy_row(rel, slot, &row);
+			ItemPointerSet(&tid, *block, n);
+			if (table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot))
+				tidy_row(&remover, slot);
 			ExecClearTuple(slot);
 		}
 	if (*block >= nblocks)
 		*block = 0;
 	ExecDropSingleTupleTableSlot(slot);
+	close_ended(&remover);
 	table_close(rel, NoLock);
 	return true;
 }
 
 static void
-tidy_row(Relation rel, TupleTableSlot *slot, FoundRow *row)
+tidy_row(Remover * remover, TupleTableSlot *slot)
 {
 	bool		isnull;
 	Datum		expires_at = slot_getattr(slot, RECORDED_ACTIVITY_EXPIRES_AT, &isnull);
 	HeapTuple	tuple;
-	bool		should_free;
+	FoundRow	row;
 
 	if (isnull || DatumGetTimestampTz(expires_at) > GetCurrentTimestamp())
 		return;
-	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
-	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	row->activity.expires_at = DatumGetTimestampTz(expires_at);
-	if (should_free)
-		heap_freetuple(tuple);
+	tuple = ExecCopySlotHeapTuple(slot);
 	ExecClearTuple(slot);
-	if (row->activity.expires_at != DT_NOBEGIN && GetActiveSnapshot()->xcnt > 0)
-		(void) bury(rel, &row->tid);
-	else if (!is_still_needed(row))
-		(void) remove_row(rel, &row->tid, LockWaitSkip);
+	row.tid = tuple->t_self;
+	row.xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	tc_activity_deform(tuple, remover->rel, &row.activity);
+	if (!is_still_needed(&row))
+		(void) end_row(remover, &row,
+					   row.activity.expires_at != DT_NOBEGIN && GetActiveSnapshot()->xcnt > 0,
+					   TC_ENDED_EXPIRED, 0);
+	heap_freetuple(tuple);
 }
 
 /* Queues of one role. */

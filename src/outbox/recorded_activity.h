@@ -13,43 +13,10 @@
 #include "storage/block.h"
 #include "utils/relcache.h"
 
+#include "outbox/recorded_row.h"
 #include "request/method.h"
 #include "request/queue_key.h"
 #include "request/request_fields.h"
-
-/* A row of temporal.recorded_activity */
-typedef struct RecordedActivity
-{
-	int64		id;
-	uint64		xid;
-	TimestampTz recorded_at;
-	int64		queue;
-	RequestMethod method;		/* METHOD_HEARTBEAT or METHOD_HEARTBEAT_BY_ID */
-	const char *key;			/* in the database's encoding */
-	const uint8 *heartbeat;		/* encoded, without namespace and identity */
-	size_t		len;
-	TimestampTz expires_at;		/* DT_NOEND = never */
-	bool		heartbeats;		/* are to be sent */
-	const Interval *heartbeat_interval; /* NULL: as Temporal's timeout says */
-	int64		session;		/* 0: they do not depend on a session */
-} RecordedActivity;
-
-/* Columns of temporal.recorded_activity */
-#define RECORDED_ACTIVITY_NATTS 11
-typedef enum RecordedActivityAttr
-{
-	RECORDED_ACTIVITY_ID = 1,
-	RECORDED_ACTIVITY_XID,
-	RECORDED_ACTIVITY_RECORDED_AT,
-	RECORDED_ACTIVITY_QUEUE,
-	RECORDED_ACTIVITY_METHOD,
-	RECORDED_ACTIVITY_KEY,
-	RECORDED_ACTIVITY_HEARTBEAT,
-	RECORDED_ACTIVITY_EXPIRES_AT,
-	RECORDED_ACTIVITY_HEARTBEAT_QUEUE,
-	RECORDED_ACTIVITY_HEARTBEAT_INTERVAL,
-	RECORDED_ACTIVITY_SESSION
-}			RecordedActivityAttr;
 
 /*
  * Record an activity in the current transaction, in place of what the active
@@ -81,10 +48,12 @@ extern bool tc_activity_forget(const QueueKey *queue_key, const char *key);
  * For the worker: a verdict by a key took effect.  Removes the recording of
  * that id in a queue and those before it; with ended, which the activity then
  * has by the request of that target, also those of the same activity that came
- * since.  Waits for nobody: false if others are about to remove one of them.
+ * since.  The one of that id is finished, to be noted with the outcome; its id
+ * is 0 if it was gone.  Waits for nobody: false if others are about to remove
+ * one of them.
  */
-extern bool tc_activity_finish(int64 queue, const char *key, int64 id,
-							   const RequestTarget *ended);
+extern bool tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *ended,
+							   int64 request, RecordedActivity *finished);
 
 /*
  * For the worker: a step of a pass over all rows, from a block of the table on,

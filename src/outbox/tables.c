@@ -127,6 +127,10 @@ static const Column delivery_columns[] = {
 	{"rejected", BOOLOID, false},
 	{"decisions", TEXTOID, false},
 	{"key", TEXTOID, false},
+	{"recorded_activity", INT8OID, false},
+	{"recorded_at", TIMESTAMPTZOID, false},
+	{"recorded_attempt", INT4OID, false},
+	{"recorded_in", INT8OID, false},
 };
 
 static const Column delivery_segment_columns[] = {
@@ -182,6 +186,21 @@ static const Column recorded_activity_columns[] = {
 	{"session", INT8OID, false},
 };
 
+static const Column ended_activity_columns[] = {
+	{"id", INT8OID, true},
+	{"recorded_at", TIMESTAMPTZOID, true},
+	{"ended_at", TIMESTAMPTZOID, true},
+	{"queue", INT8OID, true},
+	{"ended", TEXTOID, true},
+	{"key", TEXTOID, true},
+	{"activity_id", TEXTOID, false},
+	{"workflow_id", TEXTOID, false},
+	{"run_id", TEXTOID, false},
+	{"attempt", INT4OID, false},
+	{"request", INT8OID, false},
+	{"heartbeat_error", TEXTOID, false},
+};
+
 static const Column awaited_key_columns[] = {
 	{"key_hash", INT8OID, true},
 	{"queue", INT8OID, true},
@@ -229,6 +248,8 @@ static const Table tables[TABLE_COUNT] = {
 	{"recorded_activity", recorded_activity_columns, lengthof(recorded_activity_columns), false, 2,
 		{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"},
 	{BTREE_AM_OID, 3, {9, 2, 1}, false, "INDEX ON %s (heartbeat_queue, xid, id)"}}},
+	{"ended_activity", ended_activity_columns, lengthof(ended_activity_columns), false, 1,
+	{{BTREE_AM_OID, 2, {4, 6}, false, "INDEX ON %s (queue, key)"}}},
 	{"awaited_key", awaited_key_columns, lengthof(awaited_key_columns), false, 3,
 		{{BTREE_AM_OID, 3, {1, 2, 3}, false, "INDEX ON %s (key_hash, queue, id)"},
 		{BTREE_AM_OID, 1, {4}, false, "INDEX ON %s (awaited_until)"},

@@ -177,6 +177,17 @@ COMMENT ON COLUMN temporal.activity.answered_at IS 'when the answer to heartbeat
 REVOKE ALL ON TABLE temporal.activity FROM PUBLIC;
 GRANT SELECT ON TABLE temporal.activity TO PUBLIC;
 
+CREATE FUNCTION temporal.activity_history(
+    key text,
+    OUT server text, OUT namespace text, OUT workflow_id text, OUT activity_id text, OUT run_id text,
+    OUT attempt integer, OUT recorded_at timestamptz, OUT recorded_by text, OUT state text, OUT ended_at timestamptz,
+    OUT request bigint, OUT verb text, OUT heartbeat_error text, OUT id bigint)
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'tc_activity_history';
+COMMENT ON FUNCTION temporal.activity_history(text) IS
+    'all that was recorded under a key, the first one first, and how it ended: replaced, forgotten, expired, or finished by a request; as far as outcomes are kept';
+
 REVOKE ALL ON FUNCTION
     temporal.record_activity(text, bytea, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
     temporal.record_activity_by_id(text, text, text, text, boolean, interval, temporal.payload, boolean, timestamptz, text, text),
@@ -184,7 +195,7 @@ REVOKE ALL ON FUNCTION
     temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.forget_activity(text, text, text), temporal.visible_activities()
+    temporal.forget_activity(text, text, text), temporal.visible_activities(), temporal.activity_history(text)
     FROM PUBLIC;
 /* each looks at the rights of who calls it */
 GRANT EXECUTE ON FUNCTION
@@ -194,5 +205,5 @@ GRANT EXECUTE ON FUNCTION
     temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.forget_activity(text, text, text), temporal.visible_activities()
+    temporal.forget_activity(text, text, text), temporal.visible_activities(), temporal.activity_history(text)
     TO PUBLIC;

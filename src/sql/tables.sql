@@ -151,7 +151,11 @@ CREATE TABLE temporal.delivery (
     error_message text,
     rejected boolean,
     decisions text,
-    key text COLLATE "C"
+    key text COLLATE "C",
+    recorded_activity bigint,
+    recorded_at timestamptz,
+    recorded_attempt integer,
+    recorded_in bigint
 ) PARTITION BY LIST (segment);
 
 CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0);
@@ -188,6 +192,10 @@ COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the
 COMMENT ON COLUMN temporal.delivery.rejected IS 'true: it was refused for good, and then discarded';
 COMMENT ON COLUMN temporal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
 COMMENT ON COLUMN temporal.delivery.key IS 'by which it named its activity';
+COMMENT ON COLUMN temporal.delivery.recorded_activity IS 'id of the recording that it was about';
+COMMENT ON COLUMN temporal.delivery.recorded_at IS 'when that was recorded, if it ended with this outcome; else NULL';
+COMMENT ON COLUMN temporal.delivery.recorded_attempt IS 'the same: attempt that was recorded; NULL by ids';
+COMMENT ON COLUMN temporal.delivery.recorded_in IS 'the same: its queue, if it is another one than that of the request';
 
 /*
  * Not dumped, here and below: history and the state of a running worker.
@@ -329,6 +337,41 @@ COMMENT ON COLUMN temporal.recorded_activity.session IS 'number of the session w
 SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
 
 /*
+ * How recordings ended that no verdict by their key has finished: what these
+ * finish is told in temporal.delivery, in the row of the verdict.  Written by
+ * the transaction that removes the recording; goes when outcomes of its time
+ * go.  Not dumped, as outcomes are not.
+ */
+CREATE TABLE temporal.ended_activity (
+    id bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
+    queue bigint NOT NULL,
+    ended text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    activity_id text,
+    workflow_id text,
+    run_id text,
+    attempt integer,
+    request bigint,
+    heartbeat_error text
+);
+CREATE INDEX ended_activity_key_idx ON temporal.ended_activity (queue, key);
+ALTER TABLE temporal.ended_activity REPLICA IDENTITY FULL;
+
+COMMENT ON TABLE temporal.ended_activity IS 'recorded activities that were replaced, forgotten, or have expired';
+COMMENT ON COLUMN temporal.ended_activity.id IS 'of the recording';
+COMMENT ON COLUMN temporal.ended_activity.recorded_at IS 'when it was recorded';
+COMMENT ON COLUMN temporal.ended_activity.ended_at IS 'when it ended';
+COMMENT ON COLUMN temporal.ended_activity.queue IS 'number of the queue in which it stood';
+COMMENT ON COLUMN temporal.ended_activity.ended IS 'replaced, forgotten, expired, or finished by a verdict that had named an earlier one of the same activity';
+COMMENT ON COLUMN temporal.ended_activity.key IS 'what it was called by the role that recorded it';
+COMMENT ON COLUMN temporal.ended_activity.run_id IS 'run of the workflow, or of a standalone activity';
+COMMENT ON COLUMN temporal.ended_activity.attempt IS 'attempt that was recorded; NULL by ids';
+COMMENT ON COLUMN temporal.ended_activity.request IS 'finished: the verdict';
+COMMENT ON COLUMN temporal.ended_activity.heartbeat_error IS 'why heartbeats for it had ended';
+
+/*
  * Where the worker finds requests of the outbox that wait for a key, when the
  * key is recorded or their time is over.  It makes the rows itself: a request
  * that has none yet gets one when the next worker reads it.
@@ -377,4 +420,4 @@ COMMENT ON COLUMN temporal.heartbeat_answer.error_code IS 'why no more are sent;
 REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
     temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
     temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.queue_pause, temporal.recheck,
-    temporal.recorded_activity, temporal.awaited_key, temporal.heartbeat_answer FROM PUBLIC;
+    temporal.recorded_activity, temporal.ended_activity, temporal.awaited_key, temporal.heartbeat_answer FROM PUBLIC;

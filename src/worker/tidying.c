@@ -7,8 +7,9 @@
  * retired, and those removed to which nothing refers any more; a new worker
  * goes on with what was retired before.  Not more often, because whoever uses
  * a queue again that was retired makes a new one.  A table of few pages is let
- * alone.  Before that, recorded activities that have expired are removed, and
- * what was answered to heartbeats of those that are gone.
+ * alone.  Before that, recorded activities that have expired are removed,
+ * what was answered to heartbeats of those that are gone, and what is told of
+ * how such ended, when outcomes of that time are gone.
  *
  * queue_tidying.c says what must hold between the two passes: all transactions
  * have ended that had an id when the first one was committed.  Each pass is
@@ -23,6 +24,7 @@
 
 #include "base/event_loop.h"
 #include "compat.h"
+#include "outbox/ended_activity.h"
 #include "outbox/heartbeats.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
@@ -45,6 +47,7 @@ typedef enum Stage
 	STAGE_NONE,
 	STAGE_FORGET,
 	STAGE_FORGET_ANSWERS,
+	STAGE_FORGET_ENDED,
 	STAGE_BEGIN,
 	STAGE_RETIRE,
 	STAGE_WAIT,
@@ -56,7 +59,7 @@ static bool segment_begun;		/* since unused queues were retired */
 static bool are_many;
 static int64 position;			/* of the pass: the last number looked at */
 static int64 next_position;		/* when the step is committed */
-static BlockNumber block;		/* STAGE_FORGET, _ANSWERS: the same */
+static BlockNumber block;		/* STAGE_FORGET, _ANSWERS, _ENDED: the same */
 static BlockNumber next_block;
 static int	later_ms = LATER_MIN_MS;
 static uint64 wait_for_xid;		/* STAGE_WAIT: those before it have to end */
@@ -170,6 +173,9 @@ do_step(void *arg)
 		case STAGE_FORGET_ANSWERS:
 			step_done = tc_heartbeat_answers_tidy(&next_block);
 			break;
+		case STAGE_FORGET_ENDED:
+			step_done = tc_ended_activities_tidy(&next_block);
+			break;
 		case STAGE_BEGIN:
 			are_many = tc_queues_are_many();
 			break;
@@ -200,6 +206,10 @@ next_stage(void)
 				stage = STAGE_FORGET_ANSWERS;
 			break;
 		case STAGE_FORGET_ANSWERS:
+			if (block == 0)
+				stage = STAGE_FORGET_ENDED;
+			break;
+		case STAGE_FORGET_ENDED:
 			if (block == 0)
 				stage = STAGE_BEGIN;
 			break;
