@@ -165,7 +165,7 @@ SET ROLE regress_tc_app;
 SELECT requested_by, workflow_id FROM temporal.request ORDER BY id;
 SET ROLE regress_tc_other;
 SELECT count(*) FROM temporal.request;
-SELECT count(*) FROM temporal.outbox;
+SELECT count(*) FROM temporal_internal.outbox;
 RESET ROLE;
 
 -- credentials are seen by nobody else
@@ -209,5 +209,5 @@ SELECT server, namespace, workflow_id FROM temporal.request ORDER BY id;
 DROP SERVER mine CASCADE;
 DROP SERVER temporal CASCADE;
 REVOKE USAGE ON FOREIGN DATA WRAPPER temporal_complete FROM regress_tc_admin;
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 DROP ROLE regress_tc_admin, regress_tc_app, regress_tc_other;

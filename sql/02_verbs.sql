@@ -45,7 +45,7 @@ EXCEPTION WHEN division_by_zero THEN
 END
 $$;
 SELECT verb, workflow_id FROM temporal.request ORDER BY id;
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 
 -- A trigger does as well
 CREATE FUNCTION finish_activity() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -64,7 +64,7 @@ CREATE TRIGGER finish_activity AFTER UPDATE OF status ON orders
 UPDATE orders SET status = 'declined';
 UPDATE orders SET status = 'approved';
 SELECT verb, workflow_id, activity_id FROM temporal.request ORDER BY id;
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 DROP TRIGGER finish_activity ON orders;
 
 -- Each verb by task token and by ids, with as little as it needs ...
@@ -96,8 +96,8 @@ SELECT count(temporal.complete_activity_by_id('', 'approve-42')),
        count(temporal.report_cancellation_by_id('', 'approve-42', run_id => 'run-1')),
        count(temporal.heartbeat_activity_by_id('', 'approve-42'));
 SELECT namespace, verb, workflow_id, run_id, activity_id, state FROM temporal.request ORDER BY id;
-SELECT count(*) FROM temporal.outbox WHERE awaited_until = requested_at + interval '1 hour';
-DELETE FROM temporal.outbox;
+SELECT count(*) FROM temporal_internal.outbox WHERE awaited_until = requested_at + interval '1 hour';
+DELETE FROM temporal_internal.outbox;
 
 -- A token of a standalone activity, and one from a server with fields that are not known yet
 SELECT count(temporal.complete_activity(
@@ -105,7 +105,7 @@ SELECT count(temporal.complete_activity(
        count(temporal.complete_activity(
            '\x0a056e732d696412086f726465722d3432fa0703787879f80701f1070000000000000000'));
 SELECT verb, workflow_id, run_id, activity_id FROM temporal.request ORDER BY id;
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 
 --
 -- What Temporal would refuse is an error in the transaction
@@ -153,7 +153,7 @@ SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', next_retry_delay
 
 -- A request by ids can wait for its activity
 SELECT temporal.complete_activity_by_id('order-42', 'approve', wait_for_activity => '2 hours') > 0 AS recorded;
-SELECT awaited_until - requested_at AS waits FROM temporal.outbox WHERE awaited_until IS NOT NULL ORDER BY id;
+SELECT awaited_until - requested_at AS waits FROM temporal_internal.outbox WHERE awaited_until IS NOT NULL ORDER BY id;
 SELECT temporal.complete_activity_by_id('order-42', 'approve', wait_for_activity => '-1 second');
 SELECT temporal.fail_activity_by_id('order-42', 'approve', 'm', wait_for_activity => '1 day -25 hours');
 SELECT temporal.report_cancellation_by_id('order-42', 'approve', wait_for_activity => '100000 years');
@@ -180,7 +180,13 @@ SELECT count(*) AS undocumented
                      'pg_catalog.pg_foreign_data_wrapper'::regclass)
    AND pg_catalog.obj_description(d.objid, d.classid::regclass::text::name) IS NULL;
 
-DELETE FROM temporal.outbox;
+-- nor, in the schema that he looks at, anything that is not for him
+SELECT count(*) AS internal
+  FROM pg_catalog.pg_proc
+ WHERE pronamespace = 'temporal'::regnamespace
+   AND pg_catalog.obj_description(oid, 'pg_proc') ~ '^(internal|I/O)';
+
+DELETE FROM temporal_internal.outbox;
 DROP TABLE orders;
 DROP FUNCTION finish_activity();
 DROP SERVER temporal;

@@ -1,7 +1,7 @@
 --
 -- What is sent, field by field, and how large it may be.
 --
--- temporal.outbox holds requests as they go to Temporal, in protobuf, but for
+-- temporal_internal.outbox holds requests as they go to Temporal, in protobuf, but for
 -- namespace and identity, which the worker adds.  Only a superuser can look at it.
 --
 SET client_encoding = 'UTF8';
@@ -74,7 +74,7 @@ LANGUAGE sql AS $$
                (SELECT system_identifier FROM pg_catalog.pg_control_system()) || '/' ||
                (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) || '/' ||
                o.xid || '/' || (extract(epoch FROM o.requested_at) * 1000000)::bigint, 'postgresql:<the identity>')
-      FROM (SELECT * FROM temporal.outbox ORDER BY id DESC LIMIT 1) o,
+      FROM (SELECT * FROM temporal_internal.outbox ORDER BY id DESC LIMIT 1) o,
            proto_fields(request, CASE
                WHEN method IN (1, 5, 7) THEN '{2, 2.1, 2.1.1}'::text[]
                WHEN method IN (2, 6, 8) THEN '{5, 5.1, 5.1.1}'
@@ -197,5 +197,5 @@ DROP FUNCTION sent_as(jsonb);
 DROP FUNCTION last_request();
 DROP FUNCTION proto_fields(bytea, text[], text);
 DROP FUNCTION proto_varint(bytea, integer);
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 DROP SERVER temporal;

@@ -39,8 +39,8 @@ SELECT temporal.report_cancellation('\x0a026e73120177', '[]'::jsonb) > 0 AS reco
 SELECT temporal.heartbeat_activity('\x0a026e73120177', '0.5') > 0 AS recorded;
 -- numbers that have 1.5 MB without blanks fit
 SELECT temporal.complete_activity('\x0a026e73120177', pg_catalog.to_jsonb(pg_catalog.array_fill(1, ARRAY[740000]))) > 0 AS recorded;
-SELECT pg_catalog.length(request) BETWEEN 1480000 AND 1480100 AS without_blanks FROM temporal.outbox ORDER BY id DESC LIMIT 1;
-DELETE FROM temporal.outbox;
+SELECT pg_catalog.length(request) BETWEEN 1480000 AND 1480100 AS without_blanks FROM temporal_internal.outbox ORDER BY id DESC LIMIT 1;
+DELETE FROM temporal_internal.outbox;
 
 -- errors: nothing of the value is in them
 SELECT '{"secret": 1'::temporal.payload;
@@ -70,5 +70,5 @@ SELECT temporal.task_token('CgJucxIBdw=='), temporal.task_token('CgJucxIBdw'), t
 SELECT temporal.complete_activity(temporal.task_token('CgJucxIBdw')) > 0 AS recorded;
 SELECT temporal.task_token('*');
 
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 DROP SERVER temporal;

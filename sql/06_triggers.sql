@@ -7,14 +7,14 @@ CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete;
 -- What was asked for since the last look: ids, and what is in the request behind the task token
 CREATE FUNCTION asked(OUT verb text, OUT workflow_id text, OUT activity_id text, OUT sent text)
 RETURNS SETOF record LANGUAGE sql AS $$
-    WITH gone AS (DELETE FROM temporal.outbox RETURNING id, method, request)
+    WITH gone AS (DELETE FROM temporal_internal.outbox RETURNING id, method, request)
     SELECT t.verb, t.workflow_id, t.activity_id,
            (pg_catalog.regexp_match(pg_catalog.encode(request, 'escape'), '{.*}'))[1]
-      FROM gone, temporal.request_target(method, request) t ORDER BY id;
+      FROM gone, temporal_internal.request_target(method, request) t ORDER BY id;
 $$;
 -- the same with all bytes that can be read
 CREATE FUNCTION asked_all() RETURNS SETOF text LANGUAGE sql AS $$
-    WITH gone AS (DELETE FROM temporal.outbox RETURNING id, request)
+    WITH gone AS (DELETE FROM temporal_internal.outbox RETURNING id, request)
     SELECT pg_catalog.regexp_replace(pg_catalog.encode(request, 'escape'), '[^ -~]|\\[0-9]{3}', '.', 'g')
       FROM gone ORDER BY id;
 $$;
@@ -99,7 +99,7 @@ SELECT verb, workflow_id, activity_id FROM asked();
 SELECT temporal.bind_table('job', workflow_id_column => 'wf', activity_id => 'run', wait_for_activity => '90 minutes');
 SELECT definition FROM temporal.binding WHERE trigger_name = 'temporal_complete';
 UPDATE job SET state = 'on';
-SELECT awaited_until - requested_at AS waits FROM temporal.outbox;
+SELECT awaited_until - requested_at AS waits FROM temporal_internal.outbox;
 SELECT temporal.unbind_table('job', 'temporal_complete');
 SELECT verb, workflow_id, activity_id FROM asked();
 -- by the key under which the activity is recorded, or will be
@@ -110,7 +110,7 @@ SELECT temporal.bind_table('job', 'heartbeat', key_column => 'id', if_null => 's
 SELECT definition FROM temporal.binding WHERE trigger_name = 'temporal_complete';
 UPDATE job SET state = 'done';
 SELECT state, key FROM temporal.request WHERE server = 'temporal';
-SELECT awaited_until - requested_at AS waits FROM temporal.outbox;
+SELECT awaited_until - requested_at AS waits FROM temporal_internal.outbox;
 SELECT sent FROM asked();
 UPDATE job SET state = 'alive';
 SELECT temporal.record_activity_by_id('42', 'w', 'a', server => 'temporal'),
@@ -240,7 +240,7 @@ CREATE TRIGGER t AFTER UPDATE ON orders EXECUTE FUNCTION temporal.complete_activ
 UPDATE orders SET status = 'x' WHERE id = 1;
 SELECT temporal.complete_activity_trigger();
 
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 DROP TABLE orders;
 DROP FUNCTION asked(), asked_all();
 DROP SERVER temporal;

@@ -143,8 +143,8 @@ REVOKE USAGE ON FOREIGN SERVER keys_temporal FROM regress_keys_other;
 SET ROLE regress_keys_other;
 SELECT temporal.record_activity('k', keys_token('wf'));
 SELECT temporal.forget_activity('order 42');
-SELECT FROM temporal.recorded_activity;
-SELECT FROM temporal.every_activity;
+SELECT FROM temporal_internal.recorded_activity;
+SELECT FROM temporal_internal.every_activity;
 \set VERBOSITY terse
 RESET ROLE;
 

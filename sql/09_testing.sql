@@ -57,7 +57,7 @@ SELECT temporal.retry_request(:id);
 SELECT state, decisions LIKE 'retried by %' AS retried FROM temporal.request WHERE id = :id;
 SELECT temporal.discard_request(:other);
 -- no worker has to look at it
-SELECT count(*) FROM temporal.recheck WHERE id = :other;
+SELECT count(*) FROM temporal_internal.recheck WHERE id = :other;
 SELECT state, error_code FROM temporal.request WHERE id = :other;
 SELECT temporal.request_payload(:other);
 

@@ -11,9 +11,9 @@ GRANT USAGE ON FOREIGN SERVER office TO regress_one;
 
 -- Requests that Temporal refused, or whose end is not known, as the worker leaves them
 CREATE FUNCTION refuse(workflow text, code text, maybe_sent boolean, at timestamptz) RETURNS bigint LANGUAGE sql AS $$
-    WITH gone AS (DELETE FROM temporal.outbox o WHERE o.id IN (SELECT r.id FROM temporal.request r WHERE r.workflow_id = workflow) RETURNING *)
-    INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
-    SELECT g.id, g.xid, g.requested_at, g.queue, temporal.writing_transaction(), g.method, refuse.maybe_sent, g.request, 1, code, 'as told', at
+    WITH gone AS (DELETE FROM temporal_internal.outbox o WHERE o.id IN (SELECT r.id FROM temporal.request r WHERE r.workflow_id = workflow) RETURNING *)
+    INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
+    SELECT g.id, g.xid, g.requested_at, g.queue, temporal_internal.writing_transaction(), g.method, refuse.maybe_sent, g.request, 1, code, 'as told', at
       FROM gone g RETURNING id;
 $$;
 CREATE VIEW shown AS SELECT workflow_id, requested_by, server, namespace, state, error_code,

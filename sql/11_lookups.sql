@@ -2,10 +2,10 @@
 -- Look-ups in temporal.request: what is passed down to the scan, and that it changes no result
 --
 -- ids as if nothing had been before
-DELETE FROM temporal.outbox;
-DELETE FROM temporal.rejected;
-DELETE FROM temporal.delivery;
-SELECT pg_catalog.setval('temporal.request_id', 1, false);
+DELETE FROM temporal_internal.outbox;
+DELETE FROM temporal_internal.rejected;
+DELETE FROM temporal_internal.delivery;
+SELECT pg_catalog.setval('temporal_internal.request_id', 1, false);
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address 'localhost:1');
 CREATE ROLE regress_seeker;
 GRANT USAGE ON FOREIGN SERVER temporal TO regress_seeker;
@@ -16,22 +16,22 @@ RESET ROLE;
 
 -- Outcomes of each kind, as the worker and decisions leave them
 CREATE FUNCTION finish(remainder integer, kind text) RETURNS bigint LANGUAGE sql AS $$
-    WITH gone AS (DELETE FROM temporal.outbox o WHERE o.id % 8 = remainder RETURNING *),
+    WITH gone AS (DELETE FROM temporal_internal.outbox o WHERE o.id % 8 = remainder RETURNING *),
     refused AS (
-        INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, finished_at)
+        INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, finished_at)
         SELECT g.id, g.xid, g.requested_at, g.queue, g.written_by, g.method, kind = 'unconfirmed', g.request, 1, 'NOT_FOUND', '2026-01-01 00:00+00'::timestamptz + g.id * interval '1 h'
           FROM gone g WHERE kind IN ('rejected', 'unconfirmed') RETURNING 1),
     recorded AS (
-        INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, rejected, workflow_id, activity_id)
+        INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, rejected, workflow_id, activity_id)
         SELECT g.id, g.requested_at, '2026-01-01 00:00+00'::timestamptz + g.id * interval '1 h', g.queue, 1, g.method, g.id % 4,
                CASE kind WHEN 'superseded' THEN NULL ELSE kind IN ('delivered', 'discarded') END, CASE kind WHEN 'discarded' THEN true END, t.workflow_id, t.activity_id
-          FROM gone g, temporal.request_target(g.method, g.request) t WHERE kind NOT IN ('rejected', 'unconfirmed') RETURNING 1)
+          FROM gone g, temporal_internal.request_target(g.method, g.request) t WHERE kind NOT IN ('rejected', 'unconfirmed') RETURNING 1)
     SELECT count(*) FROM gone;
 $$;
 SELECT sum(finish(n, kind)) FROM (VALUES (0, 'delivered'), (1, 'delivered'), (2, 'rejected'), (3, 'unconfirmed'), (4, 'superseded'),
     (5, 'discarded'), (6, 'unconfirmed heartbeat')) k (n, kind);
 SELECT state, count(*), count(finished_at) AS finished FROM temporal.request GROUP BY 1 ORDER BY 1;
-SELECT d.rejected, d.confirmed, count(*) FROM temporal.delivery d GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT d.rejected, d.confirmed, count(*) FROM temporal_internal.delivery d GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- What is passed down
 EXPLAIN (COSTS OFF) SELECT state FROM temporal.request WHERE workflow_id = 'order-1';
@@ -95,7 +95,7 @@ FETCH LAST FROM c;
 FETCH FIRST FROM c;
 COMMIT;
 SELECT v.n, r.id FROM (VALUES (1), (2)) v (n), LATERAL (SELECT id FROM temporal.request WHERE id > v.n * 10 ORDER BY id DESC LIMIT 2) r;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
 SELECT id, '2026-01-01 00:00+00', '2026-01-01 00:00+00', 1, 1, 2, 0, true FROM (VALUES (-9223372036854775808), (-5), (100000000), (9223372036854775807)) v (id);
 SELECT id FROM temporal.request ORDER BY id DESC LIMIT 3;
 SELECT pg_catalog.count(*), pg_catalog.min(id), pg_catalog.max(id), pg_catalog.bool_and(id < before) AS descending
@@ -106,9 +106,9 @@ SELECT id FROM temporal.request ORDER BY id DESC LIMIT 3;
 SELECT pg_catalog.count(*), pg_catalog.bool_and(id < before) AS descending
   FROM (SELECT id, pg_catalog.lag(id) OVER (ORDER BY id DESC) AS before FROM temporal.request) r WHERE before IS NOT NULL;
 RESET ROLE;
-DELETE FROM temporal.outbox;
-DELETE FROM temporal.rejected;
-DELETE FROM temporal.delivery;
+DELETE FROM temporal_internal.outbox;
+DELETE FROM temporal_internal.rejected;
+DELETE FROM temporal_internal.delivery;
 DROP SERVER temporal CASCADE;
 DROP OWNED BY regress_seeker;
 DROP ROLE regress_seeker;

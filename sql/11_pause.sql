@@ -48,8 +48,8 @@ SET ROLE regress_both;
 SELECT temporal.resume('shop');
 SET ROLE regress_monitor;
 SELECT * FROM shown;
-SELECT FROM temporal.queue_pause;
-SELECT FROM temporal.every_pause;
+SELECT FROM temporal_internal.queue_pause;
+SELECT FROM temporal_internal.every_pause;
 
 -- Operators pause what all ask for, or a role, which cannot resume then
 RESET ROLE;
@@ -109,7 +109,7 @@ DROP ROLE regress_one;
 SET ROLE regress_two;
 SELECT temporal.pause('shop'), temporal.resume('shop');
 RESET ROLE;
-SELECT count(*) FROM temporal.queue_pause;
+SELECT count(*) FROM temporal_internal.queue_pause;
 
 DROP SERVER shop;
 DROP ROLE regress_two, regress_both, regress_monitor;

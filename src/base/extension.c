@@ -5,7 +5,7 @@
  *
  * Anybody with CREATE on a database can make a schema and tables with the
  * names of ours.  So nothing is taken for ours because of its name: the
- * extension says which schema is a member of it, and of what stands there
+ * extension says which schemas are members of it, and of what stands there
  * only members count.  They must belong to the extension's owner, because
  * what is attached to a table (triggers, indexes on expressions) is run with
  * the rights of that role.
@@ -42,14 +42,20 @@
 
 #define EXTENSION_NAME "temporal_complete"
 
-/* As the install script and statements in C functions say */
-#define SCHEMA_NAME "temporal"
+/*
+ * As the install script and statements in C functions say: what users call,
+ * and what is there for that.
+ */
+static const char *const schema_names[] = {"temporal", "temporal_internal"};
+
+#define SCHEMAS lengthof(schema_names)
 
 typedef struct Extension
 {
 	Oid			oid;
 	Oid			owner;
-	Oid			schema;
+	Oid			schemas[SCHEMAS];	/* the oldest first, which need not be the
+									 * order of their names */
 } Extension;
 
 /* There are some fifteen relations. */
@@ -69,7 +75,8 @@ static uint64 generation = 0;
 
 static const Extension *find_extension(void);
 static Oid	find_owner(Oid extension);
-static Oid	find_schema(Oid extension);
+static void find_schemas(Oid extension, Oid *schemas);
+static bool is_schema(const Extension *extension, Oid schema);
 static Oid	find_relation(const Extension *extension, const char *name);
 static void relation_changed(Datum arg, Oid relid);
 static void schema_changed(Datum arg, int cacheid, uint32 hashvalue);
@@ -134,28 +141,36 @@ Oid
 tc_type_oid(const char *name)
 {
 	const Extension *extension = find_extension();
-	Oid			oid = InvalidOid;
 
-	if (OidIsValid(extension->schema))
-		oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
-							  ObjectIdGetDatum(extension->schema));
-	if (OidIsValid(oid) && getExtensionOfObject(TypeRelationId, oid) != extension->oid)
-		return InvalidOid;
-	return oid;
+	for (int i = 0; i < SCHEMAS && OidIsValid(extension->schemas[i]); i++)
+	{
+		Oid			oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+										  ObjectIdGetDatum(extension->schemas[i]));
+
+		if (OidIsValid(oid) && getExtensionOfObject(TypeRelationId, oid) == extension->oid)
+			return oid;
+	}
+	return InvalidOid;
 }
 
 void
 tc_require_names(const char *const *relations, int count)
 {
-	Oid			schema = find_extension()->schema;
+	const Extension *extension;
 
 	for (int i = 0; i < count; i++)
 		(void) tc_required_relation_oid(relations[i]);
-	if (get_namespace_oid(SCHEMA_NAME, true) != schema)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the schema of extension temporal_complete is not called \"%s\"", SCHEMA_NAME),
-				 errhint("Give it this name again with ALTER SCHEMA ... RENAME.")));
+	extension = find_extension();
+	for (int i = 0; i < SCHEMAS; i++)
+	{
+		Oid			schema = get_namespace_oid(schema_names[i], true);
+
+		if (!OidIsValid(schema) || !is_schema(extension, schema))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("no schema of extension temporal_complete is called \"%s\"", schema_names[i]),
+					 errhint("Give it this name again with ALTER SCHEMA ... RENAME.")));
+	}
 }
 
 void
@@ -193,7 +208,7 @@ find_extension(void)
 	if (!registered)
 	{
 		/*
-		 * dropping the extension drops its schema; also if that is moved to
+		 * dropping the extension drops its schemas; also if one is moved to
 		 * another owner
 		 */
 		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
@@ -208,10 +223,10 @@ find_extension(void)
 	if (OidIsValid(known.oid))
 	{
 		known.owner = find_owner(known.oid);
-		known.schema = find_schema(known.oid);
+		find_schemas(known.oid, known.schemas);
 	}
 	/* that it is missing is not remembered: nobody would tell */
-	known_valid = OidIsValid(known.schema) && generation == before;
+	known_valid = OidIsValid(known.schemas[SCHEMAS - 1]) && generation == before;
 	return &known;
 }
 
@@ -235,15 +250,14 @@ find_owner(Oid extension)
 	return result;
 }
 
-/* The schema that the install script made: the oldest, if others were added. */
-static Oid
-find_schema(Oid extension)
+/* The schemas that the install script made: the oldest, if others were added. */
+static void
+find_schemas(Oid extension, Oid *schemas)
 {
 	Relation	rel = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			result = InvalidOid;
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(ExtensionRelationId));
@@ -253,39 +267,56 @@ find_schema(Oid extension)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend member = (Form_pg_depend) GETSTRUCT(tuple);
+		Oid			schema = member->objid;
 
-		if (member->classid == NamespaceRelationId && member->deptype == DEPENDENCY_EXTENSION &&
-			(!OidIsValid(result) || member->objid < result))
-			result = member->objid;
+		if (member->classid != NamespaceRelationId || member->deptype != DEPENDENCY_EXTENSION)
+			continue;
+		for (int i = 0; i < SCHEMAS; i++)
+			if (!OidIsValid(schemas[i]) || schema < schemas[i])
+			{
+				Oid			newer = schemas[i];
+
+				schemas[i] = schema;
+				schema = newer;
+				if (!OidIsValid(schema))
+					break;
+			}
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return result;
+}
+
+static bool
+is_schema(const Extension *extension, Oid schema)
+{
+	for (int i = 0; i < SCHEMAS; i++)
+		if (extension->schemas[i] == schema)
+			return true;
+	return false;
 }
 
 static Oid
 find_relation(const Extension *extension, const char *name)
 {
-	Oid			oid;
-	HeapTuple	tuple;
-	Oid			owner;
+	for (int i = 0; i < SCHEMAS && OidIsValid(extension->schemas[i]); i++)
+	{
+		Oid			oid = get_relname_relid(name, extension->schemas[i]);
+		HeapTuple	tuple;
+		Oid			owner;
 
-	if (!OidIsValid(extension->schema))
-		return InvalidOid;
-	oid = get_relname_relid(name, extension->schema);
-	if (!OidIsValid(oid))
-		return InvalidOid;
+		if (!OidIsValid(oid))
+			continue;
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
 
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
-	if (owner != extension->owner ||
-		getExtensionOfObject(RelationRelationId, oid) != extension->oid)
-		return InvalidOid;
-	return oid;
+		if (owner == extension->owner &&
+			getExtensionOfObject(RelationRelationId, oid) == extension->oid)
+			return oid;
+	}
+	return InvalidOid;
 }
 
 static void

@@ -18,7 +18,7 @@ extern Oid	tc_extension_oid(void);
 extern Oid	tc_extension_owner(void);
 
 /*
- * OID of a relation of the extension, by its name in the extension's schema:
+ * OID of a relation of the extension, by its name in one of the extension's schemas:
  * a member of the extension that belongs to the extension's owner.  InvalidOid
  * if there is none; what else has that name does not count.
  */
@@ -27,11 +27,11 @@ extern Oid	tc_relation_oid(const char *name);
 /* The same; raises an error if there is none. */
 extern Oid	tc_required_relation_oid(const char *name);
 
-/* OID of a type of the extension, by its name in the extension's schema; InvalidOid if there is none. */
+/* OID of a type of the extension, by its name; InvalidOid if there is none. */
 extern Oid	tc_type_oid(const char *name);
 
 /*
- * Raise an error unless the extension's schema has the name that statements
+ * Raise an error unless the extension's schemas have the names that statements
  * of C functions say, and these are its relations: so that nothing else that
  * has the name is meant by them.
  */

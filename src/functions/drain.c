@@ -32,7 +32,7 @@
 
 /* $1 the caller, $2 whether he sees all requests, $3 the snapshot, $4 ids of requests that waited then */
 #define OF_CALLER \
-	" FROM temporal.queue_here q JOIN temporal.outbox o ON o.queue = q.number" \
+	" FROM temporal_internal.queue_here q JOIN temporal_internal.outbox o ON o.queue = q.number" \
 	" WHERE q.number > 0 AND q.made_here AND ($2 OR pg_has_role($1, q.role, 'USAGE'))"
 
 static const char look_first[] =
@@ -42,7 +42,7 @@ static const char look_first[] =
 static const char look[] =
 "SELECT EXISTS (SELECT" OF_CALLER " AND o.xid < pg_snapshot_xmax($3::pg_snapshot)"
 " AND pg_visible_in_snapshot(o.xid, $3::pg_snapshot))"
-" OR EXISTS (SELECT FROM temporal.outbox o WHERE o.id = ANY ($4))";
+" OR EXISTS (SELECT FROM temporal_internal.outbox o WHERE o.id = ANY ($4))";
 
 /* What was committed before */
 typedef struct Before
@@ -104,7 +104,7 @@ run(const char *query, const Before * before)
 	plan = SPI_prepare(query, lengthof(types), types);
 	if (plan == NULL ||
 		SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, true, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run a statement on temporal.outbox");
+		elog(ERROR, "could not run a statement on temporal_internal.outbox");
 	SPI_freeplan(plan);
 	tc_owner_leave(&scope);
 }

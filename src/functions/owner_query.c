@@ -67,7 +67,7 @@ run(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
 		tc_owner_enter(&scope);
 		SPI_connect();
 		if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) < 0)
-			elog(ERROR, "could not run a statement on temporal.outbox");
+			elog(ERROR, "could not run a statement on temporal_internal.outbox");
 		count = SPI_processed;
 		if (take != NULL)
 			for (uint64 i = 0; i < count; i++)

@@ -3,7 +3,7 @@
  * pause.c
  *	  SQL functions pause() and resume(), and what is shown of pauses.
  *
- * A pause is a row of temporal.queue_pause, and a message about a catalog, as
+ * A pause is a row of temporal_internal.queue_pause, and a message about a catalog, as
  * if what it concerns had been altered: by that the worker learns of it, and
  * looks before it sends anything else (worker/option_changes.c).  Both come
  * with the commit of the transaction, or not at all.
@@ -60,33 +60,33 @@ typedef struct PauseTarget
 
 /* Nobody waits here for somebody who does the same. */
 static const char clear_dropped_roles[] =
-"DELETE FROM temporal.queue_pause d USING"
-" (SELECT p.ctid FROM temporal.queue_pause p"
-"   WHERE temporal.made_here(p.system_identifier, p.database) AND p.requested_by <> 0"
-"     AND temporal.role_here(p.system_identifier, p.requested_by, p.requested_by_name) IS NULL"
+"DELETE FROM temporal_internal.queue_pause d USING"
+" (SELECT p.ctid FROM temporal_internal.queue_pause p"
+"   WHERE temporal_internal.made_here(p.system_identifier, p.database) AND p.requested_by <> 0"
+"     AND temporal_internal.role_here(p.system_identifier, p.requested_by, p.requested_by_name) IS NULL"
 "     FOR UPDATE SKIP LOCKED) g"
 " WHERE d.ctid = g.ctid";
 
 static const char clear_dropped_servers[] =
-"DELETE FROM temporal.queue_pause p"
-" WHERE p.requested_by = $1 AND temporal.made_here(p.system_identifier, p.database)"
-"   AND temporal.server_here(true, p.server, p.server_name) IS NULL";
+"DELETE FROM temporal_internal.queue_pause p"
+" WHERE p.requested_by = $1 AND temporal_internal.made_here(p.system_identifier, p.database)"
+"   AND temporal_internal.server_here(true, p.server, p.server_name) IS NULL";
 
 static const char find_others[] =
-"SELECT FROM temporal.queue_pause p WHERE p.requested_by = $1 AND NOT p.by_operator LIMIT $5";
+"SELECT FROM temporal_internal.queue_pause p WHERE p.requested_by = $1 AND NOT p.by_operator LIMIT $5";
 
 #define SAME \
-	"p.requested_by = $1 AND p.server = $2 AND temporal.made_here(p.system_identifier, p.database)"
+	"p.requested_by = $1 AND p.server = $2 AND temporal_internal.made_here(p.system_identifier, p.database)"
 
 static const char insert_pause[] =
-"INSERT INTO temporal.queue_pause (system_identifier, database, requested_by, server, requested_by_name,"
+"INSERT INTO temporal_internal.queue_pause (system_identifier, database, requested_by, server, requested_by_name,"
 "     server_name, by_operator, paused_at, paused_by, namespace)"
 " SELECT $5, $6, $1, $2, $7, $8, $4, now(), $9, $3"
-"  WHERE NOT EXISTS (SELECT FROM temporal.queue_pause p WHERE " SAME
+"  WHERE NOT EXISTS (SELECT FROM temporal_internal.queue_pause p WHERE " SAME
 "     AND p.namespace IS NOT DISTINCT FROM $3 AND p.by_operator = $4)";
 
 static const char delete_pauses[] =
-"DELETE FROM temporal.queue_pause p WHERE " SAME
+"DELETE FROM temporal_internal.queue_pause p WHERE " SAME
 " AND ($3 IS NULL OR p.namespace = $3) AND ($4 OR NOT p.by_operator)";
 
 static PauseTarget get_target(FunctionCallInfo fcinfo, Oid server);
@@ -188,7 +188,7 @@ tc_visible_pauses(PG_FUNCTION_ARGS)
 
 	tc_return_as_owner(fcinfo,
 					   "SELECT p.server, p.namespace, p.requested_by, p.paused_at, p.paused_by, p.by_operator, p.held"
-					   "  FROM temporal.every_pause p"
+					   "  FROM temporal_internal.every_pause p"
 					   " WHERE p.requested_by IS NULL OR $2 OR pg_has_role($1, p.role, 'USAGE')",
 					   lengthof(types), types, values, NULL);
 	return (Datum) 0;

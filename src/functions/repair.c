@@ -36,60 +36,60 @@ static const char retry_one[] = RETRY_FINISHED("r.id = $2");
 /* One that was suppressed was never sent, so it becomes one that is made now. */
 static const char release_suppressed[] =
 "WITH released AS ("
-" UPDATE temporal.outbox o"
-"    SET queue = temporal.queue_number(q.server_oid, q.given_namespace, q.role),"
-"        xid = pg_current_xact_id(), written_by = temporal.writing_transaction(),"
+" UPDATE temporal_internal.outbox o"
+"    SET queue = temporal_internal.queue_number(q.server_oid, q.given_namespace, q.role),"
+"        xid = pg_current_xact_id(), written_by = temporal_internal.writing_transaction(),"
 "        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin,"
-"        decisions = temporal.add_decision(o.decisions, 'retried')"
-"   FROM temporal.queue_here q"
+"        decisions = temporal_internal.add_decision(o.decisions, 'retried')"
+"   FROM temporal_internal.queue_here q"
 "  WHERE o.id = $2 AND o.queue < 0 AND q.number = o.queue AND q.made_here"
 "    AND pg_has_role($1, q.role, 'USAGE') AND has_server_privilege(q.role, q.server_oid, 'USAGE')"
 " RETURNING o.queue)"
 " SELECT r.queue, 1::bigint FROM released r";
 
 static const char find_waiting[] =
-"SELECT FROM temporal.outbox o WHERE o.id = $2 AND " OF_CALLER("o");
+"SELECT FROM temporal_internal.outbox o WHERE o.id = $2 AND " OF_CALLER("o");
 
 /* Its row stays where it is, and its turn among those for its activity, too. */
 static const char retry_waiting[] =
 "WITH waiting AS ("
-" UPDATE temporal.outbox o"
-"    SET next_attempt_at = NULL, decisions = temporal.add_decision(o.decisions, 'retried'),"
+" UPDATE temporal_internal.outbox o"
+"    SET next_attempt_at = NULL, decisions = temporal_internal.add_decision(o.decisions, 'retried'),"
 /* it is written anew, but may have been put back before */
-"        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin, written_by = temporal.writing_transaction()"
-"   FROM temporal.queue_here q"
+"        maybe_sent = o.maybe_sent OR o.written_by <> o.xmin, written_by = temporal_internal.writing_transaction()"
+"   FROM temporal_internal.queue_here q"
 "  WHERE o.id = $2 AND o.queue > 0 AND q.number = o.queue AND pg_has_role($1, q.role, 'USAGE')"
 " RETURNING o.id)"
-" INSERT INTO temporal.recheck SELECT w.id FROM waiting w";
+" INSERT INTO temporal_internal.recheck SELECT w.id FROM waiting w";
 
 /* The worker need not be told of one that it cannot see yet. */
 static const char expire_one[] =
 "WITH waiting AS ("
-" UPDATE temporal.outbox o"
+" UPDATE temporal_internal.outbox o"
 "    SET expires_at = $4, maybe_sent = o.maybe_sent OR o.written_by <> o.xmin,"
-"        written_by = temporal.writing_transaction()"
+"        written_by = temporal_internal.writing_transaction()"
 "  WHERE o.id = $2 AND " OF_CALLER("o")
 " RETURNING o.id, o.queue, o.xid),"
-" rechecked AS (INSERT INTO temporal.recheck SELECT w.id FROM waiting w"
+" rechecked AS (INSERT INTO temporal_internal.recheck SELECT w.id FROM waiting w"
 "     WHERE w.queue > 0 AND w.xid <> pg_current_xact_id())"
 " SELECT FROM waiting";
 
 /* The bytes of a damaged request cannot be looked at. */
 #define DISCARD_WAITING(condition) \
 	"WITH gone AS (" \
-	" DELETE FROM temporal.outbox o WHERE " condition \
+	" DELETE FROM temporal_internal.outbox o WHERE " condition \
 	" RETURNING o.*)," \
-	" rechecked AS (INSERT INTO temporal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)," \
+	" rechecked AS (INSERT INTO temporal_internal.recheck SELECT g.id FROM gone g WHERE g.queue > 0)," \
 	" ended AS (" \
-	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
+	" INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
 	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, decisions, key)" \
 	" SELECT g.id, g.requested_at, clock_timestamp(), g.queue, COALESCE(g.attempts, 0), g.method," \
-	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
+	"     (SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1)," \
 	"     false, t.workflow_id, t.run_id, t.activity_id, 'DISCARDED'," \
 	"     CASE WHEN g.maybe_sent OR g.attempts > 0 THEN 'it was discarded after it may have been sent'" \
 	"          ELSE 'it was discarded' END," \
-	"     temporal.add_decision(g.decisions, 'discarded'), g.key" \
-	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method," \
+	"     temporal_internal.add_decision(g.decisions, 'discarded'), g.key" \
+	"   FROM gone g CROSS JOIN LATERAL temporal_internal.request_target(g.method," \
 	"     CASE WHEN g.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN g.request END) t" \
 	" RETURNING queue)" \
 	COUNT_ENDED
@@ -98,12 +98,12 @@ static const char discard_one[] =
 DISCARD_WAITING("o.id = $2 AND " OF_CALLER("o"));
 
 static const char discard_many[] =
-DISCARD_WAITING("($2 IS NULL OR EXISTS (SELECT FROM temporal.queue_here q"
+DISCARD_WAITING("($2 IS NULL OR EXISTS (SELECT FROM temporal_internal.queue_here q"
 				"   WHERE q.number = o.queue AND q.server = $2))"
-				" AND ($4 IS NULL OR EXISTS (SELECT FROM temporal.queue_here q"
+				" AND ($4 IS NULL OR EXISTS (SELECT FROM temporal_internal.queue_here q"
 				"   WHERE q.number = o.queue AND q.requested_by = $4))"
 				" AND " OF_CALLER("o")
-				" AND o.id NOT IN (SELECT temporal.in_flight_requests())");
+				" AND o.id NOT IN (SELECT temporal_internal.in_flight_requests())");
 
 static const char discard_finished[] = DISCARD_FINISHED("r.id = $2 AND " OF_CALLER("r"));
 

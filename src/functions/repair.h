@@ -16,7 +16,7 @@
  * belongs to nobody any more.
  */
 #define OF_CALLER(request) \
-	"(EXISTS (SELECT FROM temporal.queue_here q" \
+	"(EXISTS (SELECT FROM temporal_internal.queue_here q" \
 	"   WHERE q.number = " request ".queue AND pg_has_role($1, q.role, 'USAGE')) OR $3)"
 
 /*
@@ -27,22 +27,22 @@
  */
 #define RETRY_FINISHED(condition) \
 	"WITH gone AS (" \
-	" DELETE FROM temporal.rejected r USING temporal.queue_here q" \
+	" DELETE FROM temporal_internal.rejected r USING temporal_internal.queue_here q" \
 	"  WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE') AND " condition \
 	/* who may no longer use a server may not retry there either */ \
 	"   AND has_server_privilege(q.role, q.server_oid, 'USAGE')" \
 	" RETURNING r.*, r.xmin AS stored_by, q.server_oid, q.given_namespace, q.role, q.made_here," \
 	"     q.system_identifier, q.database)," \
 	" made AS (" \
-	" INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
+	" INSERT INTO temporal_internal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request," \
 	"     former_identities, decisions, key, recorded_in, recorded_activity, awaited_until)" \
 	" SELECT g.id, pg_current_xact_id(), now()," \
-	"     temporal.queue_number(g.server_oid, g.given_namespace, g.role)," \
-	"     temporal.writing_transaction(), g.method," \
+	"     temporal_internal.queue_number(g.server_oid, g.given_namespace, g.role)," \
+	"     temporal_internal.writing_transaction(), g.method," \
 	"     g.maybe_sent OR NOT g.made_here OR g.written_by <> g.stored_by, g.request," \
-	"     temporal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
+	"     temporal_internal.add_identity(g.former_identities, g.id, g.system_identifier, g.database, g.xid," \
 	"         g.requested_at)," \
-	"     temporal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity," \
+	"     temporal_internal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity," \
 	"     now() + (g.awaited_until - g.requested_at)" \
 	"   FROM gone g" \
 	" RETURNING queue)" \
@@ -54,23 +54,23 @@
  */
 #define END_FINISHED(condition, error_code, error_message, rejected, decision) \
 	"WITH gone AS (" \
-	" DELETE FROM temporal.rejected r WHERE " condition \
+	" DELETE FROM temporal_internal.rejected r WHERE " condition \
 	" RETURNING r.*)," \
 	" ended AS (" \
-	" INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
+	" INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment," \
 	"     confirmed, workflow_id, run_id, activity_id, error_code, error_message, rejected, decisions, key)" \
 	" SELECT g.id, g.requested_at, g.finished_at, g.queue, COALESCE(g.attempts, 0), g.method," \
-	"     (SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1)," \
+	"     (SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1)," \
 	"     false, t.workflow_id, t.run_id, t.activity_id, " error_code ", " error_message ", " rejected "," \
-	"     temporal.add_decision(g.decisions, " decision "), g.key" \
-	"   FROM gone g CROSS JOIN LATERAL temporal.request_target(g.method, g.request) t" \
+	"     temporal_internal.add_decision(g.decisions, " decision "), g.key" \
+	"   FROM gone g CROSS JOIN LATERAL temporal_internal.request_target(g.method, g.request) t" \
 	" RETURNING queue)"
 
 /* What becomes of it for tc_repair_count_discarded() */
 #define COUNT_ENDED \
 	" SELECT e.requests, q.role, q.server_oid, q.namespace" \
 	"   FROM (SELECT e.queue, count(*) AS requests FROM ended e GROUP BY e.queue) e" \
-	"        LEFT JOIN temporal.queue_here q ON q.number = e.queue"
+	"        LEFT JOIN temporal_internal.queue_here q ON q.number = e.queue"
 
 #define DISCARD_FINISHED(condition) \
 	END_FINISHED(condition, "'DISCARDED'", \

@@ -30,14 +30,14 @@
  * the outcome was known, from one to before another.
  */
 #define SELECTED(request) \
-	"($2 IS NULL OR EXISTS (SELECT FROM temporal.queue_here s WHERE s.number = " request ".queue AND s.server = $2))" \
+	"($2 IS NULL OR EXISTS (SELECT FROM temporal_internal.queue_here s WHERE s.number = " request ".queue AND s.server = $2))" \
 	" AND ($4 IS NULL OR " request ".error_code = $4)" \
-	" AND ($5 IS NULL OR (temporal.request_target(" request ".method, " request ".request)).workflow_id = $5)" \
+	" AND ($5 IS NULL OR (temporal_internal.request_target(" request ".method, " request ".request)).workflow_id = $5)" \
 	" AND ($6 IS NULL OR " request ".finished_at >= $6)" \
 	" AND ($7 IS NULL OR " request ".finished_at < $7)"
 
 #define COUNT(condition) \
-	"SELECT count(*) FROM temporal.rejected r WHERE " condition
+	"SELECT count(*) FROM temporal_internal.rejected r WHERE " condition
 
 /* Not what is unconfirmed: that may be done already, somebody has to look at each. */
 #define REJECTED "NOT r.maybe_sent AND " SELECTED("r")
@@ -45,7 +45,7 @@
 
 /* Those that RETRY_FINISHED would take */
 #define MAY_BE_RETRIED \
-	"EXISTS (SELECT FROM temporal.queue_here q WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE')" \
+	"EXISTS (SELECT FROM temporal_internal.queue_here q WHERE q.number = r.queue AND pg_has_role($1, q.role, 'USAGE')" \
 	" AND has_server_privilege(q.role, q.server_oid, 'USAGE'))"
 
 static const char retry_rejected[] = RETRY_FINISHED(REJECTED);
@@ -58,7 +58,7 @@ static const char count_acknowledged[] = COUNT(OF_CALLER("r") " AND " UNCONFIRME
 /* It is looked at for all segments; who may is as elsewhere.  What became of keys goes along, uncounted. */
 static const char purge[] =
 "WITH ended AS (DELETE FROM temporal.ended_activity e WHERE e.ended_at < $2 AND " OF_CALLER("e") ") "
-"DELETE FROM temporal.delivery d WHERE d.finished_at < $2 AND " OF_CALLER("d");
+"DELETE FROM temporal_internal.delivery d WHERE d.finished_at < $2 AND " OF_CALLER("d");
 
 static uint64 run_selected(FunctionCallInfo fcinfo, const char *query, ResultRow take, void *arg);
 static void take_count(HeapTuple tuple, TupleDesc desc, void *arg);

@@ -47,19 +47,19 @@ typedef enum ArgumentsAttr
 
 static const char own_requests[] =
 "SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id, a.*, q.requested_by"
-"  FROM temporal.queue_here q"
-"       JOIN temporal.outbox o ON o.queue = q.number"
-"       CROSS JOIN LATERAL temporal.request_target(o.method, o.request) t"
-"       CROSS JOIN LATERAL temporal.request_arguments(o.method, o.request) a"
+"  FROM temporal_internal.queue_here q"
+"       JOIN temporal_internal.outbox o ON o.queue = q.number"
+"       CROSS JOIN LATERAL temporal_internal.request_target(o.method, o.request) t"
+"       CROSS JOIN LATERAL temporal_internal.request_arguments(o.method, o.request) a"
 " WHERE o.xid = pg_current_xact_id_if_assigned() AND q.made_here AND pg_has_role($1, q.role, 'USAGE')"
 " ORDER BY o.id";
 
 static const char one_request[] =
-"SELECT CASE WHEN f.request IS NOT NULL THEN temporal.request_json(f.method, f.request) END"
-"  FROM (SELECT o.queue, o.method, o.request FROM temporal.outbox o WHERE o.id = $2"
-"        UNION ALL SELECT r.queue, r.method, r.request FROM temporal.rejected r WHERE r.id = $2"
-"        UNION ALL SELECT d.queue, d.method, NULL FROM temporal.delivery d WHERE d.id = $2) f"
-"       JOIN temporal.queue_here q ON q.number = f.queue"
+"SELECT CASE WHEN f.request IS NOT NULL THEN temporal_internal.request_json(f.method, f.request) END"
+"  FROM (SELECT o.queue, o.method, o.request FROM temporal_internal.outbox o WHERE o.id = $2"
+"        UNION ALL SELECT r.queue, r.method, r.request FROM temporal_internal.rejected r WHERE r.id = $2"
+"        UNION ALL SELECT d.queue, d.method, NULL FROM temporal_internal.delivery d WHERE d.id = $2) f"
+"       JOIN temporal_internal.queue_here q ON q.number = f.queue"
 " WHERE pg_has_role($1, q.role, 'USAGE')";
 
 static void put_text(ProtoSpan span, Datum *value, bool *isnull);

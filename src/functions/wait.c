@@ -58,7 +58,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	prepare(&row_plan,
 			"SELECT r, r.state FROM temporal.request r"
 			" WHERE r.id OPERATOR(pg_catalog.=) $1");
-	prepare(&own_plan, "SELECT temporal.made_in_this_transaction($1)");
+	prepare(&own_plan, "SELECT temporal_internal.made_in_this_transaction($1)");
 
 	/* See also what this very statement did, to say what is wrong with it. */
 	CommandCounterIncrement();

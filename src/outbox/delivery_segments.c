@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * delivery_segments.c
- *	  The segments of temporal.delivery, and what is in them.
+ *	  The segments of temporal_internal.delivery, and what is in them.
  *
  * Outcomes older than temporal_complete.retention go without DELETE and
  * without bloat: four segments are filled in turn, each for a third of the
@@ -33,7 +33,7 @@
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 
-/* Columns of temporal.delivery_segment */
+/* Columns of temporal_internal.delivery_segment */
 enum
 {
 	SEGMENT_SEGMENT = 1,
@@ -106,7 +106,7 @@ current_segment(Relation rel, int *segment, TimestampTz *since)
 	if (!found || *segment < 0 || *segment >= DELIVERY_SEGMENTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("temporal.delivery_segment does not say which segment is filled"),
+				 errmsg("temporal_internal.delivery_segment does not say which segment is filled"),
 				 errhint("Replace what is in it by the row (0, now()).")));
 }
 

@@ -4,7 +4,7 @@
  *	  What became of activities that were recorded under a key.
  *
  * Of each recording there is, as long as outcomes are kept, either its row in
- * temporal.recorded_activity, or one that says how it ended.  That is written
+ * temporal_internal.recorded_activity, or one that says how it ended.  That is written
  * by the transaction that removes the other one.  For what a verdict by key
  * finishes, which is nearly all, it is part of the row of that verdict's
  * outcome, and costs no row of its own; the others stand in

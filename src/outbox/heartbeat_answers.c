@@ -3,7 +3,7 @@
  * heartbeat_answers.c
  *	  What was answered to the heartbeats of recorded activities.
  *
- * temporal.heartbeat_answer has a row for a recording to whose heartbeats
+ * temporal_internal.heartbeat_answer has a row for a recording to whose heartbeats
  * something else was answered than that all is well, and says why no more are
  * sent, if so.  It is written when that changes, by the worker alone: the rows
  * of recordings themselves belong to sessions, who wait for each other there.
@@ -33,7 +33,7 @@
 /* Pages that are looked at in one step of tidying */
 #define TIDY_BLOCKS 20
 
-/* Columns of temporal.heartbeat_answer */
+/* Columns of temporal_internal.heartbeat_answer */
 enum
 {
 	ANSWER_ID = 1,

@@ -4,7 +4,7 @@
  *	  Requests that wait until their key is recorded.
  *
  * Such a request stands in the outbox, without an activity, and is passed over
- * by who reads there.  temporal.awaited_key says where those are whose key has
+ * by who reads there.  temporal_internal.awaited_key says where those are whose key has
  * a hash, and when their time is over: so however many wait, no memory is
  * needed for them, and who records a key need not know of them.  It is the
  * worker's own: rows are added when it has read a request, which it does again
@@ -35,7 +35,7 @@
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 
-/* Columns of temporal.awaited_key */
+/* Columns of temporal_internal.awaited_key */
 enum
 {
 	AWAITED_KEY_HASH = 1,
@@ -68,7 +68,7 @@ open_table(TableId id, LOCKMODE lockmode)
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock table temporal.%s to look for recorded keys", tc_table_name(id))));
+				 errmsg("could not lock table temporal_internal.%s to look for recorded keys", tc_table_name(id))));
 	return rel;
 }
 

@@ -296,7 +296,7 @@ extern PauseState tc_queue_pause(const QueueKey *key, const char *namespace_name
 extern bool tc_queues_are_many(void);
 
 /*
- * A step of one of two passes over temporal.queue, see there for what must be
+ * A step of one of two passes over temporal_internal.queue, see there for what must be
  * between them, from behind the number *position on, which is moved; it is 0
  * when all were looked at.  False if that cannot be done now.
  */
@@ -306,20 +306,20 @@ extern bool tc_queues_remove(int64 *position);
 /*---- delivery_segments.c ----*/
 
 /*
- * Begin the next segment of temporal.delivery if it is time to, truncating
+ * Begin the next segment of temporal_internal.delivery if it is time to, truncating
  * what it held; says in *begun whether it did.  Returns when to call again.
  * Passes over (and says to come back soon) while somebody reads the segment.
  */
 extern TimestampTz tc_delivery_rotate(bool *begun);
 
 /*
- * When the segments of temporal.delivery were begun, the first one and the
+ * When the segments of temporal_internal.delivery were begun, the first one and the
  * last one.  The first is DT_NOBEGIN if there is one of which that is not
  * known.  False if somebody has locked the table that says so.
  */
 extern bool tc_delivery_begun(TimestampTz *first, TimestampTz *last);
 
-/* The segment of temporal.delivery that is being filled; -1 if that cannot be seen at once. */
+/* The segment of temporal_internal.delivery that is being filled; -1 if that cannot be seen at once. */
 extern int	tc_delivery_segment(void);
 
 /* Are there full pages of the segment that its index does not know of? */
@@ -331,7 +331,7 @@ extern bool tc_delivery_has_grown(Relation segment);
  */
 extern void tc_delivery_summarize(void);
 
-/* Columns of temporal.queue */
+/* Columns of temporal_internal.queue */
 #define QUEUE_NATTS 9
 typedef enum QueueAttr
 {
@@ -349,7 +349,7 @@ typedef enum QueueAttr
 /* Is a queue of that origin one of this database of this cluster? */
 extern bool tc_is_made_here(int64 system_identifier, Oid database);
 
-/* Columns of temporal.outbox; temporal.rejected has one more. */
+/* Columns of temporal_internal.outbox; temporal_internal.rejected has one more. */
 #define OUTBOX_NATTS 19
 #define REJECTED_NATTS 20
 typedef enum OutboxAttr

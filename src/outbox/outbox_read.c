@@ -211,7 +211,7 @@ take_tuple(void *arg, Relation rel, HeapTuple tuple)
  * Between each two known queues, which are sorted, look for the first entry
  * of the index that belongs to neither.  Rows are not looked at, so dead ones
  * cost nothing, and damaged ones stop nobody.  A number that is not visible in
- * temporal.queue has no visible rows either, and is looked for again.
+ * temporal_internal.queue has no visible rows either, and is looked for again.
  */
 FoundQueue *
 tc_outbox_find_queues(const int64 *known, int nknown, int64 *position, int max, int *count)

@@ -3,9 +3,9 @@
  * outcomes.c
  *	  Recording what became of requests.
  *
- * A finished request leaves temporal.outbox: for temporal.delivery, without
+ * A finished request leaves temporal_internal.outbox: for temporal_internal.delivery, without
  * its payload, or, if somebody may want to decide about it, whole for
- * temporal.rejected.  One that is to be tried again is updated in place.  All
+ * temporal_internal.rejected.  One that is to be tried again is updated in place.  All
  * that is done for a batch of outcomes at once, in the worker's transaction.
  *
  * Nothing here waits for others: a row that somebody else is changing, or
@@ -39,7 +39,7 @@
 #include "outbox/row_write.h"
 #include "request/request_fields.h"
 
-/* Columns of temporal.delivery */
+/* Columns of temporal_internal.delivery */
 enum
 {
 	DELIVERY_ID = 1,
@@ -69,7 +69,7 @@ enum
 	DELIVERY_NATTS = DELIVERY_RECORDED_IN
 };
 
-/* How many rows of temporal.delivery are inserted at once */
+/* How many rows of temporal_internal.delivery are inserted at once */
 #define DELIVERY_CHUNK 200
 
 typedef struct Recorder
@@ -532,7 +532,7 @@ flush_deliveries(Recorder *recorder)
 	MemoryContextReset(recorder->chunk_context);
 }
 
-/* Copy recorder->row, which has been deleted, to temporal.rejected. */
+/* Copy recorder->row, which has been deleted, to temporal_internal.rejected. */
 static void
 insert_rejected(Recorder *recorder, const Outcome *outcome)
 {

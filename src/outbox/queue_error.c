@@ -23,7 +23,7 @@
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
 
-/* Columns of temporal.queue_error */
+/* Columns of temporal_internal.queue_error */
 enum
 {
 	QUEUE_ERROR_QUEUE = 1,

@@ -4,7 +4,7 @@
  *	  The queues of the outbox: numbers in place of names.
  *
  * A request stands in the queue of its role, server and namespace, and of the
- * database in which it was made.  temporal.queue says what a number means.  A
+ * database in which it was made.  temporal_internal.queue says what a number means.  A
  * row of it is made by the first transaction that needs it, as part of that
  * transaction, so nobody waits for it, and it is rolled back with it.
  *

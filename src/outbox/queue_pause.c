@@ -3,7 +3,7 @@
  * queue_pause.c
  *	  Are requests of a queue not to be sent for the time being?
  *
- * Sessions write temporal.queue_pause (functions/pause.c), the worker looks
+ * Sessions write temporal_internal.queue_pause (functions/pause.c), the worker looks
  * here.  It does so when it is told that the options of a queue may have
  * changed, so it has to see what was committed before that message, also if
  * its transaction has begun earlier: hence a snapshot of now.
@@ -23,7 +23,7 @@
 #include "outbox/outbox.h"
 #include "outbox/tables.h"
 
-/* Columns of temporal.queue_pause */
+/* Columns of temporal_internal.queue_pause */
 enum
 {
 	PAUSE_SYSTEM_IDENTIFIER = 1,

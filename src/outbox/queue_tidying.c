@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue_tidying.c
- *	  Taking rows away from temporal.queue that nothing refers to any more.
+ *	  Taking rows away from temporal_internal.queue that nothing refers to any more.
  *
  * Anybody who may name namespaces can make any number of queues.  A row may
  * go only when no request can be given its number, and no row of a request
@@ -15,13 +15,13 @@
  *	  caller sees to, nobody can use the number any more: tc_queue_number()
  *	  takes the messages after it has an id.  What used it before is committed
  *	  now, or never will be.  From here on the rows that have the number only
- *	  move, from temporal.outbox and temporal.rejected to temporal.delivery.
+ *	  move, from temporal_internal.outbox and temporal_internal.rejected to temporal_internal.delivery.
  * 3. If it has no requests that wait or were rejected even so, all that will
- *	  ever be are in temporal.delivery already: that time is noted.
- * 4. When all segments of temporal.delivery were begun, that is truncated,
+ *	  ever be are in temporal_internal.delivery already: that time is noted.
+ * 4. When all segments of temporal_internal.delivery were begun, that is truncated,
  *	  since then, nothing refers to the row, and it is deleted.
  *
- * So nobody is made to wait, temporal.delivery is not read, and requests cost
+ * So nobody is made to wait, temporal_internal.delivery is not read, and requests cost
  * nothing.  Times are compared with none but those of the segments, so a clock
  * that is put back or forward does no harm.  A crash at any point leaves one of
  * these states, and the next worker goes on.
@@ -74,7 +74,7 @@ typedef struct Tidying
 	Relation	rejected_index;
 	Relation	activity;		/* recorded ones */
 	Relation	activity_index;
-	TupleTableSlot *row;		/* of temporal.queue */
+	TupleTableSlot *row;		/* of temporal_internal.queue */
 	TupleTableSlot *outbox_row;
 	TupleTableSlot *rejected_row;
 	TupleTableSlot *activity_row;

@@ -132,7 +132,7 @@ tc_activity_record(const RecordedActivity *activity, const QueueKey *queue_key)
 #undef SET_NULL
 	tc_row_insert(rel, TABLE_RECORDED_ACTIVITY, values, nulls);
 
-	/* the lock is kept, as that of temporal.outbox is */
+	/* the lock is kept, as that of temporal_internal.outbox is */
 	table_close(rel, NoLock);
 	return found.heartbeats;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * recorded_row.h
- *	  A row of temporal.recorded_activity.
+ *	  A row of temporal_internal.recorded_activity.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 #include "request/method.h"
 
-/* A row of temporal.recorded_activity */
+/* A row of temporal_internal.recorded_activity */
 typedef struct RecordedActivity
 {
 	int64		id;
@@ -29,7 +29,7 @@ typedef struct RecordedActivity
 	int64		session;		/* 0: they do not depend on a session */
 } RecordedActivity;
 
-/* Columns of temporal.recorded_activity */
+/* Columns of temporal_internal.recorded_activity */
 #define RECORDED_ACTIVITY_NATTS 11
 typedef enum RecordedActivityAttr
 {

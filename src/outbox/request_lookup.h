@@ -11,7 +11,7 @@
 #include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
 
-/* Columns of the foreign table temporal.visible_request, in its order */
+/* Columns of the foreign table temporal_internal.visible_request, in its order */
 typedef enum RequestAttr
 {
 	REQUEST_ID = 1,

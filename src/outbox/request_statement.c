@@ -113,7 +113,7 @@ tc_statement_plan(RequestStatement *statement, Oid schema)
 	}
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
-		elog(ERROR, "could not plan a statement on temporal.every_request");
+		elog(ERROR, "could not plan a statement on temporal_internal.every_request");
 	MemoryContextSwitchTo(context);
 	result = copyObject(linitial_node(PlannedStmt, cached->stmt_list));
 	/* only the plan of a kept statement is counted for the resource owner */

@@ -30,7 +30,7 @@ tc_row_scan_open(RowScan *scan, TableId table, int index)
 	if (scan->rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock table temporal.%s to read it", tc_table_name(table))));
+				 errmsg("could not lock table temporal_internal.%s to read it", tc_table_name(table))));
 	scan->index = index_open(tc_required_table_index(scan->rel, table, index), AccessShareLock);
 	scan->nkeys = 0;
 }

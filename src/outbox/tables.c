@@ -82,7 +82,7 @@ static const Column queue_columns[] = {
 	{"unused_since", TIMESTAMPTZOID, false},
 };
 
-/* temporal.rejected has the last one, temporal.outbox has not. */
+/* temporal_internal.rejected has the last one, temporal_internal.outbox has not. */
 static const Column outbox_columns[] = {
 	{"id", INT8OID, true},
 	{"xid", XID8OID, true},
@@ -288,7 +288,7 @@ tc_table_open(TableId id, LOCKMODE lockmode)
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table temporal.%s was replaced meanwhile", tables[id].name)));
+				 errmsg("table temporal_internal.%s was replaced meanwhile", tables[id].name)));
 	return check(rel, id);
 }
 

@@ -17,8 +17,8 @@ typedef enum TableId
 	TABLE_QUEUE,
 	TABLE_OUTBOX,
 	TABLE_REJECTED,
-	TABLE_DELIVERY_0,			/* the segments of temporal.delivery, in their
-								 * order */
+	TABLE_DELIVERY_0,			/* the segments of temporal_internal.delivery,
+								 * in their order */
 	TABLE_DELIVERY_1,
 	TABLE_DELIVERY_2,
 	TABLE_DELIVERY_3,
@@ -38,7 +38,7 @@ typedef enum TableId
 #define REQUEST_TABLES_FIRST TABLE_OUTBOX
 #define REQUEST_TABLES_LAST TABLE_DELIVERY_3
 
-/* Segments of temporal.delivery */
+/* Segments of temporal_internal.delivery */
 #define DELIVERY_SEGMENTS (TABLE_DELIVERY_3 - TABLE_DELIVERY_0 + 1)
 
 /* Indexes that are used to read, by table: their number there */

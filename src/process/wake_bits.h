@@ -17,7 +17,7 @@
 #define TC_WAKE_WORDS (TC_WAKE_BITS / 32)
 
 /*
- * In place of a queue's number, which is positive: look at temporal.recheck,
+ * In place of a queue's number, which is positive: look at temporal_internal.recheck,
  * see recheck.c.  Some queues share the bit, which is no harm.
  */
 #define TC_WAKE_RECHECK INT64CONST(-1)

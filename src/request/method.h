@@ -11,7 +11,7 @@
 /* What the paths of calls begin with */
 #define WORKFLOW_SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
 
-/* Values of temporal.outbox.method: stored, so never renumbered */
+/* Values of temporal_internal.outbox.method: stored, so never renumbered */
 typedef enum RequestMethod
 {
 	METHOD_COMPLETE = 1,

@@ -3,13 +3,13 @@
  * which credentials a role goes there.
  */
 
-CREATE FUNCTION temporal.temporal_complete_fdw_validator(options text[], catalog oid)
+CREATE FUNCTION temporal_internal.temporal_complete_fdw_validator(options text[], catalog oid)
 RETURNS void
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'temporal_complete_fdw_validator';
-COMMENT ON FUNCTION temporal.temporal_complete_fdw_validator(text[], oid) IS
+COMMENT ON FUNCTION temporal_internal.temporal_complete_fdw_validator(text[], oid) IS
     'internal: checks the options of foreign servers and user mappings';
-REVOKE ALL ON FUNCTION temporal.temporal_complete_fdw_validator(text[], oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.temporal_complete_fdw_validator(text[], oid) FROM PUBLIC;
 
 /*
  * Nobody is granted its use: who may say where requests go is for the DBA to
@@ -17,6 +17,6 @@ REVOKE ALL ON FUNCTION temporal.temporal_complete_fdw_validator(text[], oid) FRO
  */
 CREATE FOREIGN DATA WRAPPER temporal_complete
     NO HANDLER
-    VALIDATOR temporal.temporal_complete_fdw_validator;
+    VALIDATOR temporal_internal.temporal_complete_fdw_validator;
 COMMENT ON FOREIGN DATA WRAPPER temporal_complete IS
     'Temporal: its servers are where activities are completed';

@@ -21,32 +21,32 @@ REVOKE ALL ON FUNCTION temporal.pause(text, text, text), temporal.resume(text, t
 GRANT EXECUTE ON FUNCTION temporal.pause(text, text, text), temporal.resume(text, text, text) TO PUBLIC;
 
 /* Everybody's, for the function below only: granted to nobody. */
-CREATE VIEW temporal.every_pause AS
-SELECT temporal.present_server_name(h.made_here, p.server, p.server_name) AS server, p.namespace,
+CREATE VIEW temporal_internal.every_pause AS
+SELECT temporal_internal.present_server_name(h.made_here, p.server, p.server_name) AS server, p.namespace,
        CASE WHEN p.requested_by <> 0
-            THEN temporal.present_role_name(p.system_identifier, p.requested_by, p.requested_by_name) END AS requested_by,
+            THEN temporal_internal.present_role_name(p.system_identifier, p.requested_by, p.requested_by_name) END AS requested_by,
        CASE WHEN p.requested_by <> 0
-            THEN temporal.role_here(p.system_identifier, p.requested_by, p.requested_by_name) END AS role,
+            THEN temporal_internal.role_here(p.system_identifier, p.requested_by, p.requested_by_name) END AS role,
        p.paused_at, p.paused_by, p.by_operator, h.made_here IS NOT TRUE AS held
-  FROM temporal.queue_pause p
-       CROSS JOIN LATERAL temporal.made_here(p.system_identifier, p.database) AS h(made_here);
-COMMENT ON VIEW temporal.every_pause IS 'internal: pauses of requests of all roles';
-REVOKE ALL ON TABLE temporal.every_pause FROM PUBLIC;
+  FROM temporal_internal.queue_pause p
+       CROSS JOIN LATERAL temporal_internal.made_here(p.system_identifier, p.database) AS h(made_here);
+COMMENT ON VIEW temporal_internal.every_pause IS 'internal: pauses of requests of all roles';
+REVOKE ALL ON TABLE temporal_internal.every_pause FROM PUBLIC;
 
-CREATE FUNCTION temporal.visible_pauses(
+CREATE FUNCTION temporal_internal.visible_pauses(
     OUT server text, OUT namespace text, OUT requested_by text, OUT paused_at timestamptz, OUT paused_by text,
     OUT by_operator boolean, OUT held boolean)
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'tc_visible_pauses';
-COMMENT ON FUNCTION temporal.visible_pauses() IS 'internal: pauses that the reader may see';
-REVOKE ALL ON FUNCTION temporal.visible_pauses() FROM PUBLIC;
+COMMENT ON FUNCTION temporal_internal.visible_pauses() IS 'internal: pauses that the reader may see';
+REVOKE ALL ON FUNCTION temporal_internal.visible_pauses() FROM PUBLIC;
 /* the view calls it with the rights of who looks */
-GRANT EXECUTE ON FUNCTION temporal.visible_pauses() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION temporal_internal.visible_pauses() TO PUBLIC;
 
 CREATE VIEW temporal.pause AS
 SELECT p.server, p.namespace, p.requested_by, p.paused_at, p.paused_by, p.by_operator, p.held
-  FROM temporal.visible_pauses() p;
+  FROM temporal_internal.visible_pauses() p;
 COMMENT ON VIEW temporal.pause IS 'what was paused with pause(), and is not sent until resume()';
 COMMENT ON COLUMN temporal.pause.server IS 'foreign server, as it is called now';
 COMMENT ON COLUMN temporal.pause.namespace IS 'only requests that go into this Temporal namespace; NULL: all';

@@ -5,35 +5,35 @@
 
 CREATE TYPE temporal.payload;
 
-CREATE FUNCTION temporal.payload_in(cstring)
+CREATE FUNCTION temporal_internal.payload_in(cstring)
 RETURNS temporal.payload
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_payload_in';
-COMMENT ON FUNCTION temporal.payload_in(cstring) IS 'I/O';
+COMMENT ON FUNCTION temporal_internal.payload_in(cstring) IS 'I/O';
 
-CREATE FUNCTION temporal.payload_out(temporal.payload)
+CREATE FUNCTION temporal_internal.payload_out(temporal.payload)
 RETURNS cstring
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_payload_out';
-COMMENT ON FUNCTION temporal.payload_out(temporal.payload) IS 'I/O';
+COMMENT ON FUNCTION temporal_internal.payload_out(temporal.payload) IS 'I/O';
 
-CREATE FUNCTION temporal.payload_recv(internal)
+CREATE FUNCTION temporal_internal.payload_recv(internal)
 RETURNS temporal.payload
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_payload_recv';
-COMMENT ON FUNCTION temporal.payload_recv(internal) IS 'I/O';
+COMMENT ON FUNCTION temporal_internal.payload_recv(internal) IS 'I/O';
 
-CREATE FUNCTION temporal.payload_send(temporal.payload)
+CREATE FUNCTION temporal_internal.payload_send(temporal.payload)
 RETURNS bytea
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_payload_send';
-COMMENT ON FUNCTION temporal.payload_send(temporal.payload) IS 'I/O';
+COMMENT ON FUNCTION temporal_internal.payload_send(temporal.payload) IS 'I/O';
 
 CREATE TYPE temporal.payload (
-    INPUT = temporal.payload_in,
-    OUTPUT = temporal.payload_out,
-    RECEIVE = temporal.payload_recv,
-    SEND = temporal.payload_send,
+    INPUT = temporal_internal.payload_in,
+    OUTPUT = temporal_internal.payload_out,
+    RECEIVE = temporal_internal.payload_recv,
+    SEND = temporal_internal.payload_send,
     INTERNALLENGTH = VARIABLE,
     STORAGE = extended
 );

@@ -99,20 +99,20 @@ AS 'MODULE_PATHNAME', 'tc_heartbeat_activity_by_key';
 COMMENT ON FUNCTION temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text) IS
     'send a heartbeat for the attempt of the activity that was recorded under a key, when the transaction commits; returns the request''s id';
 
-CREATE FUNCTION temporal.request_attempt(method smallint, request bytea)
+CREATE FUNCTION temporal_internal.request_attempt(method smallint, request bytea)
 RETURNS integer
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_request_attempt';
-COMMENT ON FUNCTION temporal.request_attempt(smallint, bytea) IS
+COMMENT ON FUNCTION temporal_internal.request_attempt(smallint, bytea) IS
     'internal: attempt of the activity that an encoded request names by its task token';
-REVOKE ALL ON FUNCTION temporal.request_attempt(smallint, bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.request_attempt(smallint, bytea) FROM PUBLIC;
 
 /* Everybody's, for the function below only: granted to nobody. */
-CREATE VIEW temporal.every_activity AS
+CREATE VIEW temporal_internal.every_activity AS
 SELECT e.* FROM (
 SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy) a.*
   FROM (SELECT r.id, r.key, q.server, q.namespace, t.workflow_id, t.activity_id, t.run_id,
-               temporal.request_attempt(r.method, r.heartbeat) AS attempt,
+               temporal_internal.request_attempt(r.method, r.heartbeat) AS attempt,
                r.recorded_at, q.requested_by AS recorded_by,
                CASE WHEN q.made_here IS NOT TRUE THEN 'held'
                     WHEN r.queue < 0 THEN 'suppressed'
@@ -125,17 +125,17 @@ SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_c
                h.answered_at,
                q.role, q.server_oid, q.given_namespace,
                CASE WHEN q.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END AS queue_of_copy
-          FROM temporal.recorded_activity r
-               LEFT JOIN temporal.queue_here q ON q.number = r.queue
-               LEFT JOIN temporal.heartbeat_answer h ON h.id = r.id
-               CROSS JOIN LATERAL temporal.request_target(r.method, r.heartbeat) t) a
+          FROM temporal_internal.recorded_activity r
+               LEFT JOIN temporal_internal.queue_here q ON q.number = r.queue
+               LEFT JOIN temporal_internal.heartbeat_answer h ON h.id = r.id
+               CROSS JOIN LATERAL temporal_internal.request_target(r.method, r.heartbeat) t) a
  ORDER BY a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_copy, a.id DESC) e
 /* what was finished may stay for a while, see recorded_activity.c */
  WHERE e.expires_at IS DISTINCT FROM '-infinity';
-COMMENT ON VIEW temporal.every_activity IS 'internal: recorded activities of all roles';
-REVOKE ALL ON TABLE temporal.every_activity FROM PUBLIC;
+COMMENT ON VIEW temporal_internal.every_activity IS 'internal: recorded activities of all roles';
+REVOKE ALL ON TABLE temporal_internal.every_activity FROM PUBLIC;
 
-CREATE FUNCTION temporal.visible_activities(
+CREATE FUNCTION temporal_internal.visible_activities(
     OUT key text, OUT server text, OUT namespace text, OUT workflow_id text, OUT activity_id text, OUT run_id text,
     OUT attempt integer, OUT recorded_at timestamptz, OUT recorded_by text, OUT state text, OUT heartbeat boolean,
     OUT heartbeat_interval interval, OUT while_session boolean, OUT expires_at timestamptz,
@@ -144,14 +144,14 @@ CREATE FUNCTION temporal.visible_activities(
 RETURNS SETOF record
 LANGUAGE C STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'tc_visible_activities';
-COMMENT ON FUNCTION temporal.visible_activities() IS 'internal: recorded activities that the reader may see';
+COMMENT ON FUNCTION temporal_internal.visible_activities() IS 'internal: recorded activities that the reader may see';
 
 CREATE VIEW temporal.activity AS
 SELECT a.key, a.server, a.namespace, a.workflow_id, a.activity_id, a.run_id, a.attempt, a.recorded_at, a.recorded_by,
        a.state, a.heartbeat, a.heartbeat_interval, a.while_session, a.expires_at,
        a.cancel_requested, a.activity_paused, a.activity_reset, a.heartbeat_error, a.answered_at,
        a.id
-  FROM temporal.visible_activities() a;
+  FROM temporal_internal.visible_activities() a;
 COMMENT ON VIEW temporal.activity IS 'activities that were recorded under a key';
 COMMENT ON COLUMN temporal.activity.key IS 'under which it was recorded';
 COMMENT ON COLUMN temporal.activity.server IS 'foreign server of its Temporal, as it is called now; of one that was dropped, as it was called';
@@ -195,7 +195,7 @@ REVOKE ALL ON FUNCTION
     temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.forget_activity(text, text, text), temporal.visible_activities(), temporal.activity_history(text)
+    temporal.forget_activity(text, text, text), temporal_internal.visible_activities(), temporal.activity_history(text)
     FROM PUBLIC;
 /* each looks at the rights of who calls it */
 GRANT EXECUTE ON FUNCTION
@@ -205,5 +205,5 @@ GRANT EXECUTE ON FUNCTION
     temporal.fail_activity_by_key(text, text, text, temporal.payload, boolean, interval, boolean, text, jsonb, temporal.payload, interval, text, text),
     temporal.report_cancellation_by_key(text, temporal.payload, interval, text, text),
     temporal.heartbeat_activity_by_key(text, temporal.payload, interval, text, text),
-    temporal.forget_activity(text, text, text), temporal.visible_activities(), temporal.activity_history(text)
+    temporal.forget_activity(text, text, text), temporal_internal.visible_activities(), temporal.activity_history(text)
     TO PUBLIC;

@@ -6,21 +6,21 @@
  * A reader of the view cannot see the transaction of a request.  Which
  * requests the own transaction made is no secret.
  */
-CREATE FUNCTION temporal.made_in_this_transaction(id bigint)
+CREATE FUNCTION temporal_internal.made_in_this_transaction(id bigint)
 RETURNS boolean
 LANGUAGE sql STABLE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-SELECT EXISTS (SELECT FROM temporal.outbox o JOIN temporal.queue q ON q.number = o.queue
+SELECT EXISTS (SELECT FROM temporal_internal.outbox o JOIN temporal_internal.queue q ON q.number = o.queue
                 WHERE o.id = $1
                   AND o.xid = pg_catalog.pg_current_xact_id_if_assigned()
-                  AND temporal.made_here(q.system_identifier, q.database));
+                  AND temporal_internal.made_here(q.system_identifier, q.database));
 END;
-COMMENT ON FUNCTION temporal.made_in_this_transaction(bigint) IS
+COMMENT ON FUNCTION temporal_internal.made_in_this_transaction(bigint) IS
     'internal: was the request made in the current transaction?';
-REVOKE ALL ON FUNCTION temporal.made_in_this_transaction(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.made_in_this_transaction(bigint) FROM PUBLIC;
 /* wait_for_request() calls it with the rights of its caller */
-GRANT EXECUTE ON FUNCTION temporal.made_in_this_transaction(bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION temporal_internal.made_in_this_transaction(bigint) TO PUBLIC;
 
 CREATE FUNCTION temporal.wait_for_request(id bigint, timeout interval DEFAULT NULL)
 RETURNS temporal.request
@@ -125,21 +125,21 @@ COMMENT ON FUNCTION temporal.wake_worker() IS
     'when the transaction commits, has the worker of this database look at everything anew, starting it if there is none';
 REVOKE ALL ON FUNCTION temporal.wake_worker() FROM PUBLIC;
 
-CREATE FUNCTION temporal.wake_queue(number bigint)
+CREATE FUNCTION temporal_internal.wake_queue(number bigint)
 RETURNS boolean
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_wake_queue';
-COMMENT ON FUNCTION temporal.wake_queue(bigint) IS
+COMMENT ON FUNCTION temporal_internal.wake_queue(bigint) IS
     'internal: when the transaction commits, has the worker of this database look at that queue; true';
-REVOKE ALL ON FUNCTION temporal.wake_queue(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.wake_queue(bigint) FROM PUBLIC;
 
-CREATE FUNCTION temporal.look_at_servers()
+CREATE FUNCTION temporal_internal.look_at_servers()
 RETURNS void
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_look_at_servers';
-COMMENT ON FUNCTION temporal.look_at_servers() IS
+COMMENT ON FUNCTION temporal_internal.look_at_servers() IS
     'internal: when the transaction commits, has the worker of this database look at its servers, as if one had been altered';
-REVOKE ALL ON FUNCTION temporal.look_at_servers() FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.look_at_servers() FROM PUBLIC;
 
 /* The extension is new: a worker is wanted.  Says so if the library is not preloaded. */
 SELECT temporal.wake_worker();

@@ -2,7 +2,7 @@
  * Statistics: what workers have counted, from shared memory.
  */
 
-CREATE FUNCTION temporal.stat_entries(
+CREATE FUNCTION temporal_internal.stat_entries(
     OUT server text, OUT namespace text,
     OUT delivered bigint, OUT rejected bigint, OUT unconfirmed bigint, OUT expired bigint, OUT discarded bigint,
     OUT heartbeats bigint, OUT superseded bigint, OUT background_heartbeats bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
@@ -19,23 +19,23 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED
 ROWS 10
 AS 'MODULE_PATHNAME', 'tc_stat_entries_sql';
-COMMENT ON FUNCTION temporal.stat_entries() IS
+COMMENT ON FUNCTION temporal_internal.stat_entries() IS
     'internal: statistics for each role whose rights the caller has (pg_read_all_stats: for all), server and namespace';
 
-CREATE FUNCTION temporal.stat_bounds()
+CREATE FUNCTION temporal_internal.stat_bounds()
 RETURNS double precision[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_stat_bounds_sql';
-COMMENT ON FUNCTION temporal.stat_bounds() IS 'internal: upper bounds of temporal.stat_latency';
+COMMENT ON FUNCTION temporal_internal.stat_bounds() IS 'internal: upper bounds of temporal.stat_latency';
 
-CREATE FUNCTION temporal.stat_workers(
+CREATE FUNCTION temporal_internal.stat_workers(
     OUT datid oid, OUT pid integer, OUT state text, OUT start_time timestamptz,
     OUT queues bigint, OUT requests bigint, OUT in_flight bigint)
 RETURNS SETOF record
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED
 ROWS 4
 AS 'MODULE_PATHNAME', 'tc_stat_workers';
-COMMENT ON FUNCTION temporal.stat_workers() IS 'internal: workers of the cluster';
+COMMENT ON FUNCTION temporal_internal.stat_workers() IS 'internal: workers of the cluster';
 
 CREATE FUNCTION temporal.stat_reset(server text DEFAULT NULL)
 RETURNS void
@@ -44,10 +44,10 @@ AS 'MODULE_PATHNAME', 'tc_stat_reset_sql';
 COMMENT ON FUNCTION temporal.stat_reset(text) IS
     'begins to count anew for a server of this database, or for all (NULL)';
 
-REVOKE ALL ON FUNCTION temporal.stat_entries(), temporal.stat_bounds(), temporal.stat_workers(),
+REVOKE ALL ON FUNCTION temporal_internal.stat_entries(), temporal_internal.stat_bounds(), temporal_internal.stat_workers(),
     temporal.stat_reset(text) FROM PUBLIC;
 /* a view calls them with the rights of who looks; what that is shown they decide themselves */
-GRANT EXECUTE ON FUNCTION temporal.stat_entries(), temporal.stat_bounds(), temporal.stat_workers() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION temporal_internal.stat_entries(), temporal_internal.stat_bounds(), temporal_internal.stat_workers() TO PUBLIC;
 
 CREATE VIEW temporal.stat_server AS
 SELECT e.server, e.namespace,
@@ -84,7 +84,7 @@ SELECT e.server, e.namespace,
        min(e.api_key_expires_at) AS api_key_expires_at,
        (array_agg(e.clock_ahead ORDER BY abs(e.clock_ahead) DESC NULLS LAST))[1] AS clock_ahead,
        max(e.stats_reset) AS stats_reset
-  FROM temporal.stat_entries() e
+  FROM temporal_internal.stat_entries() e
  GROUP BY e.server, e.namespace;
 
 COMMENT ON VIEW temporal.stat_server IS
@@ -128,7 +128,7 @@ COMMENT ON COLUMN temporal.stat_server.stats_reset IS 'since when it is counted:
 
 CREATE VIEW temporal.stat_backlog AS
 SELECT e.server, e.namespace, w.state, NULLIF(w.error_code, '') AS error_code, sum(w.requests)::bigint AS requests
-  FROM temporal.stat_entries() e
+  FROM temporal_internal.stat_entries() e
        CROSS JOIN LATERAL unnest(e.waiting_states, e.waiting_codes, e.waiting_requests) AS w(state, error_code, requests)
  GROUP BY e.server, e.namespace, w.state, w.error_code;
 
@@ -142,8 +142,8 @@ COMMENT ON COLUMN temporal.stat_backlog.requests IS 'how many; what the worker h
 
 CREATE VIEW temporal.stat_latency AS
 SELECT e.server, e.namespace, l.le, sum(l.count)::bigint AS count
-  FROM temporal.stat_entries() e
-       CROSS JOIN LATERAL unnest(temporal.stat_bounds(), e.latencies) AS l(le, count)
+  FROM temporal_internal.stat_entries() e
+       CROSS JOIN LATERAL unnest(temporal_internal.stat_bounds(), e.latencies) AS l(le, count)
  GROUP BY e.server, e.namespace, l.le;
 
 COMMENT ON VIEW temporal.stat_latency IS
@@ -155,7 +155,7 @@ COMMENT ON COLUMN temporal.stat_latency.count IS 'requests that were delivered w
 
 CREATE VIEW temporal.stat_worker AS
 SELECT w.datid, d.datname, w.pid, w.state, w.start_time, w.queues, w.requests, w.in_flight
-  FROM temporal.stat_workers() w
+  FROM temporal_internal.stat_workers() w
        LEFT JOIN pg_catalog.pg_database d ON d.oid = w.datid;
 
 COMMENT ON VIEW temporal.stat_worker IS

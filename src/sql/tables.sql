@@ -3,9 +3,9 @@
  * anything on them, reading goes through the views.
  */
 
-CREATE SEQUENCE temporal.request_id;
-COMMENT ON SEQUENCE temporal.request_id IS 'ids of requests';
-REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
+CREATE SEQUENCE temporal_internal.request_id;
+COMMENT ON SEQUENCE temporal_internal.request_id IS 'ids of requests';
+REVOKE ALL ON SEQUENCE temporal_internal.request_id FROM PUBLIC;
 
 /*
  * A queue is the requests of one role for one namespace of one server that
@@ -21,7 +21,7 @@ REVOKE ALL ON SEQUENCE temporal.request_id FROM PUBLIC;
  * copy elsewhere, where OIDs mean nothing.  No reg* type: a dump with a role
  * that is missing where it is restored could not be read there at all.
  */
-CREATE TABLE temporal.queue (
+CREATE TABLE temporal_internal.queue (
     number bigint NOT NULL,
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
@@ -34,29 +34,29 @@ CREATE TABLE temporal.queue (
     CONSTRAINT queue_pkey PRIMARY KEY (number)
 );
 
-CREATE INDEX queue_server_idx ON temporal.queue (server, requested_by, namespace);
+CREATE INDEX queue_server_idx ON temporal_internal.queue (server, requested_by, namespace);
 
-COMMENT ON TABLE temporal.queue IS 'whose requests, for which server and namespace, stand in the outbox under a number';
-COMMENT ON COLUMN temporal.queue.number IS 'as in the column "queue" of other tables; negative: the requests are never sent';
-COMMENT ON COLUMN temporal.queue.system_identifier IS 'cluster in which the requests were made; elsewhere they are held';
-COMMENT ON COLUMN temporal.queue.database IS 'database in which the requests were made; elsewhere they are held';
-COMMENT ON COLUMN temporal.queue.requested_by IS 'role for which they are sent, in that database';
-COMMENT ON COLUMN temporal.queue.server IS 'foreign server, in that database';
-COMMENT ON COLUMN temporal.queue.requested_by_name IS 'what the role was called when the queue was made';
-COMMENT ON COLUMN temporal.queue.server_name IS 'what the server was called when the queue was made';
-COMMENT ON COLUMN temporal.queue.namespace IS 'Temporal namespace; NULL: the one of the server''s option when a request is sent';
-COMMENT ON COLUMN temporal.queue.unused_since IS
+COMMENT ON TABLE temporal_internal.queue IS 'whose requests, for which server and namespace, stand in the outbox under a number';
+COMMENT ON COLUMN temporal_internal.queue.number IS 'as in the column "queue" of other tables; negative: the requests are never sent';
+COMMENT ON COLUMN temporal_internal.queue.system_identifier IS 'cluster in which the requests were made; elsewhere they are held';
+COMMENT ON COLUMN temporal_internal.queue.database IS 'database in which the requests were made; elsewhere they are held';
+COMMENT ON COLUMN temporal_internal.queue.requested_by IS 'role for which they are sent, in that database';
+COMMENT ON COLUMN temporal_internal.queue.server IS 'foreign server, in that database';
+COMMENT ON COLUMN temporal_internal.queue.requested_by_name IS 'what the role was called when the queue was made';
+COMMENT ON COLUMN temporal_internal.queue.server_name IS 'what the server was called when the queue was made';
+COMMENT ON COLUMN temporal_internal.queue.namespace IS 'Temporal namespace; NULL: the one of the server''s option when a request is sent';
+COMMENT ON COLUMN temporal_internal.queue.unused_since IS
     'NULL: requests may get this number; infinity: new ones do not; a time: since then no request that waits or was rejected has it';
 
 /* Dumped: without it the requests of a dump would belong to nobody. */
-SELECT pg_catalog.pg_extension_config_dump('temporal.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.queue', '');
 
 /*
  * The index on queue, xid and id is the worker's reading order; see the
  * internals document for how batches are read by difference of snapshots.
  * Columns that a new request leaves empty come last: they are not stored.
  */
-CREATE TABLE temporal.outbox (
+CREATE TABLE temporal_internal.outbox (
     id bigint NOT NULL,
     xid xid8 NOT NULL,
     requested_at timestamptz NOT NULL,
@@ -79,51 +79,51 @@ CREATE TABLE temporal.outbox (
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
-CREATE INDEX outbox_queue_idx ON temporal.outbox (queue, xid, id);
+CREATE INDEX outbox_queue_idx ON temporal_internal.outbox (queue, xid, id);
 
-COMMENT ON TABLE temporal.outbox IS 'requests that are not finished yet';
-COMMENT ON COLUMN temporal.outbox.id IS 'the request''s id, as the verbs return it';
-COMMENT ON COLUMN temporal.outbox.xid IS 'top-level transaction that made the request';
-COMMENT ON COLUMN temporal.outbox.requested_at IS 'when the request was made';
-COMMENT ON COLUMN temporal.outbox.queue IS 'number of its queue';
-COMMENT ON COLUMN temporal.outbox.written_by IS
+COMMENT ON TABLE temporal_internal.outbox IS 'requests that are not finished yet';
+COMMENT ON COLUMN temporal_internal.outbox.id IS 'the request''s id, as the verbs return it';
+COMMENT ON COLUMN temporal_internal.outbox.xid IS 'top-level transaction that made the request';
+COMMENT ON COLUMN temporal_internal.outbox.requested_at IS 'when the request was made';
+COMMENT ON COLUMN temporal_internal.outbox.queue IS 'number of its queue';
+COMMENT ON COLUMN temporal_internal.outbox.written_by IS
     'transaction that wrote the row: one that was put back by others, who stored it in another one, may have been sent meanwhile';
-COMMENT ON COLUMN temporal.outbox.method IS 'which of Temporal''s methods is called';
-COMMENT ON COLUMN temporal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
-COMMENT ON COLUMN temporal.outbox.request IS 'encoded request, without namespace and identity';
-COMMENT ON COLUMN temporal.outbox.attempts IS 'attempts that went wrong';
-COMMENT ON COLUMN temporal.outbox.next_attempt_at IS 'when it is tried again';
-COMMENT ON COLUMN temporal.outbox.error_code IS 'gRPC status, or our word, of the last attempt that went wrong';
-COMMENT ON COLUMN temporal.outbox.error_message IS 'what the last attempt that went wrong was told';
-COMMENT ON COLUMN temporal.outbox.former_identities IS
+COMMENT ON COLUMN temporal_internal.outbox.method IS 'which of Temporal''s methods is called';
+COMMENT ON COLUMN temporal_internal.outbox.maybe_sent IS 'an attempt was made whose end is not known';
+COMMENT ON COLUMN temporal_internal.outbox.request IS 'encoded request, without namespace and identity';
+COMMENT ON COLUMN temporal_internal.outbox.attempts IS 'attempts that went wrong';
+COMMENT ON COLUMN temporal_internal.outbox.next_attempt_at IS 'when it is tried again';
+COMMENT ON COLUMN temporal_internal.outbox.error_code IS 'gRPC status, or our word, of the last attempt that went wrong';
+COMMENT ON COLUMN temporal_internal.outbox.error_message IS 'what the last attempt that went wrong was told';
+COMMENT ON COLUMN temporal_internal.outbox.former_identities IS
     'identities with which it may have been sent before it was adopted or retried, as "id@system identifier/database/xid/microseconds since 1970", with blanks between them';
-COMMENT ON COLUMN temporal.outbox.decisions IS 'who retried, adopted or discarded it, and when';
-COMMENT ON COLUMN temporal.outbox.key IS 'by which it names its activity';
-COMMENT ON COLUMN temporal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
-COMMENT ON COLUMN temporal.outbox.recorded_activity IS 'id of that recording; NULL with a key: it waits for it';
-COMMENT ON COLUMN temporal.outbox.awaited_until IS 'until then it waits for its key to be recorded, or for its activity to be scheduled; NULL: it does not';
-COMMENT ON COLUMN temporal.outbox.expires_at IS 'from then on it is given up; NULL: as the server''s option expire_after says';
+COMMENT ON COLUMN temporal_internal.outbox.decisions IS 'who retried, adopted or discarded it, and when';
+COMMENT ON COLUMN temporal_internal.outbox.key IS 'by which it names its activity';
+COMMENT ON COLUMN temporal_internal.outbox.recorded_in IS 'queue in which the activity is recorded under the key';
+COMMENT ON COLUMN temporal_internal.outbox.recorded_activity IS 'id of that recording; NULL with a key: it waits for it';
+COMMENT ON COLUMN temporal_internal.outbox.awaited_until IS 'until then it waits for its key to be recorded, or for its activity to be scheduled; NULL: it does not';
+COMMENT ON COLUMN temporal_internal.outbox.expires_at IS 'from then on it is given up; NULL: as the server''s option expire_after says';
 
 /* Dumped: a committed request is never lost.  The copy is held where it is restored. */
-SELECT pg_catalog.pg_extension_config_dump('temporal.outbox', '');
-SELECT pg_catalog.pg_extension_config_dump('temporal.request_id', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.request_id', '');
 
 /*
  * Requests that Temporal refused for good, or may have taken without anybody
  * being able to tell, whole, so that they can be retried.
  */
-CREATE TABLE temporal.rejected (
-    LIKE temporal.outbox INCLUDING COMMENTS,
+CREATE TABLE temporal_internal.rejected (
+    LIKE temporal_internal.outbox INCLUDING COMMENTS,
     finished_at timestamptz NOT NULL,
     CONSTRAINT rejected_pkey PRIMARY KEY (id)
 );
-CREATE INDEX rejected_queue_idx ON temporal.rejected (queue);
-COMMENT ON TABLE temporal.rejected IS 'requests that Temporal refused for good, or that are unconfirmed';
-COMMENT ON COLUMN temporal.rejected.maybe_sent IS 'unconfirmed: it may have taken effect';
-COMMENT ON COLUMN temporal.rejected.finished_at IS 'when that was known';
+CREATE INDEX rejected_queue_idx ON temporal_internal.rejected (queue);
+COMMENT ON TABLE temporal_internal.rejected IS 'requests that Temporal refused for good, or that are unconfirmed';
+COMMENT ON COLUMN temporal_internal.rejected.maybe_sent IS 'unconfirmed: it may have taken effect';
+COMMENT ON COLUMN temporal_internal.rejected.finished_at IS 'when that was known';
 
 /* Dumped: what was refused waits for a decision of the DBA. */
-SELECT pg_catalog.pg_extension_config_dump('temporal.rejected', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.rejected', '');
 
 /*
  * Outcomes of the other requests, without payloads; columns that are mostly
@@ -131,7 +131,7 @@ SELECT pg_catalog.pg_extension_config_dump('temporal.rejected', '');
  * turn; the oldest one is truncated when its turn comes, so that
  * outcomes older than temporal_complete.retention go without a DELETE.
  */
-CREATE TABLE temporal.delivery (
+CREATE TABLE temporal_internal.delivery (
     id bigint NOT NULL,
     requested_at timestamptz NOT NULL,
     finished_at timestamptz NOT NULL,
@@ -158,64 +158,64 @@ CREATE TABLE temporal.delivery (
     recorded_in bigint
 ) PARTITION BY LIST (segment);
 
-CREATE TABLE temporal.delivery_0 PARTITION OF temporal.delivery FOR VALUES IN (0);
-CREATE TABLE temporal.delivery_1 PARTITION OF temporal.delivery FOR VALUES IN (1);
-CREATE TABLE temporal.delivery_2 PARTITION OF temporal.delivery FOR VALUES IN (2);
-CREATE TABLE temporal.delivery_3 PARTITION OF temporal.delivery FOR VALUES IN (3);
+CREATE TABLE temporal_internal.delivery_0 PARTITION OF temporal_internal.delivery FOR VALUES IN (0);
+CREATE TABLE temporal_internal.delivery_1 PARTITION OF temporal_internal.delivery FOR VALUES IN (1);
+CREATE TABLE temporal_internal.delivery_2 PARTITION OF temporal_internal.delivery FOR VALUES IN (2);
+CREATE TABLE temporal_internal.delivery_3 PARTITION OF temporal_internal.delivery FOR VALUES IN (3);
 /*
  * Ids are recorded nearly in their order, so where one can be is known of a
  * range of pages: that takes no WAL for a row.  The worker summarizes pages
  * when they are full (see delivery_segments.c), hence no autosummarize.
  */
-CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 32);
+CREATE INDEX delivery_id_idx ON temporal_internal.delivery USING brin (id) WITH (pages_per_range = 32);
 /* the same for workflows, with bloom filters: some of the values that are not there seem to be */
-CREATE INDEX delivery_workflow_id_idx ON temporal.delivery
+CREATE INDEX delivery_workflow_id_idx ON temporal_internal.delivery
     USING brin (workflow_id text_bloom_ops (n_distinct_per_range = 2100, false_positive_rate = 0.001)) WITH (pages_per_range = 32);
 /* what went wrong is rare */
-CREATE INDEX delivery_wrong_idx ON temporal.delivery (finished_at) WHERE rejected OR NOT confirmed;
+CREATE INDEX delivery_wrong_idx ON temporal_internal.delivery (finished_at) WHERE rejected OR NOT confirmed;
 
-COMMENT ON TABLE temporal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been or were superseded, and of those that were discarded';
-COMMENT ON TABLE temporal.delivery_0 IS 'a segment of temporal.delivery';
-COMMENT ON TABLE temporal.delivery_1 IS 'a segment of temporal.delivery';
-COMMENT ON TABLE temporal.delivery_2 IS 'a segment of temporal.delivery';
-COMMENT ON TABLE temporal.delivery_3 IS 'a segment of temporal.delivery';
-COMMENT ON COLUMN temporal.delivery.id IS 'the request''s id';
-COMMENT ON COLUMN temporal.delivery.queue IS 'number of its queue';
-COMMENT ON COLUMN temporal.delivery.segment IS 'which partition it stands in';
-COMMENT ON COLUMN temporal.delivery.run_uuid IS 'run of the workflow or standalone activity, as Temporal writes runs';
-COMMENT ON COLUMN temporal.delivery.run_id IS 'the same, if it was given in another way of writing';
-COMMENT ON COLUMN temporal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it; NULL: a heartbeat that was superseded';
-COMMENT ON COLUMN temporal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
-COMMENT ON COLUMN temporal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
-COMMENT ON COLUMN temporal.delivery.activity_reset IS 'a heartbeat''s reply: the activity was reset';
+COMMENT ON TABLE temporal_internal.delivery IS 'outcomes of requests that were delivered, of heartbeats that may have been or were superseded, and of those that were discarded';
+COMMENT ON TABLE temporal_internal.delivery_0 IS 'a segment of temporal_internal.delivery';
+COMMENT ON TABLE temporal_internal.delivery_1 IS 'a segment of temporal_internal.delivery';
+COMMENT ON TABLE temporal_internal.delivery_2 IS 'a segment of temporal_internal.delivery';
+COMMENT ON TABLE temporal_internal.delivery_3 IS 'a segment of temporal_internal.delivery';
+COMMENT ON COLUMN temporal_internal.delivery.id IS 'the request''s id';
+COMMENT ON COLUMN temporal_internal.delivery.queue IS 'number of its queue';
+COMMENT ON COLUMN temporal_internal.delivery.segment IS 'which partition it stands in';
+COMMENT ON COLUMN temporal_internal.delivery.run_uuid IS 'run of the workflow or standalone activity, as Temporal writes runs';
+COMMENT ON COLUMN temporal_internal.delivery.run_id IS 'the same, if it was given in another way of writing';
+COMMENT ON COLUMN temporal_internal.delivery.confirmed IS 'false: it could not be proved whether Temporal took it; NULL: a heartbeat that was superseded';
+COMMENT ON COLUMN temporal_internal.delivery.cancel_requested IS 'a heartbeat''s reply: the activity is asked to cancel';
+COMMENT ON COLUMN temporal_internal.delivery.activity_paused IS 'a heartbeat''s reply: the activity is paused';
+COMMENT ON COLUMN temporal_internal.delivery.activity_reset IS 'a heartbeat''s reply: the activity was reset';
 
-COMMENT ON COLUMN temporal.delivery.rejected IS 'true: it was refused for good, and then discarded';
-COMMENT ON COLUMN temporal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
-COMMENT ON COLUMN temporal.delivery.key IS 'by which it named its activity';
-COMMENT ON COLUMN temporal.delivery.recorded_activity IS 'id of the recording that it was about';
-COMMENT ON COLUMN temporal.delivery.recorded_at IS 'when that was recorded, if it ended with this outcome; else NULL';
-COMMENT ON COLUMN temporal.delivery.recorded_attempt IS 'the same: attempt that was recorded; NULL by ids';
-COMMENT ON COLUMN temporal.delivery.recorded_in IS 'the same: its queue, if it is another one than that of the request';
+COMMENT ON COLUMN temporal_internal.delivery.rejected IS 'true: it was refused for good, and then discarded';
+COMMENT ON COLUMN temporal_internal.delivery.decisions IS 'who retried, adopted or discarded it, and when';
+COMMENT ON COLUMN temporal_internal.delivery.key IS 'by which it named its activity';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_activity IS 'id of the recording that it was about';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_at IS 'when that was recorded, if it ended with this outcome; else NULL';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_attempt IS 'the same: attempt that was recorded; NULL by ids';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_in IS 'the same: its queue, if it is another one than that of the request';
 
 /*
  * Not dumped, here and below: history and the state of a running worker.
  * The segment that is being filled is the one that was begun last; one that
  * never was has no row.
  */
-CREATE TABLE temporal.delivery_segment (
+CREATE TABLE temporal_internal.delivery_segment (
     segment smallint NOT NULL,
     since timestamptz NOT NULL
 );
-INSERT INTO temporal.delivery_segment VALUES (0, pg_catalog.now());
+INSERT INTO temporal_internal.delivery_segment VALUES (0, pg_catalog.now());
 /* where it is published, it must be possible to update it all the same */
-ALTER TABLE temporal.delivery_segment REPLICA IDENTITY FULL;
-COMMENT ON TABLE temporal.delivery_segment IS 'segments of temporal.delivery, and when each was begun; the last one is being filled';
+ALTER TABLE temporal_internal.delivery_segment REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal_internal.delivery_segment IS 'segments of temporal_internal.delivery, and when each was begun; the last one is being filled';
 
 /*
  * At most one row, written by a worker that leaves in order, deleted by one
  * before it sends: see doubt.c.  Nothing has been sent yet.
  */
-CREATE TABLE temporal.last_worker (
+CREATE TABLE temporal_internal.last_worker (
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
     timeline integer NOT NULL,
@@ -223,24 +223,24 @@ CREATE TABLE temporal.last_worker (
     in_doubt_before xid8,
     in_doubt_since timestamptz
 );
-INSERT INTO temporal.last_worker (system_identifier, database, timeline, written_by)
+INSERT INTO temporal_internal.last_worker (system_identifier, database, timeline, written_by)
 SELECT s.system_identifier, d.oid,
        ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer,
-       temporal.writing_transaction()
+       temporal_internal.writing_transaction()
   FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
-ALTER TABLE temporal.last_worker REPLICA IDENTITY FULL;
-COMMENT ON TABLE temporal.last_worker IS 'the worker that left in order, if none has sent anything since';
-COMMENT ON COLUMN temporal.last_worker.system_identifier IS 'cluster in which it was';
-COMMENT ON COLUMN temporal.last_worker.database IS 'its database';
-COMMENT ON COLUMN temporal.last_worker.timeline IS 'the cluster''s timeline at that time: what was sent on another one is not known';
-COMMENT ON COLUMN temporal.last_worker.written_by IS 'transaction that wrote the row: one that came from elsewhere was stored by another';
-COMMENT ON COLUMN temporal.last_worker.in_doubt_before IS
+ALTER TABLE temporal_internal.last_worker REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal_internal.last_worker IS 'the worker that left in order, if none has sent anything since';
+COMMENT ON COLUMN temporal_internal.last_worker.system_identifier IS 'cluster in which it was';
+COMMENT ON COLUMN temporal_internal.last_worker.database IS 'its database';
+COMMENT ON COLUMN temporal_internal.last_worker.timeline IS 'the cluster''s timeline at that time: what was sent on another one is not known';
+COMMENT ON COLUMN temporal_internal.last_worker.written_by IS 'transaction that wrote the row: one that came from elsewhere was stored by another';
+COMMENT ON COLUMN temporal_internal.last_worker.in_doubt_before IS
     'requests of transactions with smaller ids may have been sent by a worker before it; NULL = none';
-COMMENT ON COLUMN temporal.last_worker.in_doubt_since IS 'when that worker can have sent them at the latest';
+COMMENT ON COLUMN temporal_internal.last_worker.in_doubt_since IS 'when that worker can have sent them at the latest';
 
 /* One row a queue that cannot send at all, so that requests need not be touched for it. */
-CREATE TABLE temporal.queue_error (
+CREATE TABLE temporal_internal.queue_error (
     queue bigint NOT NULL,
     error_code text NOT NULL,
     error_message text NOT NULL,
@@ -248,7 +248,7 @@ CREATE TABLE temporal.queue_error (
     next_attempt_at timestamptz NOT NULL,
     PRIMARY KEY (queue)
 );
-COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
+COMMENT ON TABLE temporal_internal.queue_error IS 'why all requests of a queue wait';
 
 /*
  * What is not to be sent for the time being.  As with queues, server and role
@@ -256,7 +256,7 @@ COMMENT ON TABLE temporal.queue_error IS 'why all requests of a queue wait';
  * elsewhere, where a row counts for nothing until adopt() has made it one of
  * there.  No role: for all of them.
  */
-CREATE TABLE temporal.queue_pause (
+CREATE TABLE temporal_internal.queue_pause (
     system_identifier bigint NOT NULL,
     database oid NOT NULL,
     requested_by oid NOT NULL,
@@ -268,30 +268,30 @@ CREATE TABLE temporal.queue_pause (
     paused_by text COLLATE "C" NOT NULL,
     namespace text COLLATE "C"
 );
-CREATE INDEX queue_pause_requested_by_idx ON temporal.queue_pause (requested_by, server);
-ALTER TABLE temporal.queue_pause REPLICA IDENTITY FULL;
+CREATE INDEX queue_pause_requested_by_idx ON temporal_internal.queue_pause (requested_by, server);
+ALTER TABLE temporal_internal.queue_pause REPLICA IDENTITY FULL;
 
-COMMENT ON TABLE temporal.queue_pause IS 'requests of which roles to which servers are not sent until resume()';
-COMMENT ON COLUMN temporal.queue_pause.system_identifier IS 'cluster in which the pause was made; elsewhere it does not count';
-COMMENT ON COLUMN temporal.queue_pause.database IS 'database in which it was made; elsewhere it does not count';
-COMMENT ON COLUMN temporal.queue_pause.requested_by IS 'role whose requests are paused, in that database; 0: those of all roles';
-COMMENT ON COLUMN temporal.queue_pause.server IS 'foreign server, in that database';
-COMMENT ON COLUMN temporal.queue_pause.requested_by_name IS 'what the role was called then; empty: those of all roles';
-COMMENT ON COLUMN temporal.queue_pause.server_name IS 'what the server was called then';
-COMMENT ON COLUMN temporal.queue_pause.by_operator IS 'by somebody with the privileges of the extension''s owner: only such may resume';
-COMMENT ON COLUMN temporal.queue_pause.paused_at IS 'since when';
-COMMENT ON COLUMN temporal.queue_pause.paused_by IS 'user of the session that paused them';
-COMMENT ON COLUMN temporal.queue_pause.namespace IS 'only those that go into this namespace; NULL: all';
+COMMENT ON TABLE temporal_internal.queue_pause IS 'requests of which roles to which servers are not sent until resume()';
+COMMENT ON COLUMN temporal_internal.queue_pause.system_identifier IS 'cluster in which the pause was made; elsewhere it does not count';
+COMMENT ON COLUMN temporal_internal.queue_pause.database IS 'database in which it was made; elsewhere it does not count';
+COMMENT ON COLUMN temporal_internal.queue_pause.requested_by IS 'role whose requests are paused, in that database; 0: those of all roles';
+COMMENT ON COLUMN temporal_internal.queue_pause.server IS 'foreign server, in that database';
+COMMENT ON COLUMN temporal_internal.queue_pause.requested_by_name IS 'what the role was called then; empty: those of all roles';
+COMMENT ON COLUMN temporal_internal.queue_pause.server_name IS 'what the server was called then';
+COMMENT ON COLUMN temporal_internal.queue_pause.by_operator IS 'by somebody with the privileges of the extension''s owner: only such may resume';
+COMMENT ON COLUMN temporal_internal.queue_pause.paused_at IS 'since when';
+COMMENT ON COLUMN temporal_internal.queue_pause.paused_by IS 'user of the session that paused them';
+COMMENT ON COLUMN temporal_internal.queue_pause.namespace IS 'only those that go into this namespace; NULL: all';
 
 /* Dumped: what was not to be sent is not to be sent because the database is another one. */
-SELECT pg_catalog.pg_extension_config_dump('temporal.queue_pause', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.queue_pause', '');
 
 /* Not unique: two sessions may decide on one request, and do not wait for each other here. */
-CREATE TABLE temporal.recheck (
+CREATE TABLE temporal_internal.recheck (
     id bigint NOT NULL
 );
-ALTER TABLE temporal.recheck REPLICA IDENTITY FULL;
-COMMENT ON TABLE temporal.recheck IS 'requests that wait, which the worker is to look at now';
+ALTER TABLE temporal_internal.recheck REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal_internal.recheck IS 'requests that wait, which the worker is to look at now';
 
 /*
  * Activities that roles have recorded under keys of their own.  Rows are added,
@@ -303,7 +303,7 @@ COMMENT ON TABLE temporal.recheck IS 'requests that wait, which the worker is to
  * numbers can be of the same queue, so it is looked for under both.  The second
  * index is for those that have heartbeats sent: others have no heartbeat_queue.
  */
-CREATE TABLE temporal.recorded_activity (
+CREATE TABLE temporal_internal.recorded_activity (
     id bigint NOT NULL,
     xid xid8 NOT NULL,
     recorded_at timestamptz NOT NULL,
@@ -316,29 +316,29 @@ CREATE TABLE temporal.recorded_activity (
     heartbeat_interval interval,
     session bigint
 );
-CREATE INDEX recorded_activity_key_idx ON temporal.recorded_activity (queue, key);
-CREATE INDEX recorded_activity_heartbeat_idx ON temporal.recorded_activity (heartbeat_queue, xid, id);
-ALTER TABLE temporal.recorded_activity REPLICA IDENTITY FULL;
+CREATE INDEX recorded_activity_key_idx ON temporal_internal.recorded_activity (queue, key);
+CREATE INDEX recorded_activity_heartbeat_idx ON temporal_internal.recorded_activity (heartbeat_queue, xid, id);
+ALTER TABLE temporal_internal.recorded_activity REPLICA IDENTITY FULL;
 
-COMMENT ON TABLE temporal.recorded_activity IS 'activities that were recorded under a key';
-COMMENT ON COLUMN temporal.recorded_activity.id IS 'of the recording, from the ids of requests; of several for one key the largest counts';
-COMMENT ON COLUMN temporal.recorded_activity.xid IS 'top-level transaction that recorded it';
-COMMENT ON COLUMN temporal.recorded_activity.recorded_at IS 'when it was recorded';
-COMMENT ON COLUMN temporal.recorded_activity.queue IS 'number of the queue of its requests';
-COMMENT ON COLUMN temporal.recorded_activity.method IS 'by which of Temporal''s methods it is heartbeaten: by task token or by ids';
-COMMENT ON COLUMN temporal.recorded_activity.key IS 'what it is called by the role that recorded it';
-COMMENT ON COLUMN temporal.recorded_activity.heartbeat IS 'a heartbeat for it, encoded as requests are: says which activity it is, and has the details';
-COMMENT ON COLUMN temporal.recorded_activity.expires_at IS 'from then on it counts as forgotten';
-COMMENT ON COLUMN temporal.recorded_activity.heartbeat_queue IS 'the queue, if heartbeats are to be sent';
-COMMENT ON COLUMN temporal.recorded_activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
-COMMENT ON COLUMN temporal.recorded_activity.session IS 'number of the session without which there are none; NULL: whatever sessions there are';
+COMMENT ON TABLE temporal_internal.recorded_activity IS 'activities that were recorded under a key';
+COMMENT ON COLUMN temporal_internal.recorded_activity.id IS 'of the recording, from the ids of requests; of several for one key the largest counts';
+COMMENT ON COLUMN temporal_internal.recorded_activity.xid IS 'top-level transaction that recorded it';
+COMMENT ON COLUMN temporal_internal.recorded_activity.recorded_at IS 'when it was recorded';
+COMMENT ON COLUMN temporal_internal.recorded_activity.queue IS 'number of the queue of its requests';
+COMMENT ON COLUMN temporal_internal.recorded_activity.method IS 'by which of Temporal''s methods it is heartbeaten: by task token or by ids';
+COMMENT ON COLUMN temporal_internal.recorded_activity.key IS 'what it is called by the role that recorded it';
+COMMENT ON COLUMN temporal_internal.recorded_activity.heartbeat IS 'a heartbeat for it, encoded as requests are: says which activity it is, and has the details';
+COMMENT ON COLUMN temporal_internal.recorded_activity.expires_at IS 'from then on it counts as forgotten';
+COMMENT ON COLUMN temporal_internal.recorded_activity.heartbeat_queue IS 'the queue, if heartbeats are to be sent';
+COMMENT ON COLUMN temporal_internal.recorded_activity.heartbeat_interval IS 'how often; NULL: as Temporal''s timeout for it says';
+COMMENT ON COLUMN temporal_internal.recorded_activity.session IS 'number of the session without which there are none; NULL: whatever sessions there are';
 
 /* Dumped: what activities are called must not be lost.  Copies are held, as requests are. */
-SELECT pg_catalog.pg_extension_config_dump('temporal.recorded_activity', '');
+SELECT pg_catalog.pg_extension_config_dump('temporal_internal.recorded_activity', '');
 
 /*
  * How recordings ended that no verdict by their key has finished: what these
- * finish is told in temporal.delivery, in the row of the verdict.  Written by
+ * finish is told in temporal_internal.delivery, in the row of the verdict.  Written by
  * the transaction that removes the recording; goes when outcomes of its time
  * go.  Not dumped, as outcomes are not.
  */
@@ -376,28 +376,28 @@ COMMENT ON COLUMN temporal.ended_activity.heartbeat_error IS 'why heartbeats for
  * key is recorded or their time is over.  It makes the rows itself: a request
  * that has none yet gets one when the next worker reads it.
  */
-CREATE TABLE temporal.awaited_key (
+CREATE TABLE temporal_internal.awaited_key (
     key_hash bigint NOT NULL,
     queue bigint NOT NULL,
     id bigint NOT NULL,
     awaited_until timestamptz NOT NULL
 );
-CREATE INDEX awaited_key_hash_idx ON temporal.awaited_key (key_hash, queue, id);
-CREATE INDEX awaited_key_until_idx ON temporal.awaited_key (awaited_until);
-CREATE INDEX awaited_key_queue_idx ON temporal.awaited_key (queue, key_hash);
-ALTER TABLE temporal.awaited_key REPLICA IDENTITY FULL;
-COMMENT ON TABLE temporal.awaited_key IS 'requests that wait until their key is recorded, as the worker knows them';
-COMMENT ON COLUMN temporal.awaited_key.key_hash IS 'of the key';
-COMMENT ON COLUMN temporal.awaited_key.queue IS 'number of the request''s queue';
-COMMENT ON COLUMN temporal.awaited_key.id IS 'the request''s id';
-COMMENT ON COLUMN temporal.awaited_key.awaited_until IS 'how long it waits';
+CREATE INDEX awaited_key_hash_idx ON temporal_internal.awaited_key (key_hash, queue, id);
+CREATE INDEX awaited_key_until_idx ON temporal_internal.awaited_key (awaited_until);
+CREATE INDEX awaited_key_queue_idx ON temporal_internal.awaited_key (queue, key_hash);
+ALTER TABLE temporal_internal.awaited_key REPLICA IDENTITY FULL;
+COMMENT ON TABLE temporal_internal.awaited_key IS 'requests that wait until their key is recorded, as the worker knows them';
+COMMENT ON COLUMN temporal_internal.awaited_key.key_hash IS 'of the key';
+COMMENT ON COLUMN temporal_internal.awaited_key.queue IS 'number of the request''s queue';
+COMMENT ON COLUMN temporal_internal.awaited_key.id IS 'the request''s id';
+COMMENT ON COLUMN temporal_internal.awaited_key.awaited_until IS 'how long it waits';
 
 /*
  * What was answered to the heartbeats of recorded activities, if it was not
  * only that all is well: no row is written for each heartbeat.  The worker
  * writes it.  Not dumped: a copy asks anew.
  */
-CREATE TABLE temporal.heartbeat_answer (
+CREATE TABLE temporal_internal.heartbeat_answer (
     id bigint PRIMARY KEY,
     queue bigint NOT NULL,
     xid xid8 NOT NULL,
@@ -407,17 +407,17 @@ CREATE TABLE temporal.heartbeat_answer (
     activity_reset boolean NOT NULL,
     error_code text
 );
-COMMENT ON TABLE temporal.heartbeat_answer IS 'what was answered to heartbeats of recorded activities, when it changed last';
-COMMENT ON COLUMN temporal.heartbeat_answer.id IS 'of the recording';
-COMMENT ON COLUMN temporal.heartbeat_answer.queue IS 'of the recording, too';
-COMMENT ON COLUMN temporal.heartbeat_answer.xid IS 'of the recording, too';
-COMMENT ON COLUMN temporal.heartbeat_answer.answered_at IS 'when it was answered first';
-COMMENT ON COLUMN temporal.heartbeat_answer.cancel_requested IS 'the activity is asked to cancel';
-COMMENT ON COLUMN temporal.heartbeat_answer.activity_paused IS 'the activity is paused';
-COMMENT ON COLUMN temporal.heartbeat_answer.activity_reset IS 'the activity is reset';
-COMMENT ON COLUMN temporal.heartbeat_answer.error_code IS 'why no more are sent; NULL: they are';
+COMMENT ON TABLE temporal_internal.heartbeat_answer IS 'what was answered to heartbeats of recorded activities, when it changed last';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.id IS 'of the recording';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.queue IS 'of the recording, too';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.xid IS 'of the recording, too';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.answered_at IS 'when it was answered first';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.cancel_requested IS 'the activity is asked to cancel';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.activity_paused IS 'the activity is paused';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.activity_reset IS 'the activity is reset';
+COMMENT ON COLUMN temporal_internal.heartbeat_answer.error_code IS 'why no more are sent; NULL: they are';
 
-REVOKE ALL ON TABLE temporal.queue, temporal.outbox, temporal.rejected, temporal.delivery,
-    temporal.delivery_0, temporal.delivery_1, temporal.delivery_2, temporal.delivery_3,
-    temporal.delivery_segment, temporal.last_worker, temporal.queue_error, temporal.queue_pause, temporal.recheck,
-    temporal.recorded_activity, temporal.ended_activity, temporal.awaited_key, temporal.heartbeat_answer FROM PUBLIC;
+REVOKE ALL ON TABLE temporal_internal.queue, temporal_internal.outbox, temporal_internal.rejected, temporal_internal.delivery,
+    temporal_internal.delivery_0, temporal_internal.delivery_1, temporal_internal.delivery_2, temporal_internal.delivery_3,
+    temporal_internal.delivery_segment, temporal_internal.last_worker, temporal_internal.queue_error, temporal_internal.queue_pause, temporal_internal.recheck,
+    temporal_internal.recorded_activity, temporal.ended_activity, temporal_internal.awaited_key, temporal_internal.heartbeat_answer FROM PUBLIC;

@@ -2,93 +2,93 @@
  * What users look at.
  */
 
-CREATE FUNCTION temporal.request_target(method smallint, request bytea,
+CREATE FUNCTION temporal_internal.request_target(method smallint, request bytea,
     OUT verb text, OUT workflow_id text, OUT run_id text, OUT activity_id text)
 RETURNS record
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_request_target';
-COMMENT ON FUNCTION temporal.request_target(smallint, bytea) IS
+COMMENT ON FUNCTION temporal_internal.request_target(smallint, bytea) IS
     'internal: which activity an encoded request is about';
 
-CREATE FUNCTION temporal.made_here(system_identifier bigint, database oid)
+CREATE FUNCTION temporal_internal.made_here(system_identifier bigint, database oid)
 RETURNS boolean
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_made_here';
-COMMENT ON FUNCTION temporal.made_here(bigint, oid) IS
+COMMENT ON FUNCTION temporal_internal.made_here(bigint, oid) IS
     'internal: was a request of that origin made in this database of this cluster?';
 
-CREATE FUNCTION temporal.method_verb(method smallint)
+CREATE FUNCTION temporal_internal.method_verb(method smallint)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_method_verb_sql';
-COMMENT ON FUNCTION temporal.method_verb(smallint) IS 'internal: verb of a method';
+COMMENT ON FUNCTION temporal_internal.method_verb(smallint) IS 'internal: verb of a method';
 
 /*
  * Where it was made, a queue is of the server and role of its OIDs; elsewhere
  * these are the ones that have the names now.  Roles are those of the cluster.
  */
-CREATE FUNCTION temporal.role_here(system_identifier bigint, requested_by oid, requested_by_name text)
+CREATE FUNCTION temporal_internal.role_here(system_identifier bigint, requested_by oid, requested_by_name text)
 RETURNS oid
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_role_here';
-COMMENT ON FUNCTION temporal.role_here(bigint, oid, text) IS
+COMMENT ON FUNCTION temporal_internal.role_here(bigint, oid, text) IS
     'internal: the role of a queue in this cluster; NULL if there is none';
 
-CREATE FUNCTION temporal.server_here(made_here boolean, server oid, server_name text)
+CREATE FUNCTION temporal_internal.server_here(made_here boolean, server oid, server_name text)
 RETURNS oid
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_server_here';
-COMMENT ON FUNCTION temporal.server_here(boolean, oid, text) IS
+COMMENT ON FUNCTION temporal_internal.server_here(boolean, oid, text) IS
     'internal: the server of a queue in this database; NULL if there is none';
 
-CREATE FUNCTION temporal.present_role_name(system_identifier bigint, requested_by oid, requested_by_name text)
+CREATE FUNCTION temporal_internal.present_role_name(system_identifier bigint, requested_by oid, requested_by_name text)
 RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_present_role_name';
-COMMENT ON FUNCTION temporal.present_role_name(bigint, oid, text) IS
+COMMENT ON FUNCTION temporal_internal.present_role_name(bigint, oid, text) IS
     'internal: what the role of a queue is called now; the recorded name if it is gone';
 
-CREATE FUNCTION temporal.present_server_name(made_here boolean, server oid, server_name text)
+CREATE FUNCTION temporal_internal.present_server_name(made_here boolean, server oid, server_name text)
 RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_present_server_name';
-COMMENT ON FUNCTION temporal.present_server_name(boolean, oid, text) IS
+COMMENT ON FUNCTION temporal_internal.present_server_name(boolean, oid, text) IS
     'internal: what the server of a queue is called now; the recorded name if it is gone';
 
-CREATE FUNCTION temporal.present_namespace(made_here boolean, server oid, server_name text, namespace text)
+CREATE FUNCTION temporal_internal.present_namespace(made_here boolean, server oid, server_name text, namespace text)
 RETURNS text
 LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'tc_present_namespace';
-COMMENT ON FUNCTION temporal.present_namespace(boolean, oid, text, text) IS
+COMMENT ON FUNCTION temporal_internal.present_namespace(boolean, oid, text, text) IS
     'internal: into which namespace requests of a queue would go now; NULL if that is not known';
 
-REVOKE ALL ON FUNCTION temporal.request_target(smallint, bytea),
-    temporal.made_here(bigint, oid), temporal.method_verb(smallint),
-    temporal.role_here(bigint, oid, text), temporal.server_here(boolean, oid, text),
-    temporal.present_role_name(bigint, oid, text), temporal.present_server_name(boolean, oid, text),
-    temporal.present_namespace(boolean, oid, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.request_target(smallint, bytea),
+    temporal_internal.made_here(bigint, oid), temporal_internal.method_verb(smallint),
+    temporal_internal.role_here(bigint, oid, text), temporal_internal.server_here(boolean, oid, text),
+    temporal_internal.present_role_name(bigint, oid, text), temporal_internal.present_server_name(boolean, oid, text),
+    temporal_internal.present_namespace(boolean, oid, text, text) FROM PUBLIC;
 
 /* Queues, with what they are in this database: granted to nobody. */
-CREATE VIEW temporal.queue_here AS
+CREATE VIEW temporal_internal.queue_here AS
 SELECT q.number, q.system_identifier, q.database, h.made_here,
-       temporal.role_here(q.system_identifier, q.requested_by, q.requested_by_name) AS role,
-       temporal.server_here(h.made_here, q.server, q.server_name) AS server_oid,
-       temporal.present_role_name(q.system_identifier, q.requested_by, q.requested_by_name) AS requested_by,
-       temporal.present_server_name(h.made_here, q.server, q.server_name) AS server,
+       temporal_internal.role_here(q.system_identifier, q.requested_by, q.requested_by_name) AS role,
+       temporal_internal.server_here(h.made_here, q.server, q.server_name) AS server_oid,
+       temporal_internal.present_role_name(q.system_identifier, q.requested_by, q.requested_by_name) AS requested_by,
+       temporal_internal.present_server_name(h.made_here, q.server, q.server_name) AS server,
        q.namespace AS given_namespace,
-       temporal.present_namespace(h.made_here, q.server, q.server_name, q.namespace) AS namespace
-  FROM temporal.queue q
-       CROSS JOIN LATERAL temporal.made_here(q.system_identifier, q.database) AS h(made_here);
-COMMENT ON VIEW temporal.queue_here IS 'internal: queues, and what their servers and roles are in this database';
-REVOKE ALL ON TABLE temporal.queue_here FROM PUBLIC;
+       temporal_internal.present_namespace(h.made_here, q.server, q.server_name, q.namespace) AS namespace
+  FROM temporal_internal.queue q
+       CROSS JOIN LATERAL temporal_internal.made_here(q.system_identifier, q.database) AS h(made_here);
+COMMENT ON VIEW temporal_internal.queue_here IS 'internal: queues, and what their servers and roles are in this database';
+REVOKE ALL ON TABLE temporal_internal.queue_here FROM PUBLIC;
 
 /* Everybody's requests, for the foreign table below only: granted to nobody. */
-CREATE VIEW temporal.every_request AS
+CREATE VIEW temporal_internal.every_request AS
 SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, o.requested_at,
        CASE WHEN o.queue < 0 THEN 'suppressed'
             WHEN q.made_here IS NOT TRUE THEN 'held'
-            WHEN o.id IN (SELECT temporal.in_flight_requests()) THEN 'in_flight'
+            WHEN o.id IN (SELECT temporal_internal.in_flight_requests()) THEN 'in_flight'
             WHEN o.key IS NOT NULL AND o.recorded_activity IS NULL THEN 'waiting'
             WHEN o.error_code = 'CONFIRMING' THEN 'confirming'
             WHEN o.error_code = 'ACTIVITY_NOT_FOUND' THEN 'waiting'
@@ -105,12 +105,12 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS activity_reset,
        o.decisions, o.key, o.expires_at,
        q.role, 'outbox'::text AS stands_in, false AS went_wrong
-  FROM temporal.outbox o
+  FROM temporal_internal.outbox o
        /* a subscriber may get a request sooner than its queue */
-       LEFT JOIN temporal.queue_here q ON q.number = o.queue
-       LEFT JOIN temporal.queue_error e ON e.queue = o.queue
+       LEFT JOIN temporal_internal.queue_here q ON q.number = o.queue
+       LEFT JOIN temporal_internal.queue_error e ON e.queue = o.queue
        /* bytes that cannot be read must not stand in the way of other requests */
-       CROSS JOIN LATERAL temporal.request_target(o.method,
+       CROSS JOIN LATERAL temporal_internal.request_target(o.method,
            CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END) t
 UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
@@ -118,11 +118,11 @@ SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
        NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at,
        q.role, 'rejected', true
-  FROM temporal.rejected r
-       LEFT JOIN temporal.queue_here q ON q.number = r.queue
-       CROSS JOIN LATERAL temporal.request_target(r.method, r.request) t
+  FROM temporal_internal.rejected r
+       LEFT JOIN temporal_internal.queue_here q ON q.number = r.queue
+       CROSS JOIN LATERAL temporal_internal.request_target(r.method, r.request) t
 UNION ALL
-SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_id,
+SELECT d.id, q.server, q.namespace, temporal_internal.method_verb(d.method), d.workflow_id,
        COALESCE(d.run_uuid::text, d.run_id), d.activity_id,
        q.requested_by, d.requested_at,
        CASE WHEN d.rejected THEN 'rejected' WHEN d.confirmed THEN 'delivered'
@@ -131,27 +131,27 @@ SELECT d.id, q.server, q.namespace, temporal.method_verb(d.method), d.workflow_i
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL,
        q.role, 'delivery', d.rejected OR NOT d.confirmed
-  FROM temporal.delivery d
-       LEFT JOIN temporal.queue_here q ON q.number = d.queue;
+  FROM temporal_internal.delivery d
+       LEFT JOIN temporal_internal.queue_here q ON q.number = d.queue;
 
-COMMENT ON VIEW temporal.every_request IS 'internal: requests of all roles';
-REVOKE ALL ON TABLE temporal.every_request FROM PUBLIC;
+COMMENT ON VIEW temporal_internal.every_request IS 'internal: requests of all roles';
+REVOKE ALL ON TABLE temporal_internal.every_request FROM PUBLIC;
 
 /*
  * A reader sees the requests of roles whose rights it has; pg_monitor (and
  * whoever has it) sees all.  No payload, no token is shown.  That is looked at
  * in a foreign scan, below which nothing of the reader's query is evaluated,
- * see request_scan.c.  It reads temporal.every_request, column by column.
+ * see request_scan.c.  It reads temporal_internal.every_request, column by column.
  */
-CREATE FUNCTION temporal.request_fdw_handler()
+CREATE FUNCTION temporal_internal.request_fdw_handler()
 RETURNS fdw_handler
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'tc_request_fdw_handler';
-COMMENT ON FUNCTION temporal.request_fdw_handler() IS 'internal: reads requests for the view temporal.request';
-REVOKE ALL ON FUNCTION temporal.request_fdw_handler() FROM PUBLIC;
+COMMENT ON FUNCTION temporal_internal.request_fdw_handler() IS 'internal: reads requests for the view temporal.request';
+REVOKE ALL ON FUNCTION temporal_internal.request_fdw_handler() FROM PUBLIC;
 
 CREATE FOREIGN DATA WRAPPER temporal_complete_request
-    HANDLER temporal.request_fdw_handler
+    HANDLER temporal_internal.request_fdw_handler
     NO VALIDATOR;
 COMMENT ON FOREIGN DATA WRAPPER temporal_complete_request IS
     'internal: of the view temporal.request; connections to Temporal are servers of temporal_complete';
@@ -159,7 +159,7 @@ COMMENT ON FOREIGN DATA WRAPPER temporal_complete_request IS
 CREATE SERVER temporal_complete_request FOREIGN DATA WRAPPER temporal_complete_request;
 COMMENT ON SERVER temporal_complete_request IS 'internal: of the view temporal.request';
 
-CREATE FOREIGN TABLE temporal.visible_request (
+CREATE FOREIGN TABLE temporal_internal.visible_request (
     id bigint,
     server text COLLATE "C",
     namespace text COLLATE "C",
@@ -182,15 +182,15 @@ CREATE FOREIGN TABLE temporal.visible_request (
     key text COLLATE "C",
     expires_at timestamptz
 ) SERVER temporal_complete_request;
-COMMENT ON FOREIGN TABLE temporal.visible_request IS 'internal: requests that the reader may see';
-REVOKE ALL ON TABLE temporal.visible_request FROM PUBLIC;
+COMMENT ON FOREIGN TABLE temporal_internal.visible_request IS 'internal: requests that the reader may see';
+REVOKE ALL ON TABLE temporal_internal.visible_request FROM PUBLIC;
 
 CREATE VIEW temporal.request AS
 SELECT r.id, r.server, r.namespace, r.verb, r.workflow_id, r.run_id, r.activity_id,
        r.requested_by, r.requested_at, r.state, r.attempts, r.next_attempt_at,
        r.error_code, r.error_message, r.finished_at,
        r.cancel_requested, r.activity_paused, r.activity_reset, r.decisions, r.key, r.expires_at
-  FROM temporal.visible_request r;
+  FROM temporal_internal.visible_request r;
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
 COMMENT ON COLUMN temporal.request.id IS 'what the verb returned';

@@ -6,7 +6,7 @@
  * A worker that ends without a word may have sent anything that was visible
  * to it, so the next one takes all that is visible at its start for sent.  One
  * that leaves in order records of which requests it does not know the end, and
- * then, in the table temporal.last_worker, that nothing else is in doubt.  That
+ * then, in the table temporal_internal.last_worker, that nothing else is in doubt.  That
  * row is deleted, durably, before anything is sent.
  *
  * The row counts only where it was written: on another timeline, or in a copy,
@@ -44,7 +44,7 @@
 #include "worker/doubt.h"
 #include "worker/transaction.h"
 
-/* Columns of temporal.last_worker */
+/* Columns of temporal_internal.last_worker */
 enum
 {
 	LAST_WORKER_SYSTEM_IDENTIFIER = 1,

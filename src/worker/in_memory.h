@@ -214,7 +214,7 @@ struct Queue
 	bool		needs_operator; /* the pause is for what waiting alone will
 								 * not mend */
 
-	/* what is told in temporal.queue_error */
+	/* what is told in temporal_internal.queue_error */
 	const char *error_code;		/* constant; NULL = nothing is wrong */
 	char		error_message[512];
 	int64		error_until;	/* monotonic ms: next attempt */

@@ -8,7 +8,7 @@
  *	          |                       |                       |
  *	          v                       |                       |
  *	       noted:                     |                       |
- *	  temporal.awaited_key            |                       |
+ *	  temporal_internal.awaited_key            |                       |
  *	          |                       |                       |
  *	          +-----> wanted <--------+               passing <+
  *	                     |                               |
@@ -121,7 +121,7 @@ static int64 pass_after;		/* monotonic ms: no other one begins before */
 
 static bool published;			/* that keys are awaited */
 static TimestampTz next_due = DT_NOBEGIN;	/* nobody's time is over before */
-static bool none_left;			/* in temporal.awaited_key ... */
+static bool none_left;			/* in temporal_internal.awaited_key ... */
 static bool removed;			/* ... unless that is to be looked at ... */
 static int64 count_after;		/* monotonic ms: ... from then on */
 static bool in_the_way;			/* something was, in this step */

@@ -4,7 +4,7 @@
  *	  Requests that wait, of which a user has changed the row.
  *
  * retry_request() and discard_request() put the id of a request that waits
- * into temporal.recheck, and wake the worker with a bit of its own, so that
+ * into temporal_internal.recheck, and wake the worker with a bit of its own, so that
  * it looks at exactly these: others keep their times.  What became of the row
  * is seen when it is read again, as for each retry.
  *
@@ -26,7 +26,7 @@
 #include "worker/queue.h"
 #include "worker/recheck.h"
 
-/* Columns of temporal.recheck */
+/* Columns of temporal_internal.recheck */
 enum
 {
 	RECHECK_ID = 1,

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * tidying.c
- *	  When temporal.queue is tidied up, and temporal.recorded_activity.
+ *	  When temporal_internal.queue is tidied up, and temporal_internal.recorded_activity.
  *
- * Whenever another segment of temporal.delivery was begun, unused queues are
+ * Whenever another segment of temporal_internal.delivery was begun, unused queues are
  * retired, and those removed to which nothing refers any more; a new worker
  * goes on with what was retired before.  Not more often, because whoever uses
  * a queue again that was retired makes a new one.  A table of few pages is let

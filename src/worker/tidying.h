@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * tidying.h
- *	  When temporal.queue is tidied up.
+ *	  When temporal_internal.queue is tidied up.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef TC_TIDYING_H
 #define TC_TIDYING_H
 
-/* Another segment of temporal.delivery was begun. */
+/* Another segment of temporal_internal.delivery was begun. */
 extern void tc_tidying_segment_begun(void);
 
 /* Do the next step, if it is time to. */

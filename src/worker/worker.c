@@ -68,7 +68,7 @@ static uint64 looked_at_xid;
 static volatile sig_atomic_t end_is_asked;
 static int64 end_asked_at;		/* monotonic ms; for the handler only */
 
-/* What came of a look at the segments of temporal.delivery */
+/* What came of a look at the segments of temporal_internal.delivery */
 typedef struct Rotation
 {
 	TimestampTz next;			/* look */

@@ -89,7 +89,7 @@ for my $victim ('worker', 'launcher', 'backend')
 	ok(was_tried($node, 'two', $committed), 'what was committed is carried on');
 	my $new = $node->safe_psql('one', complete_something());
 	ok(was_tried($node, 'one', $new), 'the worker is woken again');
-	$node->safe_psql('one', "DELETE FROM temporal.outbox WHERE id = $new");
+	$node->safe_psql('one', "DELETE FROM temporal_internal.outbox WHERE id = $new");
 }
 
 # A worker that cannot do its work does not run in circles
@@ -97,10 +97,10 @@ $node->safe_psql('postgres', 'CREATE DATABASE sick');
 install_extension($node, 'sick');
 my $pid = wait_for_worker($node, 'sick');
 my $offset = -s $node->logfile;
-$node->safe_psql('sick', 'ALTER TABLE temporal.outbox RENAME COLUMN xid TO gone');
+$node->safe_psql('sick', 'ALTER TABLE temporal_internal.outbox RENAME COLUMN xid TO gone');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 wait_until_looked_at($node);
-$node->safe_psql('sick', 'ALTER TABLE temporal.outbox RENAME COLUMN gone TO xid');
+$node->safe_psql('sick', 'ALTER TABLE temporal_internal.outbox RENAME COLUMN gone TO xid');
 ok(wait_for_worker($node, 'sick', $pid), 'once put right, it is back');
 my $starts = () = substr(slurp_file($node->logfile), $offset) =~ /ERROR/g;
 cmp_ok($starts, '<', 100, 'meanwhile it has not filled the log');

@@ -47,8 +47,8 @@ my $session = $standby->background_psql('postgres');
 $session->query_until(qr/waiting/,
 	"\\echo waiting\nSELECT 'state ' || state FROM temporal.wait_for_request($later);\n");
 $primary->safe_psql('postgres', <<"EOC");
-WITH gone AS (DELETE FROM temporal.outbox WHERE id = $later RETURNING *)
-INSERT INTO temporal.rejected SELECT *, now() FROM gone;
+WITH gone AS (DELETE FROM temporal_internal.outbox WHERE id = $later RETURNING *)
+INSERT INTO temporal_internal.rejected SELECT *, now() FROM gone;
 EOC
 like($session->query_until(qr/state \w+/, "\n"), qr/state rejected/,
 	'an outcome on the primary is seen by who waits on the standby');

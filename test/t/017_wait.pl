@@ -80,8 +80,8 @@ for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
 		"SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^SELECT .state' AND wait_event_type = 'Extension'"
 	);
 	$node->safe_psql('postgres', <<"EOC");
-WITH gone AS (DELETE FROM temporal.outbox WHERE id = $id RETURNING *)
-INSERT INTO temporal.rejected SELECT *, now() FROM gone;
+WITH gone AS (DELETE FROM temporal_internal.outbox WHERE id = $id RETURNING *)
+INSERT INTO temporal_internal.rejected SELECT *, now() FROM gone;
 EOC
 	# a worker that leaves has everybody look again
 	$node->safe_psql('postgres',
@@ -141,7 +141,7 @@ ok($node->poll_query_until('postgres', $waiting, '0'), 'who waits for a request,
 # A worker that is not there is started for it; a worker that dies is replaced
 $node->append_conf('postgresql.conf', "temporal_complete.worker_idle_timeout = 0\n");
 $node->reload;
-$node->safe_psql('postgres', 'DELETE FROM temporal.outbox');
+$node->safe_psql('postgres', 'DELETE FROM temporal_internal.outbox');
 $node->safe_psql('postgres', 'CREATE DATABASE fresh');
 install_extension($node, 'fresh');
 ok(wait_for_no_worker($node, 'fresh'), 'the worker has left');

@@ -58,7 +58,7 @@ $node->pgbench(
 	'requests while workers come and go',
 	{ paused('launched') });
 ok( $node->poll_query_until(
-		'postgres', "SELECT count(*) = 0 FROM temporal.outbox"),
+		'postgres', "SELECT count(*) = 0 FROM temporal_internal.outbox"),
 	'all of them are delivered');
 
 # The same while the launcher is replaced now and then
@@ -76,7 +76,7 @@ $node->pgbench(
 	'requests while the launcher is replaced',
 	{ paused('relaunched'), '019_end_launcher' => "\\sleep 20 ms\nSELECT end_launcher();\n" });
 ok( $node->poll_query_until(
-		'postgres', "SELECT count(*) = 0 FROM temporal.outbox"),
+		'postgres', "SELECT count(*) = 0 FROM temporal_internal.outbox"),
 	'all of them are delivered');
 
 $node->stop('fast');

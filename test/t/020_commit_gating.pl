@@ -100,7 +100,7 @@ my @sent = qw(commit savepoint caught implicit nested procedure last);
 my %arrivals = $temporal->arrivals;
 is_deeply(\%arrivals, { map { $id{$_} => 1 } @sent },
 	'what was committed has arrived once, nothing else has, nothing of prepared transactions');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0',
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0',
 	'nothing is left in the outbox');
 
 $node->safe_psql('postgres', q(COMMIT PREPARED 'first'));

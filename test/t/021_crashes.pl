@@ -83,7 +83,7 @@ sub await_in_flight
 
 			eval {
 				$ret = $node->psql('postgres',
-					'SELECT count(*) > 20 FROM temporal.in_flight_requests()',
+					'SELECT count(*) > 20 FROM temporal_internal.in_flight_requests()',
 					stdout => \$out, stderr => \my $err);
 			};
 			return defined $ret && $ret == 0 && $out eq 't';
@@ -150,7 +150,7 @@ waitpid($requester, 0);
 is($?, 0, 'all requests are made');
 await_finished($node);
 
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'the outbox is empty');
 is(states($node), "delivered|$total", 'all requests are delivered');
 is($node->safe_psql('postgres', <<'EOS'), '0', 'every request has one outcome');
 SELECT count(*) FROM sent s

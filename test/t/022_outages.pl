@@ -91,6 +91,6 @@ other_is_served('suspended');
 $temporal->resume;
 all_delivered('suspended');
 
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'the outbox is empty');
 
 done_testing();

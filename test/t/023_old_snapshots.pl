@@ -29,7 +29,7 @@ await_finished($node);
 # one that was prepared
 my $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
-$reader->query_safe('SELECT count(*) FROM temporal.outbox');
+$reader->query_safe('SELECT count(*) FROM temporal_internal.outbox');
 my $writer = $node->background_psql('postgres');
 $writer->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $early = $writer->query_safe(q(SELECT temporal.complete_activity_by_id('early', 'open')));
@@ -60,8 +60,8 @@ my $total = $rounds * $per_round;
 sub tuples_read
 {
 	return $node->safe_psql('postgres', <<'EOS');
-SELECT coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'outbox' AND schemaname = 'temporal'), 0)
-     + coalesce((SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'outbox' AND schemaname = 'temporal'), 0)
+SELECT coalesce((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'outbox' AND schemaname = 'temporal_internal'), 0)
+     + coalesce((SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = 'outbox' AND schemaname = 'temporal_internal'), 0)
 EOS
 }
 
@@ -81,10 +81,10 @@ is(states($node, "workflow_id = 'w'"), "delivered|$total", 'all are delivered');
 
 # Statistics come when the worker has reported them.
 ok($node->poll_query_until('postgres',
-		"SELECT n_tup_del >= $total FROM pg_stat_user_tables WHERE relname = 'outbox' AND schemaname = 'temporal'"),
+		"SELECT n_tup_del >= $total FROM pg_stat_user_tables WHERE relname = 'outbox' AND schemaname = 'temporal_internal'"),
 	'deletions are counted');
 cmp_ok($node->safe_psql('postgres',
-		q(SELECT pg_relation_size('temporal.outbox') / current_setting('block_size')::int * 20)),
+		q(SELECT pg_relation_size('temporal_internal.outbox') / current_setting('block_size')::int * 20)),
 	'>', $total / 10, 'dead rows are kept by the open transactions');
 
 my $read = tuples_read();
@@ -100,8 +100,8 @@ is(states($node, "workflow_id = 'subtransactions'"), 'delivered|100', 'and those
 $node->safe_psql('postgres', q(COMMIT PREPARED 'early'));
 is($node->safe_psql('postgres', "SELECT state, attempts FROM temporal.wait_for_request($prepared, '$PostgreSQL::Test::Utils::timeout_default s')"),
 	'delivered|1', 'so is one of the prepared transaction');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
-is($reader->query_safe('SELECT count(*) FROM temporal.outbox'), '0', 'the old snapshot is still held');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'the outbox is empty');
+is($reader->query_safe('SELECT count(*) FROM temporal_internal.outbox'), '0', 'the old snapshot is still held');
 $reader->quit;
 $writer->quit;
 

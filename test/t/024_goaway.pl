@@ -38,12 +38,12 @@ foreach my $round (1 .. 5)
 	{
 		my $waiting = $node->safe_psql('postgres', <<'EOS');
 INSERT INTO sent SELECT temporal.heartbeat_activity(task_token, '"beat"') FROM pending_activity;
-SELECT count(*) FROM temporal.outbox;
+SELECT count(*) FROM temporal_internal.outbox;
 EOS
 
 		$made += $n;
 		# ... but not without end
-		$node->poll_query_until('postgres', 'SELECT count(*) < 1000 FROM temporal.outbox')
+		$node->poll_query_until('postgres', 'SELECT count(*) < 1000 FROM temporal_internal.outbox')
 		  if $waiting > 1500;
 		$connections = $temporal->counters->{RecordActivityTaskHeartbeat}{connections} // 0;
 	}

@@ -56,7 +56,7 @@ sub in_flight
 {
 	my ($database) = @_;
 
-	return $node->safe_psql($database, 'SELECT count(*) FROM temporal.in_flight_requests()') > 0;
+	return $node->safe_psql($database, 'SELECT count(*) FROM temporal_internal.in_flight_requests()') > 0;
 }
 
 my $syn_sent = '02';
@@ -134,7 +134,7 @@ foreach my $kind (@kinds)
 	pass(sprintf('%s: DROP DATABASE (%.1f s)', $kind, time() - $start));
 
 	isnt(worker_pid($node, "${kind}_shutdown"), '', "$kind: a worker still waits for an answer");
-	is($node->safe_psql("${kind}_shutdown", 'SELECT count(*) FROM temporal.outbox'), '50',
+	is($node->safe_psql("${kind}_shutdown", 'SELECT count(*) FROM temporal_internal.outbox'), '50',
 		"$kind: and there is none");
 }
 

@@ -65,37 +65,37 @@ BEGIN
 END \$\$;
 EOS
 memory_kb();
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), $total, 'a million requests wait');
-ok($node->poll_query_until('postgres', q(SELECT error_code = 'CONNECTION_FAILED' FROM temporal.queue_error)),
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), $total, 'a million requests wait');
+ok($node->poll_query_until('postgres', q(SELECT error_code = 'CONNECTION_FAILED' FROM temporal_internal.queue_error)),
 	'the server is down');
 cmp_ok(memory_kb(), '<', $limit_kb, "memory while the server is down ($most kB at most)");
 
 # Its state is looked at a few times while it tries to connect.
-my $since = $node->safe_psql('postgres', 'SELECT max(next_attempt_at) FROM temporal.queue_error');
+my $since = $node->safe_psql('postgres', 'SELECT max(next_attempt_at) FROM temporal_internal.queue_error');
 foreach (1 .. 2)
 {
 	$node->poll_query_until('postgres',
-		"SELECT max(next_attempt_at) > '$since' FROM temporal.queue_error");
-	$since = $node->safe_psql('postgres', 'SELECT max(next_attempt_at) FROM temporal.queue_error');
+		"SELECT max(next_attempt_at) > '$since' FROM temporal_internal.queue_error");
+	$since = $node->safe_psql('postgres', 'SELECT max(next_attempt_at) FROM temporal_internal.queue_error');
 	memory_kb();
 }
 cmp_ok($most, '<', $limit_kb, "memory while it tries to connect ($most kB at most)");
 
 # A server that refuses everything for now
 my $refusing = start_stub($port, '--status', '14', '--message', 'not now');
-ok($node->poll_query_until('postgres', q(SELECT error_code = 'UNAVAILABLE' FROM temporal.queue_error)),
+ok($node->poll_query_until('postgres', q(SELECT error_code = 'UNAVAILABLE' FROM temporal_internal.queue_error)),
 	'the server refuses requests');
 memory_kb();
 end_process($refusing, 'KILL');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox WHERE attempts > 0'), '<', 10000,
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox WHERE attempts > 0'), '<', 10000,
 	'the attempts of a few requests only are used up for it');
 
 # ... and one that takes them
 start_stub($port);
 $node->safe_psql('postgres', q(ALTER SERVER temporal OPTIONS (ADD max_in_flight '1000')));
 await('all to be delivered',
-	sub { memory_kb(); $node->safe_psql('postgres', 'SELECT NOT EXISTS (SELECT FROM temporal.outbox)') eq 't' });
-is($node->safe_psql('postgres', 'SELECT confirmed, count(*) FROM temporal.delivery GROUP BY 1'), "t|$total",
+	sub { memory_kb(); $node->safe_psql('postgres', 'SELECT NOT EXISTS (SELECT FROM temporal_internal.outbox)') eq 't' });
+is($node->safe_psql('postgres', 'SELECT confirmed, count(*) FROM temporal_internal.delivery GROUP BY 1'), "t|$total",
 	'all are delivered');
 cmp_ok($most, '<', $limit_kb, "memory all the time ($most kB at most)");
 is(worker_pid($node), $pid, 'by the same worker');

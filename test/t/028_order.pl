@@ -136,7 +136,7 @@ sub check_stuck
 	$session->query_safe('COMMIT');
 	$session->quit;
 	$node->poll_query_until('postgres', "SELECT attempts > 10 FROM temporal.request WHERE id = $stuck");
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.queue_error'), '0',
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.queue_error'), '0',
 		"$what: one request that fails says nothing about others");
 
 	my @others = ids(<<EOS);

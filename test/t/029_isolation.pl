@@ -102,7 +102,7 @@ ok_sent(make('good', 'locked'), 'the other role is not affected');
 # refused so often that its requests are no longer tried one by one
 my $heartbeats = q(SELECT temporal.heartbeat_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i);
 my ($first) = split(/\n/, $node->safe_psql('postgres', "SET ROLE bad; $heartbeats"));
-ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal.queue_error JOIN temporal.queue ON number = queue WHERE requested_by_name = 'bad')),
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM temporal_internal.queue_error JOIN temporal_internal.queue ON number = queue WHERE requested_by_name = 'bad')),
 	'a role is refused again and again');
 my @shared = split(/\n/, $node->safe_psql('postgres',
 	q(SET ROLE good; SELECT temporal.complete_activity_by_id('shared', i::text, server => 'locked') FROM generate_series(1, 100) i)));
@@ -187,14 +187,14 @@ ok($node->poll_query_until('latin1', 'SELECT error_code FROM temporal.request', 
 
 # Rows that are no requests
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
-SELECT nextval('temporal.request_id'), pg_current_xact_id(), now(),
-       temporal.queue_number((SELECT oid FROM pg_foreign_server WHERE srvname = 'temporal'), 'default', 'good'::regrole), temporal.writing_transaction(), m.method, false, m.request
+INSERT INTO temporal_internal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
+SELECT nextval('temporal_internal.request_id'), pg_current_xact_id(), now(),
+       temporal_internal.queue_number((SELECT oid FROM pg_foreign_server WHERE srvname = 'temporal'), 'default', 'good'::regrole), temporal_internal.writing_transaction(), m.method, false, m.request
   FROM (VALUES (99::smallint, '\x00'::bytea), (1, '\xffffffffff'), (1, '\x0b'), (3, '\x0a05'), (7, '\x0a800001')) m(method, request);
 EOS
 ok_sent(make('good', 'temporal'), 'a request behind poisoned ones');
 await_finished($node, q(server = 'temporal' AND namespace = 'default'));
-is($node->safe_psql('postgres', q(SELECT error_code, count(*) FROM temporal.rejected WHERE error_code <> 'NOT_FOUND' GROUP BY 1)),
+is($node->safe_psql('postgres', q(SELECT error_code, count(*) FROM temporal_internal.rejected WHERE error_code <> 'NOT_FOUND' GROUP BY 1)),
 	'MALFORMED|5', 'poisoned ones are put aside');
 
 is(states($node, 'finished_at IS NULL'), 'retrying|1', 'what waits is the request to a namespace that does not exist');

@@ -51,11 +51,11 @@ is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE
 # The standby does not get to know of outcomes from here on, except for some.
 complete($primary, 101, $n);
 $primary->wait_for_catchup($standby);
-$primary->poll_query_until('postgres', 'SELECT count(*) > 10 FROM temporal.in_flight_requests()');
+$primary->poll_query_until('postgres', 'SELECT count(*) > 10 FROM temporal_internal.in_flight_requests()');
 $primary->stop('immediate');
 is($standby->safe_psql('postgres', "SELECT count(*) > 0 FROM temporal.request WHERE state = 'queued'"), 't',
 	'requests wait on the standby');
-is($standby->safe_psql('postgres', 'SELECT count(*) FROM temporal.in_flight_requests()'), '0', 'and are not sent');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.in_flight_requests()'), '0', 'and are not sent');
 
 $standby->promote;
 $temporal->clear_faults;

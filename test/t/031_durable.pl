@@ -71,25 +71,25 @@ sub damaged_page
 	$node->reload;
 	await('the worker to leave', sub { worker_pid($node) eq '' });
 	# nothing is left on that page of requests that are gone
-	$node->safe_psql('postgres', 'DELETE FROM temporal.outbox');
-	$node->safe_psql('postgres', 'VACUUM temporal.outbox');
+	$node->safe_psql('postgres', 'DELETE FROM temporal_internal.outbox');
+	$node->safe_psql('postgres', 'VACUUM temporal_internal.outbox');
 	for (my $i = 0;; $i++)
 	{
 		my $server = "damaged_${activity}_$i";
 
 		$node->safe_psql('postgres', <<"EOS");
 CREATE SERVER $server FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '$closed');
-DELETE FROM temporal.outbox;
+DELETE FROM temporal_internal.outbox;
 SELECT count(temporal.complete_activity_by_id('w', 'a', server => '$server')) FROM generate_series(1, 200);
 EOS
 		last if $node->safe_psql('postgres', <<"EOS") eq 't';
-SELECT d.number > ALL (SELECT number FROM temporal.queue t WHERE t.server_name = 'temporal')
-  FROM temporal.queue d WHERE d.server_name = '$server'
+SELECT d.number > ALL (SELECT number FROM temporal_internal.queue t WHERE t.server_name = 'temporal')
+  FROM temporal_internal.queue d WHERE d.server_name = '$server'
 EOS
 	}
-	my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal.outbox')");
-	my $block = $node->safe_psql('postgres', "SELECT (ctid::text::point)[0] FROM temporal.outbox ORDER BY id OFFSET $row LIMIT 1") * 8192;
-	cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('temporal.outbox')"), '>', $block + 8192, 'there are other pages');
+	my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('temporal_internal.outbox')");
+	my $block = $node->safe_psql('postgres', "SELECT (ctid::text::point)[0] FROM temporal_internal.outbox ORDER BY id OFFSET $row LIMIT 1") * 8192;
+	cmp_ok($node->safe_psql('postgres', "SELECT pg_relation_size('temporal_internal.outbox')"), '>', $block + 8192, 'there are other pages');
 	$node->stop;
 	my $page = overwrite($file, $block, "\x7F" x 8192);
 	$node->start;

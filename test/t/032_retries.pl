@@ -106,7 +106,7 @@ is(outcome($range, 'state, attempts, error_code, error_message'), encode_utf8('r
 	'INVALID_ARGUMENT: rejected at once');
 my ($id) = split(/\|/, $range);
 is($node->safe_psql('postgres', <<EOS), 't', 'what is rejected is kept whole');
-SELECT position(convert_to('"activity $used"', 'UTF8') in request) > 0 FROM temporal.rejected WHERE id = $id
+SELECT position(convert_to('"activity $used"', 'UTF8') in request) > 0 FROM temporal_internal.rejected WHERE id = $id
 EOS
 $node->safe_psql('postgres', "SELECT temporal.retry_request($id)");
 is(outcome($range, 'state'), 'delivered|1', 'and can be sent again');
@@ -126,8 +126,8 @@ EOS
 $temporal->clear_faults;
 
 # Nothing is left
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.queue_error'), '0', 'no queue has an error');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'the outbox is empty');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.queue_error'), '0', 'no queue has an error');
 $node->safe_psql('postgres', <<EOS);
 SELECT count(temporal.complete_activity(task_token, to_jsonb('activity ' || activity_id)))
   FROM pending_activity WHERE activity_id::int > $used

@@ -22,10 +22,10 @@ $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER tempor
 # A backlog that is read in many pieces
 $node->safe_psql('postgres',
 	q(SELECT count(temporal.complete_activity_by_id('backlog', i::text)) FROM generate_series(1, 30000) i));
-ok($node->poll_query_until('postgres', 'SELECT EXISTS (SELECT FROM temporal.delivery)'),
+ok($node->poll_query_until('postgres', 'SELECT EXISTS (SELECT FROM temporal_internal.delivery)'),
 	'the worker has begun with the backlog');
 my $late = $node->safe_psql('postgres', q(SELECT temporal.complete_activity_by_id('late', 'one')));
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '>', 1,
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '>', 1,
 	'another request is made while the backlog is read');
 is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($late)"),
 	'delivered', 'it is delivered');
@@ -36,7 +36,7 @@ foreach my $i (1 .. 50)
 {
 	$node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('down', '$i')");
 }
-ok($node->poll_query_until('postgres', 'SELECT EXISTS (SELECT FROM temporal.queue_error)'),
+ok($node->poll_query_until('postgres', 'SELECT EXISTS (SELECT FROM temporal_internal.queue_error)'),
 	'the worker has noticed that the server is down');
 foreach my $i (51 .. 100)
 {

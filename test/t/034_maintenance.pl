@@ -37,13 +37,13 @@ EOS
 }
 
 foreach my $statement ((
-	'VACUUM FULL temporal.outbox',
-	'REINDEX TABLE CONCURRENTLY temporal.outbox',
-	'CLUSTER temporal.outbox USING outbox_pkey',
-	'BEGIN; LOCK TABLE temporal.outbox; SELECT count(*) FROM temporal.outbox; COMMIT',
-	'VACUUM (FREEZE) temporal.outbox',
-	'VACUUM FULL temporal.delivery',
-	'REINDEX TABLE temporal.outbox') x 2)
+	'VACUUM FULL temporal_internal.outbox',
+	'REINDEX TABLE CONCURRENTLY temporal_internal.outbox',
+	'CLUSTER temporal_internal.outbox USING outbox_pkey',
+	'BEGIN; LOCK TABLE temporal_internal.outbox; SELECT count(*) FROM temporal_internal.outbox; COMMIT',
+	'VACUUM (FREEZE) temporal_internal.outbox',
+	'VACUUM FULL temporal_internal.delivery',
+	'REINDEX TABLE temporal_internal.outbox') x 2)
 {
 	make_some();
 	$node->safe_psql('postgres', $statement);
@@ -68,7 +68,7 @@ BEGIN;
 SELECT temporal.complete_activity(task_token, '"locked"') FROM pending_activity WHERE activity_id = '1';
 COMMIT AND CHAIN;
 EOS
-my $got = $session->query_safe("SELECT count(*) FROM (SELECT FROM temporal.outbox WHERE id = $locked FOR UPDATE) l");
+my $got = $session->query_safe("SELECT count(*) FROM (SELECT FROM temporal_internal.outbox WHERE id = $locked FOR UPDATE) l");
 is($got, '1', 'a row is locked before it is recorded');
 $temporal->resume;
 await('the request to arrive', sub { my %a = $temporal->arrivals; $a{$locked} });
@@ -93,13 +93,13 @@ SELECT temporal.heartbeat_activity(task_token), temporal.complete_activity(task_
        temporal.heartbeat_activity(task_token)
   FROM pending_activity WHERE activity_id::int BETWEEN 11 AND 19;
 EOS
-$node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM temporal.outbox WHERE attempts > 0));
-$node->safe_psql('postgres', 'DELETE FROM temporal.outbox');
+$node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM temporal_internal.outbox WHERE attempts > 0));
+$node->safe_psql('postgres', 'DELETE FROM temporal_internal.outbox');
 $temporal->clear_faults;
 my $last = $node->safe_psql('postgres', q(SELECT temporal.complete_activity(task_token, '"last"') FROM pending_activity WHERE activity_id = '20'));
 is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($last)"), 'delivered',
 	'rows are deleted: others are delivered');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'the outbox is empty');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'the outbox is empty');
 unlike(slurp_file($node->logfile), qr/server process|terminated by signal|background worker.*exited/, 'the worker runs on');
 
 done_testing();

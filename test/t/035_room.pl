@@ -37,7 +37,7 @@ SELECT count(temporal.complete_activity_by_id('large $i', i::text, to_jsonb(repe
 EOS
 }
 ok($node->poll_query_until('postgres',
-		"SELECT count(*) = $roles FROM temporal.queue_error WHERE error_code = 'PERMISSION_DENIED'"),
+		"SELECT count(*) = $roles FROM temporal_internal.queue_error WHERE error_code = 'PERMISSION_DENIED'"),
 	'many requests of some roles are refused');
 
 my $transactions = q(SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres');
@@ -48,7 +48,7 @@ $node->safe_psql('postgres',
 await_finished($node, "server = 'temporal'");
 is(states($node, "server = 'temporal'"), "delivered|$n", 'others are delivered');
 $node->poll_query_until('postgres',
-	"SELECT n_tup_del >= $n FROM pg_stat_user_tables WHERE relid = 'temporal.outbox'::regclass");
+	"SELECT n_tup_del >= $n FROM pg_stat_user_tables WHERE relid = 'temporal_internal.outbox'::regclass");
 my $used = $node->safe_psql('postgres', $transactions) - $before;
 note("$used transactions");
 cmp_ok($used, '<', $n / 5, 'many at a time');

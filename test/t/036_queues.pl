@@ -32,14 +32,14 @@ sub numbers
 	my ($namespace) = @_;
 
 	return split(/\n/, $node->safe_psql('postgres',
-		"SELECT number FROM temporal.queue WHERE namespace = '$namespace' ORDER BY number"));
+		"SELECT number FROM temporal_internal.queue WHERE namespace = '$namespace' ORDER BY number"));
 }
 
 sub queue_of
 {
 	my ($id) = @_;
 
-	return $node->safe_psql('postgres', "SELECT queue FROM temporal.delivery WHERE id = $id");
+	return $node->safe_psql('postgres', "SELECT queue FROM temporal_internal.delivery WHERE id = $id");
 }
 
 sub ok_delivered
@@ -95,8 +95,8 @@ ok_delivered($after, 'and one when it has been created again, in a session that 
 
 # Requests whose queue nobody knows: they are held, and stop nobody
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
-VALUES (nextval('temporal.request_id'), pg_current_xact_id(), now(), 1, temporal.writing_transaction(), 2, false, '\x00');
+INSERT INTO temporal_internal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
+VALUES (nextval('temporal_internal.request_id'), pg_current_xact_id(), now(), 1, temporal_internal.writing_transaction(), 2, false, '\x00');
 SELECT temporal.wake_worker();
 EOS
 ok_delivered(make($sessions[0], 'another'), 'a new queue beside one that nobody knows');

@@ -36,7 +36,7 @@ sub pages_read
 	my $query = "SELECT * FROM temporal.request WHERE $condition";
 
 	# what waits is looked through
-	$node->safe_psql('postgres', 'VACUUM temporal.outbox');
+	$node->safe_psql('postgres', 'VACUUM temporal_internal.outbox');
 
 	my $plan = $node->safe_psql('postgres',
 		"$query \\g /dev/null\nEXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) $query");
@@ -54,18 +54,18 @@ foreach my $index ('delivery_0_id_idx', 'delivery_0_workflow_id_idx')
 	await("$index to have no summary of the last pages", sub {
 		make(1);
 		$before++;
-		$node->safe_psql('postgres', "SELECT brin_summarize_range('temporal.$index', 0)") eq '1';
+		$node->safe_psql('postgres', "SELECT brin_summarize_range('temporal_internal.$index', 0)") eq '1';
 	});
-	$node->safe_psql('postgres', "SELECT brin_desummarize_range('temporal.$index', 0)");
+	$node->safe_psql('postgres', "SELECT brin_desummarize_range('temporal_internal.$index', 0)");
 }
 $total -= $before;
 make($total);
 $total += $before;
 # as autovacuum does when there are so many more rows
-$node->safe_psql('postgres', 'ANALYZE temporal.delivery_0');
+$node->safe_psql('postgres', 'ANALYZE temporal_internal.delivery_0');
 is(states($node), "delivered|$total", 'all are delivered');
-my $last = $node->safe_psql('postgres', 'SELECT max(id) FROM temporal.delivery');
-my $most = $node->safe_psql('postgres', q(SELECT pg_relation_size('temporal.delivery_0') / 8192 / 10));
+my $last = $node->safe_psql('postgres', 'SELECT max(id) FROM temporal_internal.delivery');
+my $most = $node->safe_psql('postgres', q(SELECT pg_relation_size('temporal_internal.delivery_0') / 8192 / 10));
 my $nothing = q(workflow_id = 'nothing');
 cmp_ok(pages_read("id = $_"), '<', $most, "few pages are read to find request $_") foreach (1, $total / 2, $last);
 cmp_ok(pages_read($nothing), '<', $most, 'few pages are read to find that there is no such workflow');
@@ -75,7 +75,7 @@ is($node->safe_psql('postgres', q(SELECT pg_relation_size('temporal.delivery_0_f
 # Somebody who holds a lock that summaries need
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
-$holder->query_safe('LOCK TABLE temporal.delivery IN SHARE UPDATE EXCLUSIVE MODE');
+$holder->query_safe('LOCK TABLE temporal_internal.delivery IN SHARE UPDATE EXCLUSIVE MODE');
 make($total / 10);
 my $made = $total + $total / 10;
 is(states($node), "delivered|$made", 'outcomes are recorded while somebody holds a lock');
@@ -83,7 +83,7 @@ $holder->query_safe('COMMIT');
 $holder->quit;
 
 # Tables that are rewritten, and indexes that are made anew or are gone
-$node->safe_psql('postgres', $_) foreach ('VACUUM FULL temporal.delivery', 'REINDEX TABLE temporal.delivery');
+$node->safe_psql('postgres', $_) foreach ('VACUUM FULL temporal_internal.delivery', 'REINDEX TABLE temporal_internal.delivery');
 make($total / 10);
 $made += $total / 10;
 is($node->safe_psql('postgres', "SELECT state FROM temporal.request WHERE id = $_"),

@@ -159,7 +159,7 @@ SKIP:
 	my $oid = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'swap'");
 	$node->safe_psql('swap', <<"EOS");
 CREATE EXTENSION temporal_complete;
-SELECT setval('temporal.request_id', 1000000);
+SELECT setval('temporal_internal.request_id', 1000000);
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}');
 EOS
 	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');

@@ -59,10 +59,10 @@ is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.request WHERE 
 	'held', 'what comes later is held, too');
 
 # The publisher can change all of its tables, and what it changes arrives
-$publisher->safe_psql('postgres', q(UPDATE temporal.delivery_segment SET since = since - interval '1 year'));
+$publisher->safe_psql('postgres', q(UPDATE temporal_internal.delivery_segment SET since = since - interval '1 year'));
 $publisher->safe_psql('postgres', "SELECT pg_terminate_backend($_, 60000)") foreach worker_pid($publisher);
 await_worker($publisher);
-ok($publisher->poll_query_until('postgres', 'SELECT max(segment) = 1 FROM temporal.delivery_segment'),
+ok($publisher->poll_query_until('postgres', 'SELECT max(segment) = 1 FROM temporal_internal.delivery_segment'),
 	'the publisher begins another segment of its outcomes');
 $publisher->safe_psql('postgres', "SELECT temporal.discard_request($later)");
 $publisher->wait_for_catchup('everything');
@@ -70,7 +70,7 @@ is($subscriber->safe_psql('postgres', "SELECT state, error_code FROM temporal.re
 	'unconfirmed|DISCARDED', 'what is finished there is finished here');
 # its new worker finds out anew
 ok($subscriber->poll_query_until('postgres',
-		q(SELECT string_agg(error_code, ' ') IS NOT DISTINCT FROM 'CONNECTION_FAILED' FROM temporal.queue_error)),
+		q(SELECT string_agg(error_code, ' ') IS NOT DISTINCT FROM 'CONNECTION_FAILED' FROM temporal_internal.queue_error)),
 	'the only error of a queue is that of the publisher');
 unlike(slurp_file($subscriber->logfile), qr/ERROR/, 'nobody is in the way of replication');
 my %arrivals = $temporal->arrivals;

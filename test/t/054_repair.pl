@@ -115,14 +115,14 @@ is($arrivals{$waiting[0]} // 0, 0, 'what was discarded was not sent');
 
 sql('two', "SELECT temporal.discard_request($waiting[2])");
 is(outcome($waiting[2]), 'rejected DISCARDED', 'a request that was rejected stays rejected');
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.rejected WHERE id = $waiting[2]"), '0', 'its payload is removed');
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.rejected WHERE id = $waiting[2]"), '0', 'its payload is removed');
 fails('two', "SELECT temporal.retry_request($waiting[2])", $none, 'and it cannot be retried');
 
 # One that is in flight, and one that would wait long
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'delay', delay_ms => 1500, count => 1);
 my $slow = request_for('one', 'repair-0', 'none');
 await('the request to be in flight',
-	sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $slow });
+	sub { $node->safe_psql('postgres', 'SELECT temporal_internal.in_flight_requests()') eq $slow });
 fails('one', "SELECT temporal.discard_request($slow)", qr/request $slow is being sent/, 'what is in flight cannot be discarded');
 is(outcome($slow), 'rejected NOT_FOUND', 'but ends');
 $temporal->clear_faults;

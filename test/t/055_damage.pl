@@ -52,7 +52,7 @@ make('temporal');
 my $damaged = make('temporal', 20000);
 my $file = $node->data_dir . '/'
   . $node->safe_psql('postgres',
-	q(SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'temporal.outbox'::regclass));
+	q(SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'temporal_internal.outbox'::regclass));
 $node->stop;
 my $size = -s $file;
 cmp_ok($size, '>=', 20000, 'the value is stored out of line');
@@ -83,30 +83,30 @@ is($node->safe_psql('postgres', "SELECT state, error_code FROM temporal.request 
 
 # One outcome that cannot be recorded
 my $offset = -s $node->logfile;
-my $culprit = $node->safe_psql('postgres', 'SELECT last_value + 1 FROM temporal.request_id');
+my $culprit = $node->safe_psql('postgres', 'SELECT last_value + 1 FROM temporal_internal.request_id');
 $node->safe_psql('postgres', <<"EOS");
-CREATE UNIQUE INDEX obstacle ON temporal.delivery_0 (id);
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+CREATE UNIQUE INDEX obstacle ON temporal_internal.delivery_0 (id);
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
 VALUES ($culprit, now(), now(), 0, 1, 1, 0, true);
 EOS
 is($node->safe_psql('postgres', <<'EOS'), 100, 'requests are made in one transaction');
 SELECT count(temporal.complete_activity_by_id('w', 'b' || i)) FROM generate_series(1, 100) i;
 EOS
 await_finished($node, "id <> $culprit");
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.delivery WHERE id >= $culprit AND queue <> 0"),
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.delivery WHERE id >= $culprit AND queue <> 0"),
 	99, 'all other outcomes are recorded');
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.outbox WHERE id = $culprit"), 1, 'the request is still there');
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.outbox WHERE id = $culprit"), 1, 'the request is still there');
 ok_delivered(make('temporal'), 'what comes later is recorded');
 my $errors = () = substr(slurp_file($node->logfile), $offset) =~ /ERROR:  duplicate key value violates unique constraint "obstacle"/g;
 is($errors, 1, 'the log says so once');
 
 # All outcomes, as when the disk is full
 $offset = -s $node->logfile;
-$node->safe_psql('postgres', 'DROP INDEX temporal.obstacle; TRUNCATE temporal.delivery_0');
+$node->safe_psql('postgres', 'DROP INDEX temporal.obstacle; TRUNCATE temporal_internal.delivery_0');
 $node->safe_psql('postgres', <<'EOS');
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
 VALUES (0, now(), now(), 0, 1, 1, 0, true);
-CREATE UNIQUE INDEX no_more ON temporal.delivery_0 (segment);
+CREATE UNIQUE INDEX no_more ON temporal_internal.delivery_0 (segment);
 EOS
 my $first = $node->safe_psql('postgres',
 	"SELECT min(temporal.complete_activity_by_id('w', 'c' || i)) FROM generate_series(1, 100) i");

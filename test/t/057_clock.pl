@@ -24,16 +24,16 @@ $node->reload;
 await('the worker to leave', sub { worker_pid($node) eq '' });
 my $id = $node->safe_psql('postgres', q(SELECT temporal.complete_activity_by_id('w', 'a')));
 $node->safe_psql('postgres', <<"EOS");
-UPDATE temporal.outbox
-  SET attempts = 3, next_attempt_at = now() + interval '1 year', written_by = temporal.writing_transaction();
-UPDATE temporal.delivery_segment SET since = now() + interval '1 year';
+UPDATE temporal_internal.outbox
+  SET attempts = 3, next_attempt_at = now() + interval '1 year', written_by = temporal_internal.writing_transaction();
+UPDATE temporal_internal.delivery_segment SET since = now() + interval '1 year';
 EOS
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $node->reload;
 is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($id, '$PostgreSQL::Test::Utils::timeout_default s')"),
 	'delivered', 'a request that is to be tried in a year is tried');
-ok($node->poll_query_until('postgres', 'SELECT since <= now() FROM temporal.delivery_segment'),
+ok($node->poll_query_until('postgres', 'SELECT since <= now() FROM temporal_internal.delivery_segment'),
 	'outcomes are not kept for a year');
-is($node->safe_psql('postgres', 'SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1'), 0, 'nor dropped at once');
+is($node->safe_psql('postgres', 'SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1'), 0, 'nor dropped at once');
 
 done_testing();

@@ -46,6 +46,7 @@ sub make_lures
 
 	sql('mallory', $database, <<'EOS');
 CREATE SCHEMA temporal;
+CREATE SCHEMA temporal_internal;
 CREATE FUNCTION temporal.rise() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     ALTER ROLE mallory SUPERUSER;
@@ -56,23 +57,23 @@ BEGIN
     IF current_user <> 'mallory' THEN ALTER ROLE mallory SUPERUSER; END IF;
     RETURN number;
 END $$;
-CREATE SEQUENCE temporal.request_id;
-CREATE TABLE temporal.queue (number bigint PRIMARY KEY, system_identifier bigint NOT NULL, database oid NOT NULL,
+CREATE SEQUENCE temporal_internal.request_id;
+CREATE TABLE temporal_internal.queue (number bigint PRIMARY KEY, system_identifier bigint NOT NULL, database oid NOT NULL,
     requested_by regrole NOT NULL, server text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL);
-CREATE TABLE temporal.outbox (id bigint PRIMARY KEY, xid xid8 NOT NULL, requested_at timestamptz NOT NULL, queue bigint NOT NULL,
+CREATE TABLE temporal_internal.outbox (id bigint PRIMARY KEY, xid xid8 NOT NULL, requested_at timestamptz NOT NULL, queue bigint NOT NULL,
     written_by xid NOT NULL, method smallint NOT NULL, maybe_sent boolean NOT NULL, request bytea NOT NULL, attempts integer,
     next_attempt_at timestamptz, error_code text, error_message text, former_identities text);
-CREATE INDEX outbox_queue_idx ON temporal.outbox (queue, xid, id);
-CREATE TABLE temporal.delivery_segment (segment smallint NOT NULL, since timestamptz NOT NULL);
-INSERT INTO temporal.delivery_segment VALUES (0, '2000-01-01');
-CREATE TABLE temporal.delivery_1 (id bigint);
-CREATE TABLE temporal.queue_error (queue bigint PRIMARY KEY, error_code text, error_message text, since timestamptz,
+CREATE INDEX outbox_queue_idx ON temporal_internal.outbox (queue, xid, id);
+CREATE TABLE temporal_internal.delivery_segment (segment smallint NOT NULL, since timestamptz NOT NULL);
+INSERT INTO temporal_internal.delivery_segment VALUES (0, '2000-01-01');
+CREATE TABLE temporal_internal.delivery_1 (id bigint);
+CREATE TABLE temporal_internal.queue_error (queue bigint PRIMARY KEY, error_code text, error_message text, since timestamptz,
     next_attempt_at timestamptz);
-INSERT INTO temporal.outbox VALUES (1, '3', now(), 1, '3', 1, false, '\x00');
+INSERT INTO temporal_internal.outbox VALUES (1, '3', now(), 1, '3', 1, false, '\x00');
 EOS
 	sql('mallory', $database, <<"EOS") foreach qw(queue outbox delivery_segment queue_error delivery_1);
-CREATE TRIGGER lure BEFORE INSERT OR UPDATE OR DELETE ON temporal.$_ FOR EACH STATEMENT EXECUTE FUNCTION temporal.rise();
-CREATE TRIGGER empty_lure BEFORE TRUNCATE ON temporal.$_ FOR EACH STATEMENT EXECUTE FUNCTION temporal.rise();
+CREATE TRIGGER lure BEFORE INSERT OR UPDATE OR DELETE ON temporal_internal.$_ FOR EACH STATEMENT EXECUTE FUNCTION temporal.rise();
+CREATE TRIGGER empty_lure BEFORE TRUNCATE ON temporal_internal.$_ FOR EACH STATEMENT EXECUTE FUNCTION temporal.rise();
 EOS
 	return;
 }
@@ -97,51 +98,60 @@ my ($code, $out, $err) = $node->psql('prey', 'CREATE EXTENSION temporal_complete
 like($err, qr/schema "temporal" exists already.*HINT:  Rename or drop/s, 'CREATE EXTENSION fails where there is a schema of that name');
 ok_not_risen('and runs nothing there');
 sql('mallory', 'prey', 'ALTER SCHEMA temporal RENAME TO other');
+fails('postgres', 'prey', 'CREATE EXTENSION temporal_complete', qr/schema "temporal_internal" exists already/, 'and where there is one of the other');
+sql('mallory', 'prey', 'ALTER SCHEMA temporal_internal RENAME TO other_internal');
 install_extension($node, 'prey');
 ok(wait_for_worker($node, 'prey'), 'when it is away, the extension can be created');
-is($node->safe_psql('prey', q(SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'temporal')),
-	$node->safe_psql('postgres', 'SELECT current_user'), 'its schema belongs to its owner');
-foreach my $statement ('ALTER SCHEMA temporal RENAME TO mine', 'DROP SCHEMA temporal CASCADE', 'CREATE TABLE temporal.t ()',
-	'ALTER SCHEMA temporal OWNER TO mallory')
+foreach my $schema (qw(temporal temporal_internal))
 {
-	fails('mallory', 'prey', $statement, qr/must be owner of schema temporal|permission denied for schema temporal/,
-		"the owner of the database cannot: $statement");
+	is($node->safe_psql('prey', "SELECT nspowner::regrole FROM pg_namespace WHERE nspname = '$schema'"),
+		$node->safe_psql('postgres', 'SELECT current_user'), "schema $schema belongs to the extension's owner");
+	foreach my $statement ("ALTER SCHEMA $schema RENAME TO mine", "DROP SCHEMA $schema CASCADE", "CREATE TABLE $schema.t ()",
+		"ALTER SCHEMA $schema OWNER TO mallory")
+	{
+		fails('mallory', 'prey', $statement, qr/must be owner of schema $schema|permission denied for schema $schema/,
+			"the owner of the database cannot: $statement");
+	}
 }
 
 # A schema that the DBA has renamed: what then has its name is not ours.
-$node->safe_psql('prey', 'ALTER SCHEMA temporal RENAME TO formerly');
+$node->safe_psql('prey', 'ALTER SCHEMA temporal RENAME TO formerly; ALTER SCHEMA temporal_internal RENAME TO formerly_internal');
 make_lures('prey');
 my $worker = worker_pid($node, 'prey');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
 $node->safe_psql('prey', 'SELECT formerly.complete_activity_by_id(\'w\', \'a\')');
 ok(wait_for_worker($node, 'prey', $worker), 'there is a worker again');
 ok($node->poll_query_until('prey', 'SELECT error_code IS NOT NULL FROM formerly.request'), 'it does its work in the schema of the extension');
-is($node->safe_psql('prey', 'SELECT count(*) FROM temporal.outbox'), 1, 'what else is called like ours is left alone');
+is($node->safe_psql('prey', 'SELECT count(*) FROM temporal_internal.outbox'), 1, 'what else is called like ours is left alone');
 sql('mallory', 'prey', "CREATE VIEW temporal.request AS SELECT temporal.rise(1) AS id, 'delivered'::text AS state");
 foreach my $statement ('formerly.retry_rejected()', 'formerly.discard_request(1)', 'formerly.wait_for_request(1)')
 {
 	($code, $out, $err) = $node->psql('prey', "SELECT $statement");
-	like($err, qr/the schema of extension temporal_complete is not called "temporal"/, "$statement does not take it for ours");
+	like($err, qr/no schema of extension temporal_complete is called "temporal"/, "$statement does not take it for ours");
 }
 ok_not_risen('and nothing in it is run');
-is($node->safe_psql('prey', 'DROP SCHEMA temporal CASCADE; ALTER SCHEMA formerly RENAME TO temporal; SELECT count(*) FROM temporal.request'),
-	1, 'the schema has its name again');
+is( $node->safe_psql('prey', <<'EOS'), 1, 'the schemas have their names again');
+DROP SCHEMA temporal, temporal_internal CASCADE;
+ALTER SCHEMA formerly RENAME TO temporal;
+ALTER SCHEMA formerly_internal RENAME TO temporal_internal;
+SELECT count(*) FROM temporal.request;
+EOS
 
 # Overloads: somebody was allowed to make objects in the schema, or did so in his own.
 install_extension($node, 'early');
-$node->safe_psql('early', 'GRANT CREATE ON SCHEMA temporal TO mallory');
+$node->safe_psql('early', 'GRANT CREATE ON SCHEMA temporal TO mallory; GRANT ALL ON SCHEMA temporal_internal TO mallory');
 sql('mallory', 'early', <<'EOS');
 CREATE FUNCTION temporal.rise(x text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     ALTER ROLE mallory SUPERUSER;
     RETURN x;
 END $$;
-CREATE FUNCTION temporal.queue_number(text, text, regrole) RETURNS bigint LANGUAGE sql AS $$ SELECT temporal.rise('1')::bigint $$;
-CREATE FUNCTION temporal.queue_number(oid, text, regrole) RETURNS bigint LANGUAGE sql AS $$ SELECT temporal.rise('1')::bigint $$;
-CREATE FUNCTION temporal.made_here(bigint, regclass) RETURNS boolean LANGUAGE sql AS $$ SELECT temporal.rise('t')::boolean $$;
-CREATE FUNCTION temporal.add_identity(varchar, bigint, bigint, oid, xid8, timestamptz) RETURNS text LANGUAGE sql
+CREATE FUNCTION temporal_internal.queue_number(text, text, regrole) RETURNS bigint LANGUAGE sql AS $$ SELECT temporal.rise('1')::bigint $$;
+CREATE FUNCTION temporal_internal.queue_number(oid, text, regrole) RETURNS bigint LANGUAGE sql AS $$ SELECT temporal.rise('1')::bigint $$;
+CREATE FUNCTION temporal_internal.made_here(bigint, regclass) RETURNS boolean LANGUAGE sql AS $$ SELECT temporal.rise('t')::boolean $$;
+CREATE FUNCTION temporal_internal.add_identity(varchar, bigint, bigint, oid, xid8, timestamptz) RETURNS text LANGUAGE sql
     AS $$ SELECT temporal.rise('x') $$;
-CREATE FUNCTION temporal.request_target(int, bytea, OUT verb text, OUT workflow_id text, OUT run_id text, OUT activity_id text)
+CREATE FUNCTION temporal_internal.request_target(int, bytea, OUT verb text, OUT workflow_id text, OUT run_id text, OUT activity_id text)
     RETURNS record LANGUAGE sql AS $$ SELECT temporal.rise('x'), 'x', 'x', 'x' $$;
 CREATE FUNCTION temporal.wake_worker(VARIADIC text[]) RETURNS void LANGUAGE sql AS $$ SELECT temporal.rise('x') $$;
 CREATE FUNCTION temporal.concat_ws(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS $$ SELECT temporal.rise('x') $$;
@@ -155,9 +165,9 @@ my $waiting = $node->safe_psql('early', complete_something());
 ok(was_tried($node, 'early', $_), 'a request was tried') foreach $rejected, $waiting;
 $node->safe_psql('early', <<"EOS");
 BEGIN;
-ALTER TABLE temporal.queue DISABLE TRIGGER ALL;
-WITH gone AS (DELETE FROM temporal.outbox WHERE id = $rejected RETURNING *)
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, finished_at)
+ALTER TABLE temporal_internal.queue DISABLE TRIGGER ALL;
+WITH gone AS (DELETE FROM temporal_internal.outbox WHERE id = $rejected RETURNING *)
+INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, finished_at)
 SELECT id, xid, requested_at, queue, written_by, method, maybe_sent, request, now() FROM gone;
 COMMIT;
 EOS
@@ -165,7 +175,7 @@ is($node->safe_psql('early', "SELECT temporal.retry_rejected('temporal')"), 1, '
 ok_not_risen('retry_rejected() calls no overload');
 $node->safe_psql('early', "SELECT temporal.retry_request($waiting)");
 ok_not_risen('nor does retry_request()');
-$node->safe_psql('early', "BEGIN; UPDATE temporal.queue SET database = 1; SELECT temporal.adopt(); ROLLBACK");
+$node->safe_psql('early', "BEGIN; UPDATE temporal_internal.queue SET database = 1; SELECT temporal.adopt(); ROLLBACK");
 ok_not_risen('nor does adopt()');
 $node->safe_psql('early', "SELECT temporal.discard_request($waiting)");
 ok_not_risen('nor does discard_request()');
@@ -187,7 +197,7 @@ BEGIN
       FROM pg_catalog.pg_settings;
     RETURN NULL;
 END $$;
-CREATE TRIGGER tell AFTER INSERT OR UPDATE ON temporal.queue_error FOR EACH ROW EXECUTE FUNCTION public.tell();
+CREATE TRIGGER tell AFTER INSERT OR UPDATE ON temporal_internal.queue_error FOR EACH ROW EXECUTE FUNCTION public.tell();
 EOS
 my @settings = split(/\n/, $node->safe_psql('settings', <<'EOS'));
 SELECT format('%I = %L', name, CASE vartype WHEN 'bool' THEN 'on' WHEN 'enum' THEN enumvals[1]

@@ -114,7 +114,7 @@ foreach my $table (@tables)
 	$node->safe_psql('postgres', "ALTER TABLE temporal.$table ADD COLUMN note text DEFAULT 'noted', ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()");
 }
 ok_work('added columns');
-is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.delivery WHERE note IS NULL"), 0, 'which get their defaults');
+is($node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.delivery WHERE note IS NULL"), 0, 'which get their defaults');
 $node->safe_psql('postgres', "ALTER TABLE temporal.$_ DROP COLUMN note, DROP COLUMN at") foreach @tables;
 ok_work('columns that were dropped again');
 
@@ -125,13 +125,13 @@ BEGIN
     IF current_user = 'app' THEN RAISE EXCEPTION 'called as app'; END IF;
     RETURN x % 10;
 END $$;
-CREATE INDEX odd_expression ON temporal.outbox (public.tells(id));
-CREATE INDEX odd_text ON temporal.outbox ((octet_length(request)), lower(error_message));
-CREATE INDEX odd_partial ON temporal.outbox (id) WHERE attempts > 0;
-CREATE INDEX odd_rejected ON temporal.rejected ((error_code || error_message)) WHERE error_code IS NOT NULL;
-CREATE INDEX odd_delivery ON temporal.delivery (lower(workflow_id)) WHERE confirmed;
-CREATE INDEX odd_queue ON temporal.queue (lower(server_name)) WHERE namespace IS NULL;
-CREATE INDEX odd_error ON temporal.queue_error (lower(error_code));
+CREATE INDEX odd_expression ON temporal_internal.outbox (public.tells(id));
+CREATE INDEX odd_text ON temporal_internal.outbox ((octet_length(request)), lower(error_message));
+CREATE INDEX odd_partial ON temporal_internal.outbox (id) WHERE attempts > 0;
+CREATE INDEX odd_rejected ON temporal_internal.rejected ((error_code || error_message)) WHERE error_code IS NOT NULL;
+CREATE INDEX odd_delivery ON temporal_internal.delivery (lower(workflow_id)) WHERE confirmed;
+CREATE INDEX odd_queue ON temporal_internal.queue (lower(server_name)) WHERE namespace IS NULL;
+CREATE INDEX odd_error ON temporal_internal.queue_error (lower(error_code));
 EOS
 # what they call runs as the owner of the table, not as the caller
 ok_work('indexes on expressions, and partial ones');
@@ -156,7 +156,7 @@ EOS
 }
 ok_work('triggers');
 make('away');
-$node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM temporal.outbox o JOIN temporal.queue_error e ON e.queue = o.queue));
+$node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM temporal_internal.outbox o JOIN temporal_internal.queue_error e ON e.queue = o.queue));
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
 $node->reload;
 await('the worker to leave', sub { worker_pid($node) eq '' });
@@ -173,42 +173,42 @@ $worker = await_worker($node);
 # Triggers that suppress, rules, constraints, policies: words, in the caller's transaction
 $node->safe_psql('postgres', <<'EOS');
 CREATE FUNCTION public.suppress() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-CREATE TRIGGER suppress BEFORE INSERT ON temporal.outbox FOR EACH ROW EXECUTE FUNCTION public.suppress();
+CREATE TRIGGER suppress BEFORE INSERT ON temporal_internal.outbox FOR EACH ROW EXECUTE FUNCTION public.suppress();
 EOS
-make_fails(qr/a row of table "temporal.outbox" of temporal_complete was not written/, 'a trigger that suppresses requests');
-$node->safe_psql('postgres', 'DROP TRIGGER suppress ON temporal.outbox; CREATE RULE nothing AS ON INSERT TO temporal.outbox DO INSTEAD NOTHING');
-make_fails(qr/cannot write table "temporal.outbox".*HINT/s, 'a rule');
-$node->safe_psql('postgres', 'DROP RULE nothing ON temporal.outbox; ALTER TABLE temporal.outbox ADD CONSTRAINT small CHECK (octet_length(request) < 1) NOT VALID');
+make_fails(qr/a row of table "temporal_internal.outbox" of temporal_complete was not written/, 'a trigger that suppresses requests');
+$node->safe_psql('postgres', 'DROP TRIGGER suppress ON temporal_internal.outbox; CREATE RULE nothing AS ON INSERT TO temporal_internal.outbox DO INSTEAD NOTHING');
+make_fails(qr/cannot write table "temporal_internal.outbox".*HINT/s, 'a rule');
+$node->safe_psql('postgres', 'DROP RULE nothing ON temporal_internal.outbox; ALTER TABLE temporal_internal.outbox ADD CONSTRAINT small CHECK (octet_length(request) < 1) NOT VALID');
 make_fails(qr/violates check constraint "small"/, 'a constraint');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox DROP CONSTRAINT small');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox DROP CONSTRAINT small');
 
 # Unlogged tables: what a crash would lose is not written
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox SET UNLOGGED');
-make_fails(qr/table "temporal.outbox" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'an unlogged table of requests');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox SET LOGGED; ALTER TABLE temporal.rejected SET UNLOGGED');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox SET UNLOGGED');
+make_fails(qr/table "temporal_internal.outbox" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'an unlogged table of requests');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox SET LOGGED; ALTER TABLE temporal_internal.rejected SET UNLOGGED');
 my $end_of_log = -s $node->logfile;
 my $unrecorded = make('refusing');
-ok($node->wait_for_log(qr/table "temporal.rejected" of temporal_complete is unlogged/, $end_of_log), 'one of requests that were refused');
+ok($node->wait_for_log(qr/table "temporal_internal.rejected" of temporal_complete is unlogged/, $end_of_log), 'one of requests that were refused');
 isnt(state_of($unrecorded), 'rejected', 'what was refused stays where it is not lost');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected SET LOGGED');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected SET LOGGED');
 ok_finished($unrecorded, 'rejected', 'until that is put right');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.queue SET UNLOGGED');
-make_fails(qr/table "temporal.queue" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'one that says whose they are, of a queue that is known');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.queue SET LOGGED');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.queue SET UNLOGGED');
+make_fails(qr/table "temporal_internal.queue" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'one that says whose they are, of a queue that is known');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.queue SET LOGGED');
 SKIP:
 {
 	skip 'sequences are logged before version 15', 1 if $node->pg_version < 15;
-	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id SET UNLOGGED');
-	make_fails(qr/sequence "temporal.request_id" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'a sequence that would begin anew');
-	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id SET LOGGED');
+	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal_internal.request_id SET UNLOGGED');
+	make_fails(qr/sequence "temporal_internal.request_id" of temporal_complete is unlogged.*HINT.*SET LOGGED/s, 'a sequence that would begin anew');
+	$node->safe_psql('postgres', 'ALTER SEQUENCE temporal_internal.request_id SET LOGGED');
 }
 
 # Columns that are not what they were
 foreach my $change (['RENAME xid TO x', 'RENAME x TO xid'], ['RENAME former_identities TO f', 'RENAME f TO former_identities'])
 {
-	$node->safe_psql('postgres', "ALTER TABLE temporal.outbox $change->[0]");
-	make_fails(qr/table "temporal.outbox" is not as this version of temporal_complete knows it.*HINT/s, $change->[0]);
-	$node->safe_psql('postgres', "ALTER TABLE temporal.outbox $change->[1]");
+	$node->safe_psql('postgres', "ALTER TABLE temporal_internal.outbox $change->[0]");
+	make_fails(qr/table "temporal_internal.outbox" is not as this version of temporal_complete knows it.*HINT/s, $change->[0]);
+	$node->safe_psql('postgres', "ALTER TABLE temporal_internal.outbox $change->[1]");
 }
 ok_work('columns that are back');
 
@@ -216,19 +216,19 @@ ok_work('columns that are back');
 my $offset = -s $node->logfile;
 $node->safe_psql('postgres', 'DROP INDEX temporal.outbox_queue_idx');
 my $unread = make();
-$node->wait_for_log(qr/table temporal.outbox lacks an index that temporal_complete needs\n.*HINT:  Run CREATE INDEX ON temporal.outbox \(queue, xid, id\)/, $offset);
+$node->wait_for_log(qr/table temporal_internal.outbox lacks an index that temporal_complete needs\n.*HINT:  Run CREATE INDEX ON temporal_internal.outbox \(queue, xid, id\)/, $offset);
 is(state_of($unread), 'queued', 'without the index of queues a request waits');
-$node->safe_psql('postgres', 'CREATE INDEX another_name ON temporal.outbox (queue, xid, id)');
+$node->safe_psql('postgres', 'CREATE INDEX another_name ON temporal_internal.outbox (queue, xid, id)');
 ok_finished($unread, 'delivered', 'an index of another name will do');
 $node->safe_psql('postgres', 'ALTER INDEX temporal.another_name RENAME TO outbox_queue_idx');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox DROP CONSTRAINT outbox_pkey; ALTER TABLE temporal.queue DROP CONSTRAINT queue_pkey; DROP INDEX temporal.queue_server_idx, temporal.delivery_id_idx');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox DROP CONSTRAINT outbox_pkey; ALTER TABLE temporal_internal.queue DROP CONSTRAINT queue_pkey; DROP INDEX temporal.queue_server_idx, temporal.delivery_id_idx');
 ok_finished(make(), 'delivered', 'without its other indexes');
 ok_finished($old->query_safe('SELECT ' . call()), 'delivered', 'also in an old session');
 $node->safe_psql('postgres', <<'EOS');
-ALTER TABLE temporal.outbox ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
-ALTER TABLE temporal.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (number);
-CREATE INDEX queue_server_idx ON temporal.queue (server, requested_by, namespace);
-CREATE INDEX delivery_id_idx ON temporal.delivery USING brin (id) WITH (pages_per_range = 16);
+ALTER TABLE temporal_internal.outbox ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+ALTER TABLE temporal_internal.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (number);
+CREATE INDEX queue_server_idx ON temporal_internal.queue (server, requested_by, namespace);
+CREATE INDEX delivery_id_idx ON temporal_internal.delivery USING brin (id) WITH (pages_per_range = 16);
 CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler;
 EOS
 
@@ -244,10 +244,10 @@ is(worker_pid($node), $worker, 'one worker lives through it all');
 # Maintenance beside a transaction that has made requests: it waits for its end, or lets its rows be.
 my @statements = ('REINDEX INDEX CONCURRENTLY temporal.outbox_queue_idx', 'REINDEX INDEX CONCURRENTLY temporal.outbox_pkey',
 	'REINDEX INDEX CONCURRENTLY temporal.queue_pkey', 'REINDEX INDEX CONCURRENTLY temporal.queue_server_idx',
-	'CREATE INDEX CONCURRENTLY beside ON temporal.outbox (requested_at)', 'DROP INDEX CONCURRENTLY temporal.beside',
-	'CREATE INDEX beside ON temporal.outbox (lower(error_code))', 'REINDEX TABLE temporal.outbox', 'DROP INDEX temporal.beside',
-	'VACUUM FULL temporal.outbox', 'VACUUM FULL temporal.queue', 'CLUSTER temporal.outbox USING outbox_pkey', 'TRUNCATE temporal.outbox',
-	'ALTER TABLE temporal.outbox ADD COLUMN note text', 'ALTER TABLE temporal.outbox DROP COLUMN note');
+	'CREATE INDEX CONCURRENTLY beside ON temporal_internal.outbox (requested_at)', 'DROP INDEX CONCURRENTLY temporal.beside',
+	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'REINDEX TABLE temporal_internal.outbox', 'DROP INDEX temporal.beside',
+	'VACUUM FULL temporal_internal.outbox', 'VACUUM FULL temporal_internal.queue', 'CLUSTER temporal_internal.outbox USING outbox_pkey', 'TRUNCATE temporal_internal.outbox',
+	'ALTER TABLE temporal_internal.outbox ADD COLUMN note text', 'ALTER TABLE temporal_internal.outbox DROP COLUMN note');
 my $number = 0;
 
 foreach my $statement (@statements)
@@ -266,7 +266,7 @@ foreach my $statement (@statements)
 	$beside->quit;
 	if ($truncates)
 	{
-		is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), 0, 'TRUNCATE waited, and then had its way');
+		is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), 0, 'TRUNCATE waited, and then had its way');
 	}
 	else
 	{
@@ -278,9 +278,9 @@ foreach my $statement (@statements)
 await_finished($node, q(state <> 'retrying'));
 
 # The same inside the transaction that has made requests
-foreach my $statement ('REINDEX TABLE temporal.outbox', 'REINDEX TABLE temporal.queue', 'CLUSTER temporal.outbox USING outbox_pkey',
-	'CREATE INDEX beside ON temporal.outbox (lower(error_code))', 'DROP INDEX temporal.beside', 'ALTER TABLE temporal.outbox ADD COLUMN note text',
-	'ALTER TABLE temporal.outbox DROP COLUMN note', 'ALTER TABLE temporal.outbox ALTER former_identities SET STORAGE EXTERNAL')
+foreach my $statement ('REINDEX TABLE temporal_internal.outbox', 'REINDEX TABLE temporal_internal.queue', 'CLUSTER temporal_internal.outbox USING outbox_pkey',
+	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'DROP INDEX temporal.beside', 'ALTER TABLE temporal_internal.outbox ADD COLUMN note text',
+	'ALTER TABLE temporal_internal.outbox DROP COLUMN note', 'ALTER TABLE temporal_internal.outbox ALTER former_identities SET STORAGE EXTERNAL')
 {
 	my $id = $session->query_safe('BEGIN; SELECT ' . call());
 
@@ -304,20 +304,20 @@ foreach my $table (qw(rejected queue_error queue delivery_segment last_worker re
 	my $waits = $table eq 'queue' ? undef : $old->query_safe('SELECT ' . call('away'));
 	my $id = $old->query_safe('SELECT ' . call());
 
-	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM temporal.delivery WHERE id = $id"), "LOCK TABLE $table: others are delivered");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM temporal_internal.delivery WHERE id = $id"), "LOCK TABLE $table: others are delivered");
 	$locker->query_safe('COMMIT');
 	$locker->quit;
 	ok_finished($refused, 'rejected', 'what needs the table comes later') if defined $refused;
 	$node->safe_psql('postgres', "SELECT temporal.discard_request($waits)") if defined $waits;
 }
 my $locker = $node->background_psql('postgres');
-$locker->query_safe('BEGIN; LOCK TABLE temporal.delivery');
+$locker->query_safe('BEGIN; LOCK TABLE temporal_internal.delivery');
 my $delivered = $old->query_safe('SELECT ' . call());
 my $refused = $old->query_safe('SELECT ' . call('refusing'));
-ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM temporal.rejected WHERE id = $refused"), 'LOCK TABLE delivery: refusals are recorded');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM temporal_internal.rejected WHERE id = $refused"), 'LOCK TABLE delivery: refusals are recorded');
 $locker->query_safe('COMMIT');
 ok_finished($delivered, 'delivered', 'what needs it comes later');
-$locker->query_safe('BEGIN; LOCK TABLE temporal.outbox');
+$locker->query_safe('BEGIN; LOCK TABLE temporal_internal.outbox');
 usleep(10_000);
 $locker->query_safe('COMMIT');
 ok_finished(make(), 'delivered', 'after LOCK TABLE outbox');
@@ -336,24 +336,24 @@ BEGIN
     INSERT INTO public.emptied VALUES (current_user);
     RETURN NULL;
 END $$;
-CREATE TRIGGER tell AFTER TRUNCATE ON temporal.delivery_1 FOR EACH STATEMENT EXECUTE FUNCTION public.tell_emptied();
-ALTER TABLE temporal.delivery_segment ADD COLUMN note text DEFAULT 'x';
-ALTER TABLE temporal.delivery ADD COLUMN note text DEFAULT 'x';
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+CREATE TRIGGER tell AFTER TRUNCATE ON temporal_internal.delivery_1 FOR EACH STATEMENT EXECUTE FUNCTION public.tell_emptied();
+ALTER TABLE temporal_internal.delivery_segment ADD COLUMN note text DEFAULT 'x';
+ALTER TABLE temporal_internal.delivery ADD COLUMN note text DEFAULT 'x';
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
 VALUES (0, now(), now(), 0, 1, 1, 1, true);
-UPDATE temporal.delivery_segment SET since = since - interval '30 days';
+UPDATE temporal_internal.delivery_segment SET since = since - interval '30 days';
 EOS
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
 make();
-ok($node->poll_query_until('postgres', 'SELECT max(segment) = 1 FROM temporal.delivery_segment'), 'the next segment is begun');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.delivery WHERE id = 0'), 0, 'it is empty then');
+ok($node->poll_query_until('postgres', 'SELECT max(segment) = 1 FROM temporal_internal.delivery_segment'), 'the next segment is begun');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.delivery WHERE id = 0'), 0, 'it is empty then');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM public.emptied'), 1, 'its triggers were told');
 ok_finished(make(), 'delivered', 'and it is filled');
-is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM temporal.delivery_1'), 't', 'with what ends now');
+is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM temporal_internal.delivery_1'), 't', 'with what ends now');
 
 # Whatever became of them, the extension can be dropped.
 make('away');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.queue RENAME server TO s; ALTER TABLE temporal.outbox RENAME xid TO x; DROP INDEX temporal.outbox_queue_idx');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.queue RENAME server TO s; ALTER TABLE temporal_internal.outbox RENAME xid TO x; DROP INDEX temporal.outbox_queue_idx');
 $node->safe_psql('postgres', 'DROP SERVER away; DROP EXTENSION temporal_complete CASCADE');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_namespace WHERE nspname = 'temporal')), 0, 'its schema goes with it');
 $node->stop('fast');

@@ -122,17 +122,17 @@ my $first = request_for('one', 'many-0');
 sql('one', "SELECT count(temporal.complete_activity_by_id('decide-0', 'many-' || i, '1')) FROM generate_series(1, 7) i");
 $node->poll_query_until('postgres', "SELECT count(*) = 8 FROM temporal.request WHERE activity_id LIKE 'many-%' AND attempts = 1") or die;
 $temporal->clear_faults;
-$node->safe_psql('postgres', 'INSERT INTO temporal.recheck SELECT i FROM generate_series(1000000, 1002500) i');
+$node->safe_psql('postgres', 'INSERT INTO temporal_internal.recheck SELECT i FROM generate_series(1000000, 1002500) i');
 is(sql('one', "SELECT count(temporal.retry_request(id)) FROM temporal.request WHERE activity_id LIKE 'many-%' AND requested_by = 'one'"), '8', 'many');
 outcome($first + $_) foreach 0 .. 7;
-ok($node->poll_query_until('postgres', 'SELECT NOT EXISTS (SELECT FROM temporal.recheck)'), 'all of them are looked at');
+ok($node->poll_query_until('postgres', 'SELECT NOT EXISTS (SELECT FROM temporal_internal.recheck)'), 'all of them are looked at');
 untouched('retrying many');
 
 # What is unconfirmed is kept whole
 my $expired = request_for('one', 'nothing', 'hurry');
 my $known = request_for('one', 'nothing', 'hurry');
 outcome($_) foreach $expired, $known;
-$node->safe_psql('postgres', "UPDATE temporal.rejected SET maybe_sent = true, error_code = 'EXPIRED' WHERE id IN ($expired, $known)");
+$node->safe_psql('postgres', "UPDATE temporal_internal.rejected SET maybe_sent = true, error_code = 'EXPIRED' WHERE id IN ($expired, $known)");
 is(outcome($expired), 'unconfirmed EXPIRED', 'unconfirmed');
 is(sql('one', q(SELECT temporal.retry_rejected('hurry'))), '0', 'retry_rejected() leaves it');
 fails('two', "SELECT temporal.retry_request($expired)", qr/there is no request/, 'others cannot retry it');
@@ -201,7 +201,7 @@ $standby->stop('immediate');
 # adopt()
 $node->safe_psql('postgres', 'ALTER SERVER temporal OPTIONS (SET address \'127.0.0.1:1\')');
 my $held = request_for('one', 'h');
-$node->safe_psql('postgres', 'UPDATE temporal.queue SET database = 1');
+$node->safe_psql('postgres', 'UPDATE temporal_internal.queue SET database = 1');
 $node->stop;
 $node->start;
 is(shown($held, 'state'), 'held', 'held');

@@ -38,10 +38,10 @@ SELECT lastval(), currval('orders_id_seq');
 EOS
 my ($rc, $stdout, $stderr) = $node->psql('postgres', "$draw; SELECT lastval()", extra_params => [ '-U', 'one' ]);
 like($stderr, qr/lastval is not yet defined in this session/, 'a session without one has none');
-($rc, $stdout, $stderr) = $node->psql('postgres', "$draw; SELECT currval('temporal.request_id')", extra_params => [ '-U', 'one' ]);
+($rc, $stdout, $stderr) = $node->psql('postgres', "$draw; SELECT currval('temporal_internal.request_id')", extra_params => [ '-U', 'one' ]);
 like($stderr, qr/permission denied|not yet defined/, 'nor currval()');
 
-sub last_id { return $node->safe_psql('postgres', 'SELECT max(id) FROM temporal.outbox'); }
+sub last_id { return $node->safe_psql('postgres', 'SELECT max(id) FROM temporal_internal.outbox'); }
 sub draw { return one($draw); }
 
 sub kill_all
@@ -53,12 +53,12 @@ sub kill_all
 
 # Beside nextval(), setval() and ALTER SEQUENCE of the owner
 my $before = draw();
-is($node->safe_psql('postgres', "SELECT nextval('temporal.request_id')"), $before + 1, 'nextval() goes on');
+is($node->safe_psql('postgres', "SELECT nextval('temporal_internal.request_id')"), $before + 1, 'nextval() goes on');
 is(draw(), $before + 2, 'and we after it');
-$node->safe_psql('postgres', "SELECT setval('temporal.request_id', 1000, false)");
+$node->safe_psql('postgres', "SELECT setval('temporal_internal.request_id', 1000, false)");
 is(draw(), 1000, 'setval(), not called');
 is(draw(), 1001, 'and on');
-$node->safe_psql('postgres', 'ALTER SEQUENCE temporal.request_id RESTART 2000');
+$node->safe_psql('postgres', 'ALTER SEQUENCE temporal_internal.request_id RESTART 2000');
 is(draw(), 2000, 'ALTER SEQUENCE RESTART');
 is(one("BEGIN; $draw; ROLLBACK; $draw"), "2001\n2002", 'an id that was rolled back does not come again');
 is(one("BEGIN; SAVEPOINT s; $draw; ROLLBACK TO s; $draw; COMMIT"), "2003\n2004", 'nor one of a savepoint');
@@ -103,11 +103,11 @@ foreach my $round (1 .. 3)
 	$last = $node->safe_psql('postgres', 'SELECT max(id) FROM told');
 	cmp_ok(draw(), '>', $last, "round $round: the next id is a new one");
 }
-is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT o.id) FROM told JOIN temporal.outbox o USING (id)'), '0', 'no id twice');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM told t FULL JOIN temporal.outbox o USING (id) WHERE t.id > 3000 AND o.id IS NULL'), '0',
+is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT o.id) FROM told JOIN temporal_internal.outbox o USING (id)'), '0', 'no id twice');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM told t FULL JOIN temporal_internal.outbox o USING (id) WHERE t.id > 3000 AND o.id IS NULL'), '0',
 	'what was told is there');
 is($node->safe_psql('postgres', <<'EOS'), '0', 'ids of a session go up');
-SELECT count(*) FROM (SELECT id, lag(id) OVER (PARTITION BY pid ORDER BY o.xid) AS former FROM told JOIN temporal.outbox o USING (id)) s WHERE former >= id
+SELECT count(*) FROM (SELECT id, lag(id) OVER (PARTITION BY pid ORDER BY o.xid) AS former FROM told JOIN temporal_internal.outbox o USING (id)) s WHERE former >= id
 EOS
 
 # A standby that is promoted goes on where the primary was

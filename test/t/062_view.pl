@@ -36,20 +36,20 @@ SELECT temporal.complete_activity_by_id('$word-waiting', 'act-$word', '"payload-
 SELECT temporal.complete_activity_by_id('$word-rejected', 'act-$word', '"payload-$word"');
 SELECT temporal.complete_activity_by_id('$word-delivered', 'act-$word', '"payload-$word"');
 RESET ROLE;
-WITH gone AS (DELETE FROM temporal.outbox o USING temporal.every_request r
+WITH gone AS (DELETE FROM temporal_internal.outbox o USING temporal_internal.every_request r
                WHERE o.id = r.id AND r.workflow_id = '$word-rejected' RETURNING o.*)
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
+INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, error_message, finished_at)
 SELECT id, xid, requested_at, queue, written_by, method, maybe_sent, request, 1, 'NOT_FOUND', 'message-$word', now() FROM gone;
-WITH gone AS (DELETE FROM temporal.outbox o USING temporal.every_request r
+WITH gone AS (DELETE FROM temporal_internal.outbox o USING temporal_internal.every_request r
                WHERE o.id = r.id AND r.workflow_id = '$word-delivered' RETURNING o.*)
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
 SELECT id, requested_at, now(), queue, 1, method, 0, true, 'act-$word', '$word-delivered' FROM gone;
 EOS
 	return;
 }
 
-my $has_internal = $node->safe_psql('postgres', "SELECT to_regclass('temporal.every_request') IS NOT NULL");
-$node->safe_psql('postgres', 'CREATE VIEW temporal.every_request AS TABLE temporal.request') if $has_internal ne 't';
+my $has_internal = $node->safe_psql('postgres', "SELECT to_regclass('temporal_internal.every_request') IS NOT NULL");
+$node->safe_psql('postgres', 'CREATE VIEW temporal_internal.every_request AS TABLE temporal.request') if $has_internal ne 't';
 
 make_requests('victim', 'hidden');
 make_requests('snoop', 'own');
@@ -60,13 +60,13 @@ $node->safe_psql('postgres', 'VACUUM ANALYZE');
 $node->safe_psql('postgres', <<'EOS');
 REVOKE ALL ON FOREIGN SERVER temporal FROM gone;
 DROP ROLE gone;
-INSERT INTO temporal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
-SELECT 900001, xid, requested_at, 77, written_by, method, maybe_sent, request FROM temporal.outbox ORDER BY id LIMIT 1;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
+INSERT INTO temporal_internal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request)
+SELECT 900001, xid, requested_at, 77, written_by, method, maybe_sent, request FROM temporal_internal.outbox ORDER BY id LIMIT 1;
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id)
 VALUES (900002, now(), now(), 77, 1, 2, 0, true, 'act-hidden', 'hidden-homeless');
 EOS
 
-my %ids = map { split(/\|/) } split(/\n/, $node->safe_psql('postgres', 'SELECT workflow_id, id FROM temporal.every_request WHERE id < 900001'));
+my %ids = map { split(/\|/) } split(/\n/, $node->safe_psql('postgres', 'SELECT workflow_id, id FROM temporal_internal.every_request WHERE id < 900001'));
 
 sub visible
 {
@@ -216,7 +216,7 @@ SET enable_sort = off;
 BEGIN;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS) SELECT * FROM temporal.request WHERE $condition;
 SELECT relname, s.seq_scan, s.seq_tup_read, s.idx_scan, s.idx_tup_fetch
-  FROM pg_stat_xact_user_tables s WHERE schemaname = 'temporal' ORDER BY 1;
+  FROM pg_stat_xact_user_tables s WHERE schemaname = 'temporal_internal' ORDER BY 1;
 COMMIT;
 EOS
 
@@ -239,18 +239,21 @@ foreach my $form (
 	}
 }
 
-# Nothing else than the view is to be read, and nothing is in the statistics
-foreach my $object ('temporal.outbox', 'temporal.rejected', 'temporal.delivery', 'temporal.delivery_0',
-	'temporal.queue', 'temporal.queue_here', 'temporal.queue_error', 'temporal.every_request', 'temporal.visible_request',
-	'temporal.in_flight_requests()', q(temporal.made_here(1, 1)), q(temporal.method_verb(2::smallint)),
-	q(temporal.request_target(2::smallint, '\\x')))
+# Nothing else than the view is to be read, not even by who may name it, and nothing is in the statistics
+my ($rc, $stdout, $stderr) = $node->psql('postgres', 'SELECT * FROM temporal_internal.outbox', extra_params => [ '-U', 'snoop' ]);
+like($stderr, qr/permission denied for schema temporal_internal/, 'what is internal has a schema of its own');
+$node->safe_psql('postgres', 'GRANT USAGE ON SCHEMA temporal_internal TO snoop');
+foreach my $object ('temporal_internal.outbox', 'temporal_internal.rejected', 'temporal_internal.delivery', 'temporal_internal.delivery_0',
+	'temporal_internal.queue', 'temporal_internal.queue_here', 'temporal_internal.queue_error', 'temporal_internal.every_request', 'temporal_internal.visible_request',
+	'temporal_internal.in_flight_requests()', q(temporal_internal.made_here(1, 1)), q(temporal_internal.method_verb(2::smallint)),
+	q(temporal_internal.request_target(2::smallint, '\\x')))
 {
-	my ($rc, $stdout, $stderr) = $node->psql('postgres', "SELECT * FROM $object", extra_params => [ '-U', 'snoop' ]);
-	like($stderr, qr/permission denied/, "$object cannot be used");
+	($rc, $stdout, $stderr) = $node->psql('postgres', "SELECT * FROM $object", extra_params => [ '-U', 'snoop' ]);
+	like($stderr, qr/permission denied for (?!schema)/, "$object cannot be used");
 }
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stats WHERE schemaname = 'temporal'", extra_params => [ '-U', 'snoop' ]),
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stats WHERE schemaname = 'temporal_internal'", extra_params => [ '-U', 'snoop' ]),
 	'0', 'pg_stats shows nothing');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stats_ext WHERE schemaname = 'temporal'", extra_params => [ '-U', 'snoop' ]),
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stats_ext WHERE schemaname = 'temporal_internal'", extra_params => [ '-U', 'snoop' ]),
 	'0', 'nor pg_stats_ext');
 foreach my $write ('DELETE FROM temporal.request', q(UPDATE temporal.request SET state = 'x'), 'INSERT INTO temporal.request (id) VALUES (1)')
 {
@@ -312,7 +315,7 @@ EXECUTE one($own);
 EXECUTE several('{$own,4711}');
 SELECT count(*) FROM temporal.request WHERE id = NULL;
 SELECT count(*) FROM temporal.request WHERE id = ANY (NULL::bigint[]);
-SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal' AND relname ~ '^(outbox|rejected|delivery_.)\$';
+SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal_internal' AND relname ~ '^(outbox|rejected|delivery_.)\$';
 COMMIT;
 EOS
 is($by_id, ("own-delivered\n" x 14) . "0\n0\n0", 'by id');

@@ -223,7 +223,7 @@ $node->command_fails_like([ 'pg_dump', '-d', $owned ], qr/permission denied|may 
 SKIP:
 {
 	skip 'pg_dump 14 locks tables of extensions that it leaves out', 1 if $node->pg_version < 15;
-	$node->command_ok([ 'pg_dump', '-N', 'temporal', '-f', $dump, '-d', $owned ], 'all but the requests');
+	$node->command_ok([ 'pg_dump', '-N', 'temporal_internal', '-f', $dump, '-d', $owned ], 'all but the requests');
 }
 $node->safe_psql('postgres', 'GRANT pg_read_all_data TO proprietor');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $owned ], 'all, with pg_read_all_data');

@@ -45,7 +45,7 @@ sub says
 }
 
 my $requests = 'SELECT count(*) FROM temporal.request';
-my $outbox = 'SELECT convert_from(request, $$SQL_ASCII$$) FROM temporal.outbox';
+my $outbox = 'SELECT convert_from(request, $$SQL_ASCII$$) FROM temporal_internal.outbox';
 my $mappings = q(SELECT string_agg(coalesce(umoptions::text, '-'), ' ') FROM pg_user_mappings);
 
 says('nobody', $requests, qr/^0$/, 'sees no requests');
@@ -61,7 +61,7 @@ says('monitor', $mappings, qr/^- -$/, 'reads no credentials');
 says('reader', $outbox, qr/the payload/, 'reads payloads', qr/credential/);
 says('reader', 'SELECT string_agg(umoptions::text, $$ $$) FROM pg_user_mapping', qr/app-credential.*public-credential|public-credential.*app-credential/,
 	'reads credentials', qr/the payload/);
-says('reader', 'DELETE FROM temporal.outbox', qr/permission denied/, 'writes nothing');
+says('reader', 'DELETE FROM temporal_internal.outbox', qr/permission denied/, 'writes nothing');
 says('files', q(CREATE USER MAPPING FOR files SERVER temporal OPTIONS (api_key_path '/x')), qr/permission denied for foreign server/,
 	'needs USAGE');
 says('wrapper', q(CREATE SERVER own FOREIGN DATA WRAPPER temporal_complete OPTIONS (tls_server_ca_cert_path '/etc/passwd')),
@@ -82,7 +82,7 @@ SKIP:
 
 # The owner of a database and CREATEDB
 my ($rc, $stdout, $stderr) =
-  $node->psql('owned', 'CREATE SCHEMA temporal; CREATE TABLE temporal.outbox (i int)', extra_params => [ '-U', 'dbowner' ]);
+  $node->psql('owned', 'CREATE SCHEMA temporal; CREATE TABLE temporal_internal.outbox (i int)', extra_params => [ '-U', 'dbowner' ]);
 is($rc, 0, 'the owner of a database may have a schema of that name');
 ($rc, $stdout, $stderr) = $node->psql('owned', 'CREATE EXTENSION temporal_complete', extra_params => [ '-U', 'dbowner' ]);
 like($stderr, qr/permission denied to create extension/, 'no extension');

@@ -135,7 +135,7 @@ end_process($refusing, 'KILL');
 start_stub($port);
 $node->safe_psql('postgres', "ALTER USER MAPPING FOR mistaken SERVER shared OPTIONS (ADD api_key_path '/nowhere/key')");
 $node->poll_query_until('postgres',
-	"SELECT count(*) > 0 FROM temporal.queue_error e JOIN temporal.queue q ON q.number = e.queue WHERE requested_by = 'mistaken'::regrole AND error_code = 'CONFIGURATION'");
+	"SELECT count(*) > 0 FROM temporal_internal.queue_error e JOIN temporal_internal.queue q ON q.number = e.queue WHERE requested_by = 'mistaken'::regrole AND error_code = 'CONFIGURATION'");
 my $other = make('good', "SELECT temporal.complete_activity_by_id('w', 'shared', server => 'shared')");
 is($node->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($other, '60 s')"), 'delivered',
 	'who cannot send does not keep others from the same activity');

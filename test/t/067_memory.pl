@@ -108,7 +108,7 @@ make('naming', "SELECT count(temporal.complete_activity_by_id('w', 'a', server =
 ok_delivered('many namespaces');
 await('requests for many namespaces', sub {
 		memory_kb();
-		$node->safe_psql('postgres', "SELECT NOT EXISTS (SELECT FROM temporal.outbox o JOIN temporal.queue q ON q.number = o.queue"
+		$node->safe_psql('postgres', "SELECT NOT EXISTS (SELECT FROM temporal_internal.outbox o JOIN temporal_internal.queue q ON q.number = o.queue"
 			  . " WHERE server_name = 'honest')") eq 't';
 	});
 pass('all of them are sent');

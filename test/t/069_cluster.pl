@@ -52,7 +52,7 @@ $node->reload;
 await('the worker of db1', sub { worker_pid($node, 'db1') ne '' });
 my $holder = $node->background_psql('db1');
 $holder->query_safe('BEGIN');
-$holder->query_safe('LOCK TABLE temporal.outbox, temporal.queue, temporal.queue_error');
+$holder->query_safe('LOCK TABLE temporal_internal.outbox, temporal_internal.queue, temporal_internal.queue_error');
 foreach my $database (@databases[ 1, 2 ])
 {
 	my $id = $node->safe_psql($database, complete_something());

@@ -87,7 +87,7 @@ DO \$\$
 BEGIN
 	PERFORM temporal.complete_activity_by_id('w', 'new$round', '{}', server => 'up1', namespace => NULL) FROM
 		(SELECT pg_catalog.set_config('role', 'newcomer$round', true)) r;
-	IF NOT EXISTS (SELECT FROM temporal.queue new JOIN temporal.queue old ON old.number & 1023 = new.number & 1023
+	IF NOT EXISTS (SELECT FROM temporal_internal.queue new JOIN temporal_internal.queue old ON old.number & 1023 = new.number & 1023
 			WHERE new.requested_by_name = 'newcomer$round' AND old.requested_by_name <> new.requested_by_name AND old.server_name LIKE 'up%') THEN
 		RAISE EXCEPTION 'another number';
 	END IF;
@@ -113,13 +113,13 @@ sub ask_for
 ask_for(22_000);
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
-$holder->query_safe('SELECT count(*) FROM (SELECT FROM temporal.outbox FOR UPDATE) o');
+$holder->query_safe('SELECT count(*) FROM (SELECT FROM temporal_internal.outbox FOR UPDATE) o');
 ask_for(6_000);
 $node->safe_psql('postgres', "ALTER SERVER later OPTIONS (SET address '127.0.0.1:$port')");
-$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal.in_flight_requests()') or die;
+$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal_internal.in_flight_requests()') or die;
 my $quiet = 0;
 await('the worker to stop sending', sub {
-	my $n = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.in_flight_requests()');
+	my $n = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.in_flight_requests()');
 
 	$quiet = $n eq '0' ? $quiet + 1 : 0;
 	$quiet > 40; });

@@ -34,7 +34,7 @@ $other->append_conf('postgresql.conf', "recovery_target = 'immediate'\nrecovery_
 $other->set_recovery_mode();
 $other->start;
 $other->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die;
-$other->safe_psql('postgres', "SELECT setval('temporal.request_id', $id, false)");
+$other->safe_psql('postgres', "SELECT setval('temporal_internal.request_id', $id, false)");
 while ($other->safe_psql('postgres', 'SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint') < $xid)
 {
 	$other->safe_psql('postgres', 'SELECT pg_current_xact_id()');
@@ -84,7 +84,7 @@ is(outcome($node->safe_psql('postgres', $nobody)), 'rejected|NOT_FOUND', 'after 
 
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 my $sent = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'sent')");
-await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $sent });
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal_internal.in_flight_requests()') eq $sent });
 my $behind = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'sent')");
 $node->restart;
 $temporal->clear_faults;
@@ -103,7 +103,7 @@ await('the worker to leave', sub { worker_pid($node) eq '' });
 $waiting = $node->safe_psql('postgres', $nobody);
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 set('enabled', 'on');
-await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $waiting });
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal_internal.in_flight_requests()') eq $waiting });
 $node->stop('immediate');
 $temporal->clear_faults;
 $node->start;
@@ -113,7 +113,7 @@ is(outcome($waiting), 'unconfirmed|NO_ANSWER', 'in flight when the server crashe
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '5s')");
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 my $turns = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'turns')");
-await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $turns });
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal_internal.in_flight_requests()') eq $turns });
 $node->stop('immediate');
 $temporal->clear_faults;
 $node->start;
@@ -129,7 +129,7 @@ is(outcome($turns), 'unconfirmed|NO_ANSWER', 'in flight when the server crashed,
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '1s')");
 
 # What is unconfirmed is there as it was made, for who knows more.
-is( $node->safe_psql('postgres', "SELECT count(*) FROM temporal.rejected WHERE id IN ($sent, $waiting) AND maybe_sent"),
+is( $node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.rejected WHERE id IN ($sent, $waiting) AND maybe_sent"),
 	2, 'what is unconfirmed is kept whole');
 is($node->safe_psql('postgres', 'SELECT temporal.retry_rejected()'), 5, 'retry_rejected() leaves it alone');
 await_finished($node);
@@ -148,10 +148,10 @@ $node->safe_psql('neighbour', "SELECT pg_create_logical_replication_slot('everyt
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET request_timeout '5s')");
 $temporal->fault(method => 'RespondActivityTaskCompletedById', mode => 'drop');
 my $beside = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('nobody', 'beside')");
-await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal.in_flight_requests()') eq $beside });
+await('the request to be in flight', sub { $node->safe_psql('postgres', 'SELECT temporal_internal.in_flight_requests()') eq $beside });
 $node->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '" . $node->connstr
 	  . " dbname=neighbour' PUBLICATION everything WITH (create_slot = false)");
-$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal.last_worker') or die;
+$node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM temporal_internal.last_worker') or die;
 $node->safe_psql('postgres', 'CHECKPOINT');
 $node->stop('immediate');
 $temporal->clear_faults;

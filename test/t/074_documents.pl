@@ -106,7 +106,7 @@ command_fails_like(dump_as('boss'), qr/permission denied for (sequence|table)|ma
 SKIP:
 {
 	skip 'pg_dump 14 locks tables of extensions that it leaves out', 1 if $node->pg_version < 15;
-	command_ok(dump_as('boss', '-N', 'temporal'), 'but all else');
+	command_ok(dump_as('boss', '-N', 'temporal_internal'), 'but all else');
 }
 command_ok(dump_as('dumper'), 'a role of pg_read_all_data dumps all');
 

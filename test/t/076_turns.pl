@@ -57,7 +57,7 @@ foreach my $n (1 .. 2)
 	my $before = his_turns();
 	my $id = as_role('alice', 'hers', $request);
 
-	$node->poll_query_until('hers', "SELECT count(*) = 0 FROM temporal.outbox WHERE id = $id");
+	$node->poll_query_until('hers', "SELECT count(*) = 0 FROM temporal_internal.outbox WHERE id = $id");
 	is(as_role('alice', 'hers', "SELECT state FROM temporal.request WHERE id = $id"), 'delivered', 'hers is delivered');
 	cmp_ok(his_turns() - $before, '<', $many - 2, 'and has not waited for all of his');
 	await('his next turns', sub { his_turns() >= $before + $many / 2 });

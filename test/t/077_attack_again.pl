@@ -79,7 +79,7 @@ like(answer('SELECT temporal.complete_activity(' . literal(field(1, 'n') . field
 my $lock = $node->background_psql('postgres');
 my $before = await_worker($node, 'postgres');
 
-$lock->query_safe('BEGIN; LOCK TABLE temporal.last_worker');
+$lock->query_safe('BEGIN; LOCK TABLE temporal_internal.last_worker');
 my $unsent = $node->safe_psql('postgres', "SELECT temporal.complete_activity_by_id('w', 'a')");
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($before)");
 await_worker($node, 'postgres', $before);

@@ -70,7 +70,7 @@ sub put_back
 {
 	my ($table, $columns) = @_;
 
-	$node->safe_psql('postgres', "COPY temporal.$table ($columns) FROM '$path.$table'");
+	$node->safe_psql('postgres', "COPY temporal_internal.$table ($columns) FROM '$path.$table'");
 	# of transactions that it has read already: the worker looks at everything when it begins
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($_, 60000)") foreach worker_pid($node);
 	await_worker($node);
@@ -79,12 +79,12 @@ sub put_back
 }
 send_to('off');
 $kept = make('kept');
-$node->safe_psql('postgres', "COPY (SELECT * FROM temporal.outbox WHERE id = $kept) TO '$path.outbox'");
+$node->safe_psql('postgres', "COPY (SELECT * FROM temporal_internal.outbox WHERE id = $kept) TO '$path.outbox'");
 my $columns = $node->safe_psql('postgres',
-	"SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'temporal.outbox'::regclass AND attnum > 0");
+	"SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'temporal_internal.outbox'::regclass AND attnum > 0");
 send_to('on');
 is(outcome($kept), 'delivered|', 'a row that is kept is delivered');
-$node->safe_psql('postgres', "DELETE FROM temporal.delivery WHERE id = $kept");
+$node->safe_psql('postgres', "DELETE FROM temporal_internal.delivery WHERE id = $kept");
 put_back('outbox', $columns);
 is(states($node, "id = $kept"), 'unconfirmed|1', 'and not sent again when it is put back');
 
@@ -93,15 +93,15 @@ $node->safe_psql('postgres', "SELECT temporal.discard_request($_)") foreach $dum
 send_to('off');
 my $refused = make('refused');
 $node->safe_psql('postgres', <<"EOS");
-WITH gone AS (DELETE FROM temporal.outbox RETURNING *)
-INSERT INTO temporal.rejected SELECT * FROM (SELECT (gone).*, now() FROM gone) g;
-UPDATE temporal.rejected SET error_code = 'NOT_FOUND', written_by = temporal.writing_transaction();
-COPY temporal.rejected TO '$path.rejected';
+WITH gone AS (DELETE FROM temporal_internal.outbox RETURNING *)
+INSERT INTO temporal_internal.rejected SELECT * FROM (SELECT (gone).*, now() FROM gone) g;
+UPDATE temporal_internal.rejected SET error_code = 'NOT_FOUND', written_by = temporal_internal.writing_transaction();
+COPY temporal_internal.rejected TO '$path.rejected';
 SELECT temporal.retry_request($refused);
 EOS
 send_to('on');
 is(outcome($refused), 'delivered|', 'what was rejected, and is retried, is sent without a look');
-$node->safe_psql('postgres', "DELETE FROM temporal.delivery WHERE id = $refused");
+$node->safe_psql('postgres', "DELETE FROM temporal_internal.delivery WHERE id = $refused");
 put_back('rejected', "$columns, finished_at");
 $node->safe_psql('postgres', "SELECT temporal.retry_request($refused)");
 like(outcome($refused), qr/^unconfirmed/, 'but not if the row was put back');

@@ -1,4 +1,4 @@
-# Queues that nothing refers to any more go from temporal.queue, however many
+# Queues that nothing refers to any more go from temporal_internal.queue, however many
 # were made, and no request is lost by it: not one of a transaction that is
 # open or prepared meanwhile, not one of a session that remembers a number, nor
 # after a crash or a promotion.
@@ -50,12 +50,12 @@ sub ok_delivered
 my $retention = 7;
 sub ten_days
 {
-	my $before = value('SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1');
+	my $before = value('SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1');
 
 	value(<<'EOS');
 BEGIN;
-UPDATE temporal.delivery_segment SET since = since - interval '10 days';
-UPDATE temporal.queue SET unused_since = unused_since - interval '10 days' WHERE isfinite(unused_since);
+UPDATE temporal_internal.delivery_segment SET since = since - interval '10 days';
+UPDATE temporal_internal.queue SET unused_since = unused_since - interval '10 days' WHERE isfinite(unused_since);
 COMMIT;
 EOS
 	# the worker looks when that has changed
@@ -63,7 +63,7 @@ EOS
 	$node->append_conf('postgresql.conf', "temporal_complete.retention = '${retention}d'");
 	$node->reload;
 	await('another segment', sub {
-			value('SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1') ne $before;
+			value('SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1') ne $before;
 		});
 	return;
 }
@@ -72,7 +72,7 @@ sub count_queues
 {
 	my ($condition) = @_;
 
-	return value("SELECT count(*) FROM temporal.queue WHERE $condition");
+	return value("SELECT count(*) FROM temporal_internal.queue WHERE $condition");
 }
 
 sub await_queues
@@ -90,7 +90,7 @@ my %number;
 foreach my $namespace (qw(remembered open prepared undone))
 {
 	ok_delivered(value('SELECT ' . call($namespace)), "a request to $namespace");
-	$number{$namespace} = value("SELECT number FROM temporal.queue WHERE namespace = '$namespace'");
+	$number{$namespace} = value("SELECT number FROM temporal_internal.queue WHERE namespace = '$namespace'");
 }
 my $rejected = value('SELECT ' . call('rejected', 'refusing'));
 my $waiting = value('SELECT ' . call('waiting', 'away'));
@@ -118,7 +118,7 @@ ten_days();
 await_queues(3004, 'unused_since IS NOT NULL');
 my $id = $session->query_safe('SELECT ' . call('remembered'));
 ok_delivered($id, 'a session that remembers the number of a queue that was retired');
-isnt(value("SELECT queue FROM temporal.delivery WHERE id = $id"), $number{remembered}, 'has another one');
+isnt(value("SELECT queue FROM temporal_internal.delivery WHERE id = $id"), $number{remembered}, 'has another one');
 foreach my $i (1 .. 5)
 {
 	ten_days();
@@ -135,7 +135,7 @@ value("COMMIT PREPARED 'p'");
 ok_delivered($open_id, 'a request of a transaction that was open');
 ok_delivered($prepared_id, 'one of a transaction that was prepared');
 ok_delivered($undone_id, 'one of a transaction that was rolled back in part');
-is(value("SELECT queue FROM temporal.delivery WHERE id = $open_id"), $number{open}, 'by the number that was retired meanwhile');
+is(value("SELECT queue FROM temporal_internal.delivery WHERE id = $open_id"), $number{open}, 'by the number that was retired meanwhile');
 
 # A crash between the two
 await("queues to be unused", sub { count_queues('isfinite(unused_since)') > 3000 });
@@ -162,7 +162,7 @@ is(value('SELECT count(*) FROM temporal.request WHERE server IS NULL'), 0, 'noth
 cmp_ok(count_queues('true'), '<', 50, 'few are left');
 
 # Many that come and go at once, also when the table is not as it was made; all is sent
-value('ALTER TABLE temporal.queue ADD COLUMN note text');
+value('ALTER TABLE temporal_internal.queue ADD COLUMN note text');
 sub sent
 {
 	my $before = -s $log;
@@ -185,7 +185,7 @@ while (waitpid($bench, POSIX::WNOHANG()) == 0)
 	$turns++;
 }
 is($?, 0, "many requests, in $turns turns") or diag(slurp_file($bench_log));
-await('all to be finished', sub { value('SELECT count(*) FROM temporal.outbox') eq '1' });
+await('all to be finished', sub { value('SELECT count(*) FROM temporal_internal.outbox') eq '1' });
 is(value('SELECT state FROM temporal.request WHERE finished_at IS NULL'), 'retrying', 'but for the one that waits for its server');
 cmp_ok(sent() - $sent, '>=', 42000, 'all were sent');
 is(value('SELECT count(*) FROM temporal.request WHERE server IS NULL'), 0, 'nothing refers to a queue that is gone');
@@ -198,7 +198,7 @@ foreach my $i (1 .. 6)
 await_queues(0, "namespace ~ '^[rs]\\d'");
 
 # A promotion
-value('ALTER TABLE temporal.queue DROP COLUMN note');
+value('ALTER TABLE temporal_internal.queue DROP COLUMN note');
 value('SELECT count(' . call("p' || i || '") . ') FROM generate_series(1, 2000) i');
 await_finished($node, "server <> 'away'");
 my $at_standby = $standby->background_psql('postgres');

@@ -36,7 +36,7 @@ sub outcome
 
 start_server('silent', ", expire_after '4s'", '--hang-path', 'Describe');
 like(outcome('silent', 'w'), qr/^unconfirmed\|EXPIRED\|the activity's state cannot be read/, 'a look that is never answered ends when the request expires');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.rejected WHERE maybe_sent'), '1', 'which is kept whole');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.rejected WHERE maybe_sent'), '1', 'which is kept whole');
 
 start_server('empty', '');
 like(outcome('empty', ''), qr/^unconfirmed\|NO_ANSWER\|/, 'an empty description of a standalone activity proves no end');

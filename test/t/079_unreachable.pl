@@ -36,7 +36,7 @@ $node->safe_psql('postgres', qq(
 sub next_attempts
 {
 	my ($server, $condition) = @_;
-	return $node->safe_psql('postgres', "SELECT count(*) FROM temporal.queue_error e JOIN temporal.queue q ON q.number = e.queue"
+	return $node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.queue_error e JOIN temporal_internal.queue q ON q.number = e.queue"
 		  . " WHERE q.server_name LIKE '$server' AND $condition");
 }
 

@@ -27,7 +27,7 @@ my $values = qq(
 		(1, '{"a":  [1, 2]}'), (2, '"caf\xC3\xA9"'), (3, '\\x00ff'::bytea), (4, NULL), (5, '"\\\\x"'),
 		(6, temporal.payload('binary/encrypted', '\\xc0ffee', '{"key": "\xC3\xA9"}')),
 		(7, pg_catalog.to_jsonb(pg_catalog.repeat('long ', 100000))););
-my $all = "SELECT id, temporal.payload_send(value) FROM answer ORDER BY id";
+my $all = "SELECT id, temporal_internal.payload_send(value) FROM answer ORDER BY id";
 
 foreach my $database (sort keys %encoding_of)
 {
@@ -58,7 +58,7 @@ $node->safe_psql('latin', "TRUNCATE answer;\n\\copy answer FROM '$file' (FORMAT 
 my $shown = $node->safe_psql('latin', 'SELECT value FROM answer');
 like($shown, qr/^\\x0a160a08656e636f64696e67120a6a736f6e2f706c61696e120522e697a522$/, 'what has no character here');
 $node->safe_psql('latin', "INSERT INTO answer VALUES (2, '$shown')");
-is($node->safe_psql('latin', 'SELECT count(DISTINCT temporal.payload_send(value)) FROM answer'), '1', 'and is read again as what it was');
+is($node->safe_psql('latin', 'SELECT count(DISTINCT temporal_internal.payload_send(value)) FROM answer'), '1', 'and is read again as what it was');
 
 # What a client sends in binary form is looked at.
 open(my $crafted, '>', $file) or die $!;

@@ -38,7 +38,7 @@ sub error_as
 	my (undef, undef, $err) = $node->psql('postgres', "SET SESSION AUTHORIZATION $role; $sql");
 	return $err;
 }
-sub waiting { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'); }
+sub waiting { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'); }
 
 #
 # Rights

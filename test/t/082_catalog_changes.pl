@@ -40,7 +40,7 @@ sub is_delivered
 	my ($what) = @_;
 	my $id = sql('alice', q(SELECT temporal.complete_activity('\x0a0464656661120177a2060161'::bytea, '1')));
 
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM temporal.outbox WHERE id = $id");
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM temporal_internal.outbox WHERE id = $id");
 	return is(sql('alice', "SELECT state FROM temporal.request WHERE id = $id"), 'delivered', $what);
 }
 
@@ -49,7 +49,7 @@ sub looks
 {
 	my ($condition) = @_;
 
-	return $node->safe_psql('postgres', "SELECT count(*) FROM temporal.queue_error WHERE $condition");
+	return $node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.queue_error WHERE $condition");
 }
 
 sub await_looks
@@ -57,7 +57,7 @@ sub await_looks
 	my ($what, $condition) = @_;
 
 	await($what, sub { looks($condition) == $many });
-	cmp_ok($node->safe_psql('postgres', 'SELECT max(n) FROM (SELECT count(*) FROM temporal.queue_error GROUP BY xmin::text) AS t (n)'),
+	cmp_ok($node->safe_psql('postgres', 'SELECT max(n) FROM (SELECT count(*) FROM temporal_internal.queue_error GROUP BY xmin::text) AS t (n)'),
 		'<=', $at_once, "$what: a part of them in a turn");
 	return;
 }
@@ -65,7 +65,7 @@ sub await_looks
 # Some time after which all of them look again
 sub remember
 {
-	$node->safe_psql('postgres', 'DROP TABLE IF EXISTS before; CREATE TABLE before AS SELECT queue, next_attempt_at FROM temporal.queue_error');
+	$node->safe_psql('postgres', 'DROP TABLE IF EXISTS before; CREATE TABLE before AS SELECT queue, next_attempt_at FROM temporal_internal.queue_error');
 	return 'next_attempt_at > (SELECT b.next_attempt_at FROM before b WHERE b.queue = queue_error.queue)';
 }
 

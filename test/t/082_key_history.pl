@@ -165,14 +165,14 @@ as('app', record('h', 2, server => 'gone'));
 is(history('app', 'h'), '1 replaced NOT_FOUND, 2 recorded', 'that it was gone at Temporal stays with it');
 
 # Expiry: when its time was over, once, however long its row has to stay; and then as outcomes go
-sub segment { return $node->safe_psql('postgres', 'SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1'); }
+sub segment { return $node->safe_psql('postgres', 'SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1'); }
 my $retention = 7;
 sub days
 {
 	my ($days) = @_;
 	my $before = segment();
 
-	$node->safe_psql('postgres', "UPDATE temporal.delivery_segment SET since = since - interval '$days days'");
+	$node->safe_psql('postgres', "UPDATE temporal_internal.delivery_segment SET since = since - interval '$days days'");
 	# the worker looks when that has changed
 	$retention = 15 - $retention;
 	$node->append_conf('postgresql.conf', "temporal_complete.retention = '${retention}d'");
@@ -180,7 +180,7 @@ sub days
 	await('another segment', sub { segment() ne $before });
 	return;
 }
-sub expired_rows { return $node->safe_psql('postgres', q(SELECT count(*) FROM temporal.recorded_activity WHERE key = 'x')); }
+sub expired_rows { return $node->safe_psql('postgres', q(SELECT count(*) FROM temporal_internal.recorded_activity WHERE key = 'x')); }
 $holder->query_safe('BEGIN; SELECT pg_current_xact_id()');
 as('app', record('x', 1, more => q(, expires_at => clock_timestamp() + '10 ms')));
 await('its end', sub { history('app', 'x') eq '1 expired' });

@@ -39,7 +39,7 @@ sub state_of { return $node->safe_psql('postgres', "SELECT state, error_code, ac
 sub await_known
 {
 	my ($n, $node_) = @_;
-	await("$n requests to be known to wait", sub { ($node_ // $node)->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key') eq $n });
+	await("$n requests to be known to wait", sub { ($node_ // $node)->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.awaited_key') eq $n });
 	return;
 }
 
@@ -84,7 +84,7 @@ foreach my $verb (sort keys %arguments)
 	$direct = as('app', "SELECT temporal.${verb}_by_key('$verb'$arguments{$verb}, server => 'refusing')");
 	outcome($direct);
 	is($node->safe_psql('postgres', qq(
-		SELECT count(DISTINCT temporal.request_arguments(method, request)::text) FROM temporal.rejected WHERE id IN ($waiting, $direct))), '1',
+		SELECT count(DISTINCT temporal_internal.request_arguments(method, request)::text) FROM temporal_internal.rejected WHERE id IN ($waiting, $direct))), '1',
 		"$verb says the same as one that did not wait");
 }
 as('app', q(SELECT temporal.forget_activity(key, 'refusing') FROM temporal.activity));
@@ -215,7 +215,7 @@ is(outcome($second), 'delivered||moved', 'sent elsewhere it finds it');
 $id = as('app', complete('locked'));
 await_known(1);
 $holder = $node->background_psql('postgres');
-$holder->query_safe('BEGIN; LOCK TABLE temporal.awaited_key');
+$holder->query_safe('BEGIN; LOCK TABLE temporal_internal.awaited_key');
 as('app', record('locked'));
 is(outcome(as('app', q(SELECT temporal.heartbeat_activity_by_key('locked')))) =~ s/\|.*//r, 'delivered', 'while the table is locked other requests go on');
 $holder->query_safe('ROLLBACK');

@@ -107,13 +107,13 @@ $id = as('app', q(SELECT temporal.complete_activity_by_key('finished', server =>
 state_of($id);
 as('app', q(SELECT temporal.record_activity_by_id('expired', 'w', 'a', expires_at => clock_timestamp() + '10 ms', server => 'temporal')));
 as('app', record('kept'));
-sub rows { return $node->safe_psql('postgres', 'SELECT count(*), count(*) FILTER (WHERE expires_at > \'-infinity\') FROM temporal.recorded_activity'); }
+sub rows { return $node->safe_psql('postgres', 'SELECT count(*), count(*) FILTER (WHERE expires_at > \'-infinity\') FROM temporal_internal.recorded_activity'); }
 my $retention = 7;
 sub ten_days
 {
-	my $segment = 'SELECT segment FROM temporal.delivery_segment ORDER BY since DESC LIMIT 1';
+	my $segment = 'SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1';
 	my $before = $node->safe_psql('postgres', $segment);
-	$node->safe_psql('postgres', q(UPDATE temporal.delivery_segment SET since = since - interval '10 days'));
+	$node->safe_psql('postgres', q(UPDATE temporal_internal.delivery_segment SET since = since - interval '10 days'));
 	# the worker looks when that has changed
 	$retention = 15 - $retention;
 	$node->append_conf('postgresql.conf', "temporal_complete.retention = '${retention}d'");
@@ -167,7 +167,7 @@ is(error_of('other', q(SELECT temporal.complete_activity_by_key('committed', ser
 is(as('other', q(SELECT temporal.forget_activity('committed', 'temporal'))), 'f', 'nor can it be forgotten');
 as('other', record('committed', 'of_other'));
 is(keys_of('app'), 'committed=a prepared=a', 'nor taken by recording');
-like(error_of('other', 'SELECT FROM temporal.recorded_activity'), qr/permission denied/, 'the table is granted to nobody');
+like(error_of('other', 'SELECT FROM temporal_internal.recorded_activity'), qr/permission denied/, 'the table is granted to nobody');
 like($node->safe_psql('postgres', 'SET ROLE other; EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT FROM temporal.activity'),
 	qr/rows=1(?:\.00)? /, 'EXPLAIN ANALYZE counts only what may be seen');
 

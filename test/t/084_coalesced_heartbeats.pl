@@ -102,7 +102,7 @@ my %behind = (
 foreach my $activity (sort keys %behind)
 {
 	my ($verb, $value, $ends) = @{ $behind{$activity} };
-	my $id = $node->safe_psql('postgres', 'SELECT nextval(\'temporal.request_id\')') + 1;
+	my $id = $node->safe_psql('postgres', 'SELECT nextval(\'temporal_internal.request_id\')') + 1;
 	my $rule = $temporal->fault(identity => "postgresql:postgres/$id\@*", mode => 'fail-before', error => 'UNAVAILABLE');
 
 	is($node->safe_psql('postgres', 'SELECT temporal.heartbeat_activity(' . token($activity) . q{, '"first"')}), $id, 'the id is known before');
@@ -133,6 +133,6 @@ is($node->safe_psql('postgres', q(SELECT state FROM temporal.request WHERE activ
 
 # They are no trouble
 unlike(slurp_file($node->logfile), qr/ended (rejected|unconfirmed)(?!.*NOT_FOUND|.*INVALID_ARGUMENT|.*FAILED_PRECONDITION)/, 'the log has nothing to say of superseded ones');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal.outbox'), '0', 'all are finished');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.outbox'), '0', 'all are finished');
 
 done_testing();

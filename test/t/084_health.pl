@@ -93,7 +93,7 @@ my ($status, undef, $error) = $node->psql('postgres', 'SELECT temporal.check_hea
 like($error, qr/ERROR:  temporal_complete is not healthy\nDETAIL:  queues critical: server temporal, /, 'check_health() says it');
 
 # it waits for long
-$node->safe_psql('postgres', "UPDATE temporal.outbox SET requested_at = now() - interval '1 hour'");
+$node->safe_psql('postgres', "UPDATE temporal_internal.outbox SET requested_at = now() - interval '1 hour'");
 await_found('queues:critical oldest_request:warning', 'a request that waits for long');
 is(found("oldest_request => '2 hours'"), 'queues:critical', 'what long is can be said');
 
@@ -136,8 +136,8 @@ await_found('', 'the server is there');
 foreach my $maybe_sent ('false', 'true')
 {
 	$node->safe_psql('postgres', <<"EOS");
-INSERT INTO temporal.rejected (id, xid, written_by, requested_at, queue, method, maybe_sent, request, attempts, error_code, finished_at)
-SELECT 90000, '1', '3', now(), number, 1, $maybe_sent, '', 1, 'NOT_FOUND', now() FROM temporal.queue LIMIT 1
+INSERT INTO temporal_internal.rejected (id, xid, written_by, requested_at, queue, method, maybe_sent, request, attempts, error_code, finished_at)
+SELECT 90000, '1', '3', now(), number, 1, $maybe_sent, '', 1, 'NOT_FOUND', now() FROM temporal_internal.queue LIMIT 1
 EOS
 	my $state = $maybe_sent eq 'true' ? 'unconfirmed' : 'rejected';
 
@@ -145,14 +145,14 @@ EOS
 	detail_like($state, qr/^1 requests (?:were|are) $state since /);
 	is($node->safe_psql('postgres', 'SELECT id FROM (' . hint($state) . ') h'), '90000', "$state: the hint shows it");
 	is(found("since => '0'"), '', 'that it was long ago can be said');
-	$node->safe_psql('postgres', 'DELETE FROM temporal.rejected');
+	$node->safe_psql('postgres', 'DELETE FROM temporal_internal.rejected');
 }
 
 # a copy: the queue was made elsewhere
 set('temporal_complete.enabled = off');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET temporal_complete.enabled; SELECT pg_reload_conf()');
 await('the worker to leave', sub { worker_pid($node) eq '' });
-$node->safe_psql('postgres', "SELECT temporal.complete_activity($token); UPDATE temporal.queue SET system_identifier = 1");
+$node->safe_psql('postgres', "SELECT temporal.complete_activity($token); UPDATE temporal_internal.queue SET system_identifier = 1");
 is(found(), 'enabled:warning held:warning', 'requests that are held');
 $node->safe_psql('postgres', hint('held'));
 is(found(), 'enabled:warning', 'they are adopted');
@@ -164,37 +164,37 @@ is(found(), '', 'and sent');
 $node->safe_psql('postgres', "SET temporal_complete.delivery = off; SELECT temporal.complete_activity($token)");
 is(found(), 'suppressed:warning', 'requests that are suppressed');
 follow('suppressed');
-$node->safe_psql('postgres', 'DELETE FROM temporal.outbox');
+$node->safe_psql('postgres', 'DELETE FROM temporal_internal.outbox');
 
 # retention that is held up
-$node->safe_psql('postgres', "UPDATE temporal.delivery_segment SET since = since - interval '8 days'");
+$node->safe_psql('postgres', "UPDATE temporal_internal.delivery_segment SET since = since - interval '8 days'");
 is(found(), 'retention:warning', 'a segment that is too old');
 $node->safe_psql('postgres', hint('retention'));
-$node->safe_psql('postgres', "UPDATE temporal.delivery_segment SET since = since + interval '8 days'");
+$node->safe_psql('postgres', "UPDATE temporal_internal.delivery_segment SET since = since + interval '8 days'");
 
 # bloat
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox SET (autovacuum_enabled = off)');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox SET (autovacuum_enabled = off)');
 $node->safe_psql('postgres', "SELECT count(temporal.complete_activity_by_id('w', n::text)) FROM generate_series(1, 3000) n");
 await_finished($node);
 is(found('bloat => 100000'), 'bloat:warning', 'an outbox that is mostly empty');
 is(found(), '', 'which is not large');
 $node->safe_psql('postgres', $_) foreach split(/;/, $node->safe_psql('postgres', q{SELECT hint FROM temporal.health(bloat => 100000) WHERE check_name = 'bloat'}));
 is(found('bloat => 100000'), '', 'it was vacuumed');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.outbox RESET (autovacuum_enabled)');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox RESET (autovacuum_enabled)');
 
 # tables
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected RENAME error_code TO problem');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected RENAME error_code TO problem');
 is(found(), 'missing:critical', 'a table with other columns');
 detail_like('missing', qr/: rejected$/);
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected RENAME problem TO error_code');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected SET UNLOGGED');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected RENAME problem TO error_code');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected SET UNLOGGED');
 is(found() =~ s/ tables:warning//r, 'unlogged:critical', 'an unlogged table');
-is(hint('unlogged'), 'ALTER TABLE temporal.rejected SET LOGGED', 'the hint for that');
+is(hint('unlogged'), 'ALTER TABLE temporal_internal.rejected SET LOGGED', 'the hint for that');
 follow('unlogged');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected ADD mine text');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected ADD mine text');
 is(found(), 'tables:warning', 'a table with another column');
-is(hint('tables'), '\d+ temporal.rejected', 'the hint for that');
-$node->safe_psql('postgres', 'ALTER TABLE temporal.rejected DROP mine');
+is(hint('tables'), '\d+ temporal_internal.rejected', 'the hint for that');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.rejected DROP mine');
 
 # versions
 $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'temporal_complete'");

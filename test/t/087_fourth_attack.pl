@@ -83,11 +83,11 @@ SELECT max(temporal.complete_activity_by_key('bulk ' || i, '1', wait_for_key => 
 SELECT count(temporal.record_activity_by_id('bulk ' || i, 'w', 'a' || i, server => 'keys')) FROM generate_series(1, 100) i \g /dev/null
 SELECT state FROM temporal.wait_for_request(:id);
 EOS
-my $noted = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key');
+my $noted = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.awaited_key');
 note("requests that were noted meanwhile: $noted");
 cmp_ok($noted, '<', $waits, "before all $waits were looked at");
 $session->quit;
-await('the others', sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key') >= $waits; });
+await('the others', sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.awaited_key') >= $waits; });
 
 # What is read of others' keys is not counted for who looks at his own.
 sub counted
@@ -96,7 +96,7 @@ sub counted
 	my $told = sql('victim', <<"EOS");
 BEGIN;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS, WAL) $sql;
-SELECT relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal' ORDER BY 1;
+SELECT relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal_internal' ORDER BY 1;
 ROLLBACK;
 EOS
 
@@ -114,8 +114,8 @@ my @before = map { counted($_) } @looks;
 sql('mallory', q(SELECT count(temporal.record_activity_by_id('many' || i, 'w', 'a' || i, server => 'shared')) FROM generate_series(1, 1000) i));
 sql('mallory', q(SELECT count(temporal.pause('shared', 'n' || i)) FROM generate_series(1, 100) i));
 $node->safe_psql('postgres', <<'EOS');
-WITH gone AS (DELETE FROM temporal.outbox WHERE key IS NULL RETURNING *)
-INSERT INTO temporal.rejected SELECT *, now() FROM gone;
+WITH gone AS (DELETE FROM temporal_internal.outbox WHERE key IS NULL RETURNING *)
+INSERT INTO temporal_internal.rejected SELECT *, now() FROM gone;
 EOS
 is(counted($looks[$_]), $before[$_], "what is read is not told: $looks[$_]") foreach 0 .. $#looks;
 

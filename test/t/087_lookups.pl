@@ -27,18 +27,18 @@ foreach my $role ('many', 'few')
 
 # Outcomes of four segments, of whom one in 10,000 is of the role few, and what went wrong
 $node->safe_psql('postgres', <<"EOS");
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id, run_uuid)
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, activity_id, workflow_id, run_uuid)
 SELECT g, now() - ($total - g) * interval '1 s', now() - ($total - g) * interval '1 s', q.number, 1, 2, g * 4 / ($total + 1), true,
        'act-' || g, 'order-' || md5((g / 3)::text)::uuid, md5(g::text)::uuid
   FROM generate_series(3, $total) g
-       JOIN temporal.queue q ON q.requested_by_name = CASE WHEN g % 10000 = 0 THEN 'few' ELSE 'many' END;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, rejected, activity_id, workflow_id)
+       JOIN temporal_internal.queue q ON q.requested_by_name = CASE WHEN g % 10000 = 0 THEN 'few' ELSE 'many' END;
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed, rejected, activity_id, workflow_id)
 SELECT $total + g, now(), now() - g * interval '1 h', o.queue, 1, 2, 3, CASE WHEN g % 2 = 0 THEN false END, CASE WHEN g % 2 = 1 THEN true END, 'act', 'wrong'
-  FROM generate_series(1, 50) g, temporal.outbox o WHERE o.id = 1;
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, finished_at)
+  FROM generate_series(1, 50) g, temporal_internal.outbox o WHERE o.id = 1;
+INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts, error_code, finished_at)
 SELECT $total + 50 + g, xid, requested_at, queue, written_by, method, g % 2 = 0, request, 1, 'NOT_FOUND', now() - g * interval '1 h'
-  FROM temporal.outbox o, generate_series(1, 50) g WHERE o.id = 1;
-SELECT setval('temporal.request_id', $total + 200);
+  FROM temporal_internal.outbox o, generate_series(1, 50) g WHERE o.id = 1;
+SELECT setval('temporal_internal.request_id', $total + 200);
 EOS
 $node->safe_psql('postgres', 'VACUUM ANALYZE');
 $node->safe_psql('postgres', $_) foreach split(/\n/, $node->safe_psql('postgres', <<'EOS'));
@@ -103,7 +103,7 @@ SELECT count(*) FROM temporal.request WHERE workflow_id = '$workflow' \\g /dev/n
 SELECT * FROM temporal.request ORDER BY id DESC LIMIT 100 \\g /dev/null
 SELECT count(*) FROM temporal.request WHERE state IN ('rejected', 'queued') \\g /dev/null
 SELECT count(*) FROM temporal.request WHERE finished_at IS NULL \\g /dev/null
-SELECT relname FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal' AND relname ~ '^delivery' AND seq_scan > 0;
+SELECT relname FROM pg_stat_xact_user_tables WHERE schemaname = 'temporal_internal' AND relname ~ '^delivery' AND seq_scan > 0;
 COMMIT;
 EOS
 
@@ -136,8 +136,8 @@ SET enable_sort = off;
 BEGIN;
 DECLARE c NO SCROLL CURSOR FOR SELECT id FROM temporal.request WHERE id > $total - 3000 ORDER BY id DESC;
 FETCH 1 FROM c;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
-SELECT v.id, now(), now(), q.number, 1, 2, 3, true FROM (VALUES ($total - 2990), ($total + 150)) v (id), temporal.queue q WHERE q.requested_by_name = 'many';
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
+SELECT v.id, now(), now(), q.number, 1, 2, 3, true FROM (VALUES ($total - 2990), ($total + 150)) v (id), temporal_internal.queue q WHERE q.requested_by_name = 'many';
 CREATE FUNCTION rest() RETURNS bigint LANGUAGE plpgsql AS \$\$
 DECLARE c refcursor := 'c'; n bigint; id bigint;
 BEGIN

@@ -111,6 +111,6 @@ is(arrived(), $before + 4 + @paused + 1, 'so many calls arrived');
 sql(q(SELECT temporal.pause('temporal', requested_by => 'app'); SELECT temporal.resume('temporal', requested_by => 'app')));
 is(outcome(request('NULL')), 'delivered', 'paused and resumed at once');
 is(sql('SELECT string_agg(requested_by, \',\') FROM temporal.pause'), 'other', 'what is left');
-await('no error to be left', sub { sql('SELECT count(*) FROM temporal.queue_error') eq '0' });
+await('no error to be left', sub { sql('SELECT count(*) FROM temporal_internal.queue_error') eq '0' });
 
 done_testing();

@@ -114,11 +114,11 @@ my $session = $node->background_psql('postgres', extra_params => [ '-U', 'victim
 $session->query_safe('SELECT 1');
 sql('mallory', "SELECT count(temporal.complete_activity_by_key('k' || i, '1', wait_for_key => '1 h', server => 'keys')) FROM generate_series(1, $waits) i");
 like($session->query_safe($trip x 4), qr/^(delivered\n?){4}$/, 'another role is served while many requests for keys are read');
-my $noted = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key');
+my $noted = $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.awaited_key');
 note("requests that were noted meanwhile: $noted");
 cmp_ok($noted, '<', $waits / 2, 'and long before all of them were');
 $session->quit;
-await('the others', sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.awaited_key') == $waits; });
+await('the others', sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.awaited_key') == $waits; });
 
 $node->stop;
 done_testing();

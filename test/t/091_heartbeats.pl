@@ -62,7 +62,7 @@ sub record
 	return "SELECT temporal.record_activity_by_id('$key', 'w', '$key', heartbeat => true,"
 	  . " heartbeat_interval => '" . ($options{interval} // '1 s') . "'$more)";
 }
-sub id_of { my ($key, $database) = @_; return sql("SELECT max(id) FROM temporal.recorded_activity WHERE key = '$key'", $database); }
+sub id_of { my ($key, $database) = @_; return sql("SELECT max(id) FROM temporal_internal.recorded_activity WHERE key = '$key'", $database); }
 sub recorded { my ($key, %options) = @_; app(record($key, %options)); return id_of($key); }
 sub told { my ($key) = @_; return app("SELECT cancel_requested, activity_paused, activity_reset, heartbeat_error FROM temporal.activity WHERE key = '$key'"); }
 
@@ -86,7 +86,7 @@ my @times = await_beats($first, 6);
 cmp_ok($times[5] - $times[1], '>=', 3000, "not more often than once a second, but for the first: @times");
 is(told('first'), 't|t|f|', 'what they are answered is seen');
 is(sql('SELECT count(*) FROM temporal.request'), '0', 'they are no requests');
-is(sql('SELECT count(*) FROM temporal.heartbeat_answer'), '1', 'and no row is written for each');
+is(sql('SELECT count(*) FROM temporal_internal.heartbeat_answer'), '1', 'and no row is written for each');
 await('the statistics', sub { sql('SELECT background_heartbeats FROM temporal.stat_server') >= 5 });
 pass('they are counted');
 
@@ -241,7 +241,7 @@ await('some heartbeats', sub { scalar(grep { $_->[1] =~ /Heartbeat/ } called($si
 @times = map { $_->[0] } grep { $_->[1] =~ /Heartbeat/ } called($since);
 cmp_ok(scalar(@times), '<=', ($times[-1] - $times[0]) / 200 + 3, 'not more than the budget: ' . scalar(@times));
 sql('ALTER SERVER temporal OPTIONS (DROP max_heartbeats_per_second)');
-my @many = split(/\n/, sql(q(SELECT id FROM temporal.recorded_activity WHERE key LIKE 'many %')));
+my @many = split(/\n/, sql(q(SELECT id FROM temporal_internal.recorded_activity WHERE key LIKE 'many %')));
 await_beats($_, 1, $since) foreach @many;
 pass('each gets its turn');
 
@@ -279,7 +279,7 @@ pass('they go on after a promotion');
 $standby->safe_psql('postgres', 'DROP SERVER temporal CASCADE');
 $standby->safe_psql('postgres', setup($port));
 $standby->safe_psql('postgres', record('witness'), connstr => $standby->connstr('postgres') . ' user=app');
-$id = $standby->safe_psql('postgres', q(SELECT max(id) FROM temporal.recorded_activity WHERE key = 'witness'));
+$id = $standby->safe_psql('postgres', q(SELECT max(id) FROM temporal_internal.recorded_activity WHERE key = 'witness'));
 await_beats($id, 1, $since);
 $since = here();
 await_beats($id, 4, $since);

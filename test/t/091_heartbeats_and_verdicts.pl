@@ -31,7 +31,7 @@ sub record
 
 	sql("SELECT temporal.record_activity('$activity', task_token, heartbeat => true, heartbeat_interval => '1 s')"
 		  . " FROM pending_activity WHERE activity_id = '$activity'");
-	my $id = sql("SELECT max(id) FROM temporal.recorded_activity WHERE key = '$activity'");
+	my $id = sql("SELECT max(id) FROM temporal_internal.recorded_activity WHERE key = '$activity'");
 	await_more($id, 2);
 	return $id;
 }

@@ -40,20 +40,20 @@ sub record
 	  . q{ heartbeat_interval => '1 s', server => 'temporal')};
 }
 sql(record('few', 'first'));
-my $first = sql('SELECT max(id) FROM temporal.recorded_activity');
+my $first = sql('SELECT max(id) FROM temporal_internal.recorded_activity');
 my $since = here();
 await('its heartbeats', sub { beats($first, $since) >= 2 });
 
 # Somebody has locked the recordings: requests go on, and heartbeats when it is over
 my $holder = $node->background_psql('postgres');
-$holder->query_safe('BEGIN; LOCK TABLE temporal.recorded_activity');
+$holder->query_safe('BEGIN; LOCK TABLE temporal_internal.recorded_activity');
 is(delivered(), 'delivered', 'a request while the recordings are locked') for 1 .. 3;
 $since = here();
 is(delivered(), 'delivered', 'and another one');
 is(scalar(beats($first, $since)), 0, 'no heartbeats meanwhile');
 $holder->query_safe('ROLLBACK');
 await('heartbeats after it', sub { beats($first, $since) >= 2 });
-$holder->query_safe('BEGIN; LOCK TABLE temporal.heartbeat_answer');
+$holder->query_safe('BEGIN; LOCK TABLE temporal_internal.heartbeat_answer');
 $since = here();
 await('heartbeats while the answers are locked', sub { beats($first, $since) >= 2 });
 is(delivered(), 'delivered', 'a request while the answers are locked');
@@ -61,7 +61,7 @@ $holder->quit;
 
 # A table that is written anew has its rows elsewhere
 $since = here();
-sql('VACUUM FULL temporal.recorded_activity');
+sql('VACUUM FULL temporal_internal.recorded_activity');
 await('heartbeats after VACUUM FULL', sub { beats($first, $since) >= 2 });
 pass('rows are found where they are');
 

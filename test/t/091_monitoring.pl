@@ -217,7 +217,7 @@ sql(q(SELECT count(temporal.complete_activity_by_id('w', n::text, (SELECT jsonb_
 await_firing('TemporalHealthWarning TemporalOutboxGrows TemporalPaused TemporalRequestsWait', 'a pause, and an outbox that grows');
 sql("SELECT temporal.resume('good')");
 await_finished($node);
-sql('VACUUM FULL temporal.outbox');
+sql('VACUUM FULL temporal_internal.outbox');
 await_firing('', 'the end of it');
 
 # A key and certificates that expire soon

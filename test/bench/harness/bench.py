@@ -77,7 +77,7 @@ class Bench:
 
     def await_empty(self, session, timeout=300.0):
         """Wait until all outcomes are recorded."""
-        wait_for(lambda: session.value("SELECT EXISTS (SELECT FROM temporal.outbox)") == "f",
+        wait_for(lambda: session.value("SELECT EXISTS (SELECT FROM temporal_internal.outbox)") == "f",
                  "the outbox to be empty", timeout)
 
     def drain(self, count, session=None, server=None):
@@ -97,8 +97,8 @@ class Bench:
 
     def tidy(self, session=None):
         """Forget what was delivered, so that one measure does not burden the next."""
-        (session or self.sql).run("""TRUNCATE temporal.delivery;
-            VACUUM temporal.outbox;
+        (session or self.sql).run("""TRUNCATE temporal_internal.delivery;
+            VACUUM temporal_internal.outbox;
             CHECKPOINT""")
 
 

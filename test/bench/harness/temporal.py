@@ -106,7 +106,7 @@ def tokens(prefix):
 def complete_by_extension(bench, prefix, count):
     """Seconds, and CPU seconds of all of PostgreSQL (requests included), for the completions of a prefix."""
     session = bench.sql
-    session.run("TRUNCATE temporal.delivery")
+    session.run("TRUNCATE temporal_internal.delivery")
     watcher = bench.cluster.session()
     without = (watcher.pid,)
     cpu = bench.cluster.cpu_seconds(without)
@@ -114,7 +114,7 @@ def complete_by_extension(bench, prefix, count):
     session.run(f"SELECT count(temporal.complete_activity(task_token, '{RESULT}')) {tokens(prefix)}")
     begin = time.monotonic()
     session.run("COMMIT")
-    wait_for(lambda: int(watcher.value("SELECT count(*) FROM temporal.delivery WHERE confirmed")) >= count,
+    wait_for(lambda: int(watcher.value("SELECT count(*) FROM temporal_internal.delivery WHERE confirmed")) >= count,
              "deliveries", interval=0.02)
     seconds = time.monotonic() - begin
     return seconds, bench.cluster.cpu_seconds(without) - cpu

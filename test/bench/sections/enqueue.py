@@ -88,7 +88,7 @@ def measure(bench):
 
 
 def clear(session):
-    session.run("TRUNCATE work_ours, work_plain, plain_outbox, temporal.outbox; CHECKPOINT")
+    session.run("TRUNCATE work_ours, work_plain, plain_outbox, temporal_internal.outbox; CHECKPOINT")
 
 
 def measure_wal(bench):
@@ -99,7 +99,7 @@ def measure_wal(bench):
     cluster.reload(session, autovacuum="off", full_page_writes="off")
     ours, plain, ours_request = [], [], []
     for _ in range(bench.pick(1, 3)):
-        # not temporal.delivery: what is truncated by hand has summaries of its first pages, which each outcome changes
+        # not temporal_internal.delivery: what is truncated by hand has summaries of its first pages, which each outcome changes
         clear(session)
         begin = session.value("SELECT pg_current_wal_insert_lsn()")
         call = script(bench, "ours", f"SELECT temporal.complete_activity({SCRIPT_ARGUMENTS});")

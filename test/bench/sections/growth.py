@@ -51,7 +51,7 @@ def snapshot(bench):
             if with_snapshot:
                 holder = bench.cluster.session()
                 holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-                holder.run("SELECT count(*) FROM temporal.outbox")
+                holder.run("SELECT count(*) FROM temporal_internal.outbox")
             (held if with_snapshot else free).append(traffic(bench, seconds, rate, backlog))
             if with_snapshot:
                 holder.run("ROLLBACK")

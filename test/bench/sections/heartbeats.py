@@ -14,7 +14,7 @@ def _record(session, count, **more):
 
 
 def _forget(bench, session):
-    session.run("TRUNCATE temporal.recorded_activity")
+    session.run("TRUNCATE temporal_internal.recorded_activity")
     bench.await_empty(session)
 
 

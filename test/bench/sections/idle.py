@@ -52,13 +52,13 @@ def backlog(bench):
     session.run("BEGIN")
     bench.enqueue(session, count)
     session.run("COMMIT")
-    wait_for(lambda: session.value("SELECT EXISTS (SELECT FROM temporal.queue_error)") == "t", "the worker to notice")
+    wait_for(lambda: session.value("SELECT EXISTS (SELECT FROM temporal_internal.queue_error)") == "t", "the worker to notice")
     time.sleep(2)
     anonymous, file = status(worker, "RssAnon", "RssFile")
     bench.add("idle", f"memory of the worker, {count:,} wait for a server that is down", "MB",
               [(anonymous + file) / 1024], goal=("ours", "<=", 50))
     bench.add("idle", "of that: its own (RssAnon)", "MB", [anonymous / 1024])
-    session.run("TRUNCATE temporal.outbox")
+    session.run("TRUNCATE temporal_internal.outbox")
     session.run(f"ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:{bench.stub.port}')")
 
 

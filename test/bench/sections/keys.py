@@ -77,7 +77,7 @@ def complete(bench, name, statement, transactions):
 
 
 def clear(session):
-    session.run("""TRUNCATE plain_row, ready_made, by_hand, temporal.outbox, temporal.recorded_activity;
+    session.run("""TRUNCATE plain_row, ready_made, by_hand, temporal_internal.outbox, temporal_internal.recorded_activity;
         CHECKPOINT""")
 
 

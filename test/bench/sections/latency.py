@@ -28,12 +28,12 @@ def percentile(samples, share):
 def ours(bench, prefix, count, pause):
     """Milliseconds of each completion."""
     session = bench.sql
-    session.run("TRUNCATE temporal.delivery")
+    session.run("TRUNCATE temporal_internal.delivery")
     session.run(LOOP.format(tokens=tokens(prefix), pause=pause,
                             request=f"PERFORM temporal.complete_activity(token, '{RESULT}')"))
-    wait_for(lambda: int(session.value("SELECT count(*) FROM temporal.delivery")) >= count, "deliveries", interval=0.05)
+    wait_for(lambda: int(session.value("SELECT count(*) FROM temporal_internal.delivery")) >= count, "deliveries", interval=0.05)
     arrived = bench.temporal.arrivals()
-    requested = session.run("SELECT id, (extract(epoch FROM requested_at) * 1e6)::bigint FROM temporal.delivery")
+    requested = session.run("SELECT id, (extract(epoch FROM requested_at) * 1e6)::bigint FROM temporal_internal.delivery")
     return [(arrived[int(id)] - int(at)) / 1000 for id, at in requested]
 
 

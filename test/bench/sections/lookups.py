@@ -12,22 +12,22 @@ SELECT count(temporal.complete_activity_by_id('waiting', i::text)) FROM generate
 SET ROLE other;
 SELECT count(temporal.complete_activity_by_id('waiting', i::text)) FROM generate_series(1, 100) i;
 RESET ROLE;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed,
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed,
                                activity_id, workflow_id, run_uuid)
 SELECT i, t.at, t.at, q.number, 1, 2, (i * 4 / ({count} + 201))::int, true,
        'approval', 'order-' || md5((i / 3)::text)::uuid, md5(i::text)::uuid
   FROM generate_series(201, {count} + 200) i
        CROSS JOIN LATERAL (SELECT now() - ({count} - i) * interval '604800 s' / {count}) t (at)
-       JOIN temporal.queue q ON q.requested_by_name = CASE WHEN i % 100 = 0 THEN 'app' ELSE 'other' END;
-INSERT INTO temporal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts,
+       JOIN temporal_internal.queue q ON q.requested_by_name = CASE WHEN i % 100 = 0 THEN 'app' ELSE 'other' END;
+INSERT INTO temporal_internal.rejected (id, xid, requested_at, queue, written_by, method, maybe_sent, request, attempts,
                                error_code, finished_at)
 SELECT {count} + 200 + i, o.xid, o.requested_at, o.queue, o.written_by, o.method, false, o.request, 1,
        'NOT_FOUND', now() - i * interval '10 min'
-  FROM temporal.outbox o, generate_series(1, 1000) i WHERE o.id = 1;
-INSERT INTO temporal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, rejected, workflow_id)
+  FROM temporal_internal.outbox o, generate_series(1, 1000) i WHERE o.id = 1;
+INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, rejected, workflow_id)
 SELECT {count} + 1200 + i, now(), now() - i * interval '10 min', o.queue, 1, 2, 3, true, 'discarded'
-  FROM temporal.outbox o, generate_series(1, 1000) i WHERE o.id = 1;
-SELECT setval('temporal.request_id', {count} + 2200);
+  FROM temporal_internal.outbox o, generate_series(1, 1000) i WHERE o.id = 1;
+SELECT setval('temporal_internal.request_id', {count} + 2200);
 VACUUM (FREEZE, ANALYZE);
 """
 

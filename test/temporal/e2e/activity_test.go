@@ -163,7 +163,7 @@ func (w *waiting) request(t *testing.T, verb, arguments string) (id int64, ident
 		return tx.QueryRow(t.Context(), `
 SELECT format('postgresql:%s/%s@%s/%s/%s/%s', current_database(), $1::bigint, s.system_identifier, d.oid,
               pg_current_xact_id(), (extract(epoch FROM o.requested_at) * 1000000)::bigint)
-  FROM pg_control_system() s, pg_database d, temporal.outbox o
+  FROM pg_control_system() s, pg_database d, temporal_internal.outbox o
  WHERE d.datname = current_database() AND o.id = $1`, id).Scan(&identity)
 	})
 	if err != nil {

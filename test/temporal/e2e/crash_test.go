@@ -107,7 +107,7 @@ SELECT coalesce(r.state, 'lost'), count(*) FROM sent s LEFT JOIN temporal.reques
 	}
 	err = tryOnce(t.Context(), crashing, func(ctx context.Context, c *pgx.Conn) error {
 		var left int
-		if err := c.QueryRow(ctx, "SELECT count(*) FROM temporal.outbox").Scan(&left); err != nil {
+		if err := c.QueryRow(ctx, "SELECT count(*) FROM temporal_internal.outbox").Scan(&left); err != nil {
 			return err
 		}
 		if left > 0 {

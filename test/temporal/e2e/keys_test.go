@@ -149,7 +149,7 @@ func TestKeysAwaited(t *testing.T) {
 		later := w.requestByKey(t, "fail_activity_by_key", key, "message => 'too late', wait_for_key => '1 hour', ")
 		eventually(t, "both requests to wait", func() error {
 			var n int
-			if err := db.QueryRow(t.Context(), "SELECT count(*) FROM temporal.awaited_key WHERE id IN ($1, $2)", id, later).Scan(&n); err != nil || n != 2 {
+			if err := db.QueryRow(t.Context(), "SELECT count(*) FROM temporal_internal.awaited_key WHERE id IN ($1, $2)", id, later).Scan(&n); err != nil || n != 2 {
 				return fmt.Errorf("%d of them: %w", n, err)
 			}
 			return nil

@@ -25,7 +25,7 @@ import (
 
 // drain waits until the outboxes are empty.
 func (s *storm) drain(ctx context.Context, began time.Time) error {
-	const query = "SELECT count(*) FROM temporal.outbox"
+	const query = "SELECT count(*) FROM temporal_internal.outbox"
 	end := time.Now().Add(s.Drain)
 	report := time.Now()
 	for {
@@ -142,10 +142,10 @@ func (s *storm) readLedgers(ctx context.Context, wrong *findings) ([]*entry, err
 			rows, err := c.Query(ctx, `
 WITH outcome AS (
     SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
-      FROM temporal.delivery
+      FROM temporal_internal.delivery
     UNION ALL
     SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, error_code, error_message, requested_at
-      FROM temporal.rejected
+      FROM temporal_internal.rejected
 )
 SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, attempt,
        format('postgresql:%s/%s@%s/%s/%s/%s', current_database(), request_id, system_identifier, d.oid, xid,
@@ -541,9 +541,9 @@ func (s *storm) accountStub(ctx context.Context, wrong *findings, outcomes *tall
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, `
 WITH outcome AS (
-    SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state FROM temporal.delivery
+    SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state FROM temporal_internal.delivery
     UNION ALL
-    SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END FROM temporal.rejected
+    SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END FROM temporal_internal.rejected
 )
 SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.id)
   FROM stub_ledger LEFT JOIN outcome o ON o.id = request_id
@@ -581,8 +581,8 @@ SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.i
 				return err
 			}
 			// whatever was made is in a ledger
-			n, err = s.number(ctx, database, `SELECT count(*) FROM (SELECT id FROM temporal.delivery
-				UNION ALL SELECT id FROM temporal.rejected EXCEPT (SELECT request_id FROM ledger UNION ALL SELECT request_id FROM stub_ledger)) AS x`)
+			n, err = s.number(ctx, database, `SELECT count(*) FROM (SELECT id FROM temporal_internal.delivery
+				UNION ALL SELECT id FROM temporal_internal.rejected EXCEPT (SELECT request_id FROM ledger UNION ALL SELECT request_id FROM stub_ledger)) AS x`)
 			if err == nil && n > 0 {
 				wrong.add("%s: %d outcomes of requests that were never committed", database, n)
 			}
