@@ -20,12 +20,12 @@
 
 #include "base/extension.h"
 #include "functions/outcome_wait.h"
+#include "functions/owner_query.h"
 #include "outbox/outbox.h"
 #include "process/wakeup.h"
 
-/* Queries, prepared once a session */
+/* Prepared once a session */
 static SPIPlanPtr row_plan = NULL;
-static SPIPlanPtr own_plan = NULL;
 
 static bool first_look(int64 id, Datum *row);
 static bool read_request(int64 id, Datum *row);
@@ -58,7 +58,6 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	prepare(&row_plan,
 			"SELECT r, r.state FROM temporal.request r"
 			" WHERE r.id OPERATOR(pg_catalog.=) $1");
-	prepare(&own_plan, "SELECT temporal_internal.made_in_this_transaction($1)");
 
 	/* See also what this very statement did, to say what is wrong with it. */
 	CommandCounterIncrement();
@@ -172,16 +171,21 @@ read_request(int64 id, Datum *row)
 	return finished;
 }
 
+/*
+ * A reader of the view cannot see the transaction of a request.  Which
+ * requests the own transaction made is no secret.
+ */
 static bool
 made_in_this_transaction(int64 id)
 {
-	bool		isnull;
-	bool		result;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(id)};
 
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return false;
-	run(own_plan, id);
-	result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	return result;
+	return tc_read_as_owner("SELECT FROM temporal_internal.outbox o"
+							"  JOIN temporal_internal.queue q ON q.number = o.queue"
+							" WHERE o.id = $1 AND o.xid = pg_current_xact_id_if_assigned()"
+							"   AND temporal_internal.made_here(q.system_identifier, q.database)",
+							lengthof(types), types, values, NULL, NULL, NULL) > 0;
 }

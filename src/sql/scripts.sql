@@ -2,26 +2,6 @@
  * For scripts: waiting for a request, asking whether a server can be reached.
  */
 
-/*
- * A reader of the view cannot see the transaction of a request.  Which
- * requests the own transaction made is no secret.
- */
-CREATE FUNCTION temporal_internal.made_in_this_transaction(id bigint)
-RETURNS boolean
-LANGUAGE sql STABLE STRICT SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-SELECT EXISTS (SELECT FROM temporal_internal.outbox o JOIN temporal_internal.queue q ON q.number = o.queue
-                WHERE o.id = $1
-                  AND o.xid = pg_catalog.pg_current_xact_id_if_assigned()
-                  AND temporal_internal.made_here(q.system_identifier, q.database));
-END;
-COMMENT ON FUNCTION temporal_internal.made_in_this_transaction(bigint) IS
-    'internal: was the request made in the current transaction?';
-REVOKE ALL ON FUNCTION temporal_internal.made_in_this_transaction(bigint) FROM PUBLIC;
-/* wait_for_request() calls it with the rights of its caller */
-GRANT EXECUTE ON FUNCTION temporal_internal.made_in_this_transaction(bigint) TO PUBLIC;
-
 CREATE FUNCTION temporal.wait_for_request(id bigint, timeout interval DEFAULT NULL)
 RETURNS temporal.request
 LANGUAGE C VOLATILE PARALLEL UNSAFE

@@ -69,7 +69,7 @@ my $most = $node->safe_psql('postgres', q(SELECT pg_relation_size('temporal_inte
 my $nothing = q(workflow_id = 'nothing');
 cmp_ok(pages_read("id = $_"), '<', $most, "few pages are read to find request $_") foreach (1, $total / 2, $last);
 cmp_ok(pages_read($nothing), '<', $most, 'few pages are read to find that there is no such workflow');
-is($node->safe_psql('postgres', q(SELECT pg_relation_size('temporal.delivery_0_finished_at_idx') / 8192)), 1,
+is($node->safe_psql('postgres', q(SELECT pg_relation_size('temporal_internal.delivery_0_finished_at_idx') / 8192)), 1,
 	'the index of what went wrong has nothing of what was delivered');
 
 # Somebody who holds a lock that summaries need
@@ -90,7 +90,7 @@ is($node->safe_psql('postgres', "SELECT state FROM temporal.request WHERE id = $
 	'delivered', "request $_ is found") foreach (1, $last);
 await('the indexes to know of what was recorded meanwhile', sub { make(1); $made++; pages_read('id = 1') < $most && pages_read($nothing) < $most });
 cmp_ok(pages_read("id = $_"), '<', $most, "few pages are read to find request $_") foreach (1, $last);
-$node->safe_psql('postgres', 'DROP INDEX temporal.delivery_id_idx, temporal.delivery_workflow_id_idx, temporal.delivery_wrong_idx');
+$node->safe_psql('postgres', 'DROP INDEX temporal_internal.delivery_id_idx, temporal_internal.delivery_workflow_id_idx, temporal_internal.delivery_wrong_idx');
 make($total / 10);
 $made += $total / 10;
 is(states($node), "delivered|$made", 'outcomes are recorded without an index');

@@ -102,7 +102,7 @@ is($errors, 1, 'the log says so once');
 
 # All outcomes, as when the disk is full
 $offset = -s $node->logfile;
-$node->safe_psql('postgres', 'DROP INDEX temporal.obstacle; TRUNCATE temporal_internal.delivery_0');
+$node->safe_psql('postgres', 'DROP INDEX temporal_internal.obstacle; TRUNCATE temporal_internal.delivery_0');
 $node->safe_psql('postgres', <<'EOS');
 INSERT INTO temporal_internal.delivery (id, requested_at, finished_at, queue, attempts, method, segment, confirmed)
 VALUES (0, now(), now(), 0, 1, 1, 0, true);
@@ -112,7 +112,7 @@ my $first = $node->safe_psql('postgres',
 	"SELECT min(temporal.complete_activity_by_id('w', 'c' || i)) FROM generate_series(1, 100) i");
 await('an error', sub { substr(slurp_file($node->logfile), $offset) =~ /"no_more"/ });
 make('second');
-$node->safe_psql('postgres', 'DROP INDEX temporal.no_more');
+$node->safe_psql('postgres', 'DROP INDEX temporal_internal.no_more');
 await_finished($node, "id <> $culprit");
 is($node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE id >= $first AND state = 'delivered'"),
 	101, 'all are recorded when that is possible again');

@@ -111,11 +111,11 @@ my @tables = qw(queue outbox rejected delivery delivery_segment last_worker queu
 # Columns
 foreach my $table (@tables)
 {
-	$node->safe_psql('postgres', "ALTER TABLE temporal.$table ADD COLUMN note text DEFAULT 'noted', ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()");
+	$node->safe_psql('postgres', "ALTER TABLE temporal_internal.$table ADD COLUMN note text DEFAULT 'noted', ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()");
 }
 ok_work('added columns');
 is($node->safe_psql('postgres', "SELECT count(*) FROM temporal_internal.delivery WHERE note IS NULL"), 0, 'which get their defaults');
-$node->safe_psql('postgres', "ALTER TABLE temporal.$_ DROP COLUMN note, DROP COLUMN at") foreach @tables;
+$node->safe_psql('postgres', "ALTER TABLE temporal_internal.$_ DROP COLUMN note, DROP COLUMN at") foreach @tables;
 ok_work('columns that were dropped again');
 
 # Indexes
@@ -135,7 +135,7 @@ CREATE INDEX odd_error ON temporal_internal.queue_error (lower(error_code));
 EOS
 # what they call runs as the owner of the table, not as the caller
 ok_work('indexes on expressions, and partial ones');
-$node->safe_psql('postgres', "DROP INDEX temporal.odd_expression, temporal.odd_text, temporal.odd_partial, temporal.odd_rejected, temporal.odd_delivery, temporal.odd_queue, temporal.odd_error");
+$node->safe_psql('postgres', "DROP INDEX temporal_internal.odd_expression, temporal_internal.odd_text, temporal_internal.odd_partial, temporal_internal.odd_rejected, temporal_internal.odd_delivery, temporal_internal.odd_queue, temporal_internal.odd_error");
 
 # Triggers, as pg_repack and others see rows: a copy that they keep is the table.
 foreach my $table (qw(outbox rejected queue_error queue))
@@ -143,15 +143,15 @@ foreach my $table (qw(outbox rejected queue_error queue))
 	my $key = { queue => 'number', queue_error => 'queue' }->{$table} // 'id';
 
 	$node->safe_psql('postgres', <<"EOS");
-CREATE TABLE public.copy_of_$table AS TABLE temporal.$table;
+CREATE TABLE public.copy_of_$table AS TABLE temporal_internal.$table;
 CREATE FUNCTION public.log_$table() RETURNS trigger LANGUAGE plpgsql AS \$\$
 BEGIN
     IF TG_OP <> 'INSERT' THEN DELETE FROM public.copy_of_$table c WHERE c.$key = OLD.$key; END IF;
     IF TG_OP <> 'DELETE' THEN INSERT INTO public.copy_of_$table SELECT NEW.*; END IF;
     RETURN NULL;
 END \$\$;
-CREATE TRIGGER z_repack AFTER INSERT OR UPDATE OR DELETE ON temporal.$table FOR EACH ROW EXECUTE FUNCTION public.log_$table();
-ALTER TABLE temporal.$table ENABLE ALWAYS TRIGGER z_repack;
+CREATE TRIGGER z_repack AFTER INSERT OR UPDATE OR DELETE ON temporal_internal.$table FOR EACH ROW EXECUTE FUNCTION public.log_$table();
+ALTER TABLE temporal_internal.$table ENABLE ALWAYS TRIGGER z_repack;
 EOS
 }
 ok_work('triggers');
@@ -162,9 +162,9 @@ $node->reload;
 await('the worker to leave', sub { worker_pid($node) eq '' });
 foreach my $table (qw(outbox rejected queue_error queue))
 {
-	is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE temporal.$table EXCEPT TABLE public.copy_of_$table) x"), 0, "triggers of $table saw every row that is there");
-	is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE public.copy_of_$table EXCEPT TABLE temporal.$table) x"), 0, 'and every one that has gone');
-	$node->safe_psql('postgres', "DROP TRIGGER z_repack ON temporal.$table");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE temporal_internal.$table EXCEPT TABLE public.copy_of_$table) x"), 0, "triggers of $table saw every row that is there");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM (TABLE public.copy_of_$table EXCEPT TABLE temporal_internal.$table) x"), 0, 'and every one that has gone');
+	$node->safe_psql('postgres', "DROP TRIGGER z_repack ON temporal_internal.$table");
 }
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $node->reload;
@@ -214,14 +214,14 @@ ok_work('columns that are back');
 
 # Its indexes: one that is missing is named, and another one of its kind does as well.
 my $offset = -s $node->logfile;
-$node->safe_psql('postgres', 'DROP INDEX temporal.outbox_queue_idx');
+$node->safe_psql('postgres', 'DROP INDEX temporal_internal.outbox_queue_idx');
 my $unread = make();
 $node->wait_for_log(qr/table temporal_internal.outbox lacks an index that temporal_complete needs\n.*HINT:  Run CREATE INDEX ON temporal_internal.outbox \(queue, xid, id\)/, $offset);
 is(state_of($unread), 'queued', 'without the index of queues a request waits');
 $node->safe_psql('postgres', 'CREATE INDEX another_name ON temporal_internal.outbox (queue, xid, id)');
 ok_finished($unread, 'delivered', 'an index of another name will do');
-$node->safe_psql('postgres', 'ALTER INDEX temporal.another_name RENAME TO outbox_queue_idx');
-$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox DROP CONSTRAINT outbox_pkey; ALTER TABLE temporal_internal.queue DROP CONSTRAINT queue_pkey; DROP INDEX temporal.queue_server_idx, temporal.delivery_id_idx');
+$node->safe_psql('postgres', 'ALTER INDEX temporal_internal.another_name RENAME TO outbox_queue_idx');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.outbox DROP CONSTRAINT outbox_pkey; ALTER TABLE temporal_internal.queue DROP CONSTRAINT queue_pkey; DROP INDEX temporal_internal.queue_server_idx, temporal_internal.delivery_id_idx');
 ok_finished(make(), 'delivered', 'without its other indexes');
 ok_finished($old->query_safe('SELECT ' . call()), 'delivered', 'also in an old session');
 $node->safe_psql('postgres', <<'EOS');
@@ -235,17 +235,17 @@ EOS
 # Another access method, which happens to be heap's
 if ($node->pg_version >= 15)
 {
-	$node->safe_psql('postgres', "ALTER TABLE temporal.$_ SET ACCESS METHOD other_heap") foreach qw(outbox rejected queue queue_error);
+	$node->safe_psql('postgres', "ALTER TABLE temporal_internal.$_ SET ACCESS METHOD other_heap") foreach qw(outbox rejected queue queue_error);
 	ok_work('another access method');
-	$node->safe_psql('postgres', "ALTER TABLE temporal.$_ SET ACCESS METHOD heap") foreach qw(outbox rejected queue queue_error);
+	$node->safe_psql('postgres', "ALTER TABLE temporal_internal.$_ SET ACCESS METHOD heap") foreach qw(outbox rejected queue queue_error);
 }
 is(worker_pid($node), $worker, 'one worker lives through it all');
 
 # Maintenance beside a transaction that has made requests: it waits for its end, or lets its rows be.
-my @statements = ('REINDEX INDEX CONCURRENTLY temporal.outbox_queue_idx', 'REINDEX INDEX CONCURRENTLY temporal.outbox_pkey',
-	'REINDEX INDEX CONCURRENTLY temporal.queue_pkey', 'REINDEX INDEX CONCURRENTLY temporal.queue_server_idx',
-	'CREATE INDEX CONCURRENTLY beside ON temporal_internal.outbox (requested_at)', 'DROP INDEX CONCURRENTLY temporal.beside',
-	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'REINDEX TABLE temporal_internal.outbox', 'DROP INDEX temporal.beside',
+my @statements = ('REINDEX INDEX CONCURRENTLY temporal_internal.outbox_queue_idx', 'REINDEX INDEX CONCURRENTLY temporal_internal.outbox_pkey',
+	'REINDEX INDEX CONCURRENTLY temporal_internal.queue_pkey', 'REINDEX INDEX CONCURRENTLY temporal_internal.queue_server_idx',
+	'CREATE INDEX CONCURRENTLY beside ON temporal_internal.outbox (requested_at)', 'DROP INDEX CONCURRENTLY temporal_internal.beside',
+	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'REINDEX TABLE temporal_internal.outbox', 'DROP INDEX temporal_internal.beside',
 	'VACUUM FULL temporal_internal.outbox', 'VACUUM FULL temporal_internal.queue', 'CLUSTER temporal_internal.outbox USING outbox_pkey', 'TRUNCATE temporal_internal.outbox',
 	'ALTER TABLE temporal_internal.outbox ADD COLUMN note text', 'ALTER TABLE temporal_internal.outbox DROP COLUMN note');
 my $number = 0;
@@ -279,7 +279,7 @@ await_finished($node, q(state <> 'retrying'));
 
 # The same inside the transaction that has made requests
 foreach my $statement ('REINDEX TABLE temporal_internal.outbox', 'REINDEX TABLE temporal_internal.queue', 'CLUSTER temporal_internal.outbox USING outbox_pkey',
-	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'DROP INDEX temporal.beside', 'ALTER TABLE temporal_internal.outbox ADD COLUMN note text',
+	'CREATE INDEX beside ON temporal_internal.outbox (lower(error_code))', 'DROP INDEX temporal_internal.beside', 'ALTER TABLE temporal_internal.outbox ADD COLUMN note text',
 	'ALTER TABLE temporal_internal.outbox DROP COLUMN note', 'ALTER TABLE temporal_internal.outbox ALTER former_identities SET STORAGE EXTERNAL')
 {
 	my $id = $session->query_safe('BEGIN; SELECT ' . call());
@@ -299,7 +299,7 @@ foreach my $table (qw(rejected queue_error queue delivery_segment last_worker re
 {
 	my $locker = $node->background_psql('postgres');
 
-	$locker->query_safe("BEGIN; LOCK TABLE temporal.$table");
+	$locker->query_safe("BEGIN; LOCK TABLE temporal_internal.$table");
 	my $refused = $table eq 'queue' ? undef : $old->query_safe('SELECT ' . call('refusing'));
 	my $waits = $table eq 'queue' ? undef : $old->query_safe('SELECT ' . call('away'));
 	my $id = $old->query_safe('SELECT ' . call());
@@ -353,7 +353,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM temporal_internal.deli
 
 # Whatever became of them, the extension can be dropped.
 make('away');
-$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.queue RENAME server TO s; ALTER TABLE temporal_internal.outbox RENAME xid TO x; DROP INDEX temporal.outbox_queue_idx');
+$node->safe_psql('postgres', 'ALTER TABLE temporal_internal.queue RENAME server TO s; ALTER TABLE temporal_internal.outbox RENAME xid TO x; DROP INDEX temporal_internal.outbox_queue_idx');
 $node->safe_psql('postgres', 'DROP SERVER away; DROP EXTENSION temporal_complete CASCADE');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_namespace WHERE nspname = 'temporal')), 0, 'its schema goes with it');
 $node->stop('fast');

@@ -44,7 +44,7 @@ $node->safe_psql('postgres', 'VACUUM ANALYZE');
 $node->safe_psql('postgres', $_) foreach split(/\n/, $node->safe_psql('postgres', <<'EOS'));
 SELECT format('SELECT brin_summarize_new_values(%L::regclass)', i.indexrelid::regclass)
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
- WHERE a.amname = 'brin' AND c.relkind = 'i' AND i.indrelid::regclass::text ~ '^temporal.delivery_'
+ WHERE a.amname = 'brin' AND c.relkind = 'i' AND i.indrelid::regclass::text ~ '^temporal_internal.delivery_'
 EOS
 my $pages = $node->safe_psql('postgres', q(SELECT sum(pg_relation_size(oid))::bigint / 8192 FROM pg_class WHERE relname ~ '^delivery_[0-3]$'));
 my $workflow = $node->safe_psql('postgres', "SELECT 'order-' || md5(($total / 2 / 3)::text)::uuid");
