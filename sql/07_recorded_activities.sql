@@ -170,7 +170,7 @@ SELECT workflow_id, recorded_by, state FROM temporal.activity_history('order 42'
 SET ROLE regress_keys_boss;
 SELECT workflow_id, attempt, recorded_by, state FROM temporal.activity_history('order 42');
 SELECT workflow_id, attempt, recorded_by, state FROM temporal.activity_history('order 43');
-SELECT FROM temporal.ended_activity;
+SELECT FROM temporal_internal.ended_activity;
 RESET ROLE;
 
 SELECT key, temporal.forget_activity(key) FROM temporal.activity ORDER BY key;

@@ -57,7 +57,7 @@ static const char count_acknowledged[] = COUNT(OF_CALLER("r") " AND " UNCONFIRME
 
 /* It is looked at for all segments; who may is as elsewhere.  What became of keys goes along, uncounted. */
 static const char purge[] =
-"WITH ended AS (DELETE FROM temporal.ended_activity e WHERE e.ended_at < $2 AND " OF_CALLER("e") ") "
+"WITH ended AS (DELETE FROM temporal_internal.ended_activity e WHERE e.ended_at < $2 AND " OF_CALLER("e") ") "
 "DELETE FROM temporal_internal.delivery d WHERE d.finished_at < $2 AND " OF_CALLER("d");
 
 static uint64 run_selected(FunctionCallInfo fcinfo, const char *query, ResultRow take, void *arg);

@@ -8,7 +8,7 @@
  * by the transaction that removes the other one.  For what a verdict by key
  * finishes, which is nearly all, it is part of the row of that verdict's
  * outcome, and costs no row of its own; the others stand in
- * temporal.ended_activity.
+ * temporal_internal.ended_activity.
  *
  * No token and no payload goes here.
  *

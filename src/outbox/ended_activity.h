@@ -20,7 +20,7 @@
 #define TC_ENDED_EXPIRED "expired"
 #define TC_ENDED_FINISHED "finished"
 
-/* Columns of temporal.ended_activity */
+/* Columns of temporal_internal.ended_activity */
 enum
 {
 	ENDED_ACTIVITY_ID = 1,
@@ -41,7 +41,7 @@ enum
 /*
  * Note in the current transaction, which removes a recording, how it ended:
  * one of the words above.  If its time was over before, that is what is noted.
- * request is the one that finished it, or 0.  rel is temporal.ended_activity.
+ * request is the one that finished it, or 0.  rel is temporal_internal.ended_activity.
  */
 extern void tc_ended_activity_note(Relation rel, const RecordedActivity *activity, const char *ended,
 								   int64 request);

@@ -69,7 +69,8 @@ typedef struct Found
 typedef struct Remover
 {
 	Relation	rel;
-	Relation	ended;			/* temporal.ended_activity; NULL until needed */
+	Relation	ended;			/* temporal_internal.ended_activity; NULL
+								 * until needed */
 	LockWaitPolicy policy;		/* where others are about to remove one */
 	bool		nowait;			/* not for a lock on a table, either */
 }			Remover;

@@ -123,7 +123,7 @@ replaced AS (
        AND EXISTS (SELECT FROM temporal_internal.recorded_activity o WHERE o.queue = h.own_number AND o.key = a.key)
     RETURNING h.own_number, a.id, a.recorded_at, a.key, a.method, a.heartbeat, a.expires_at),
 ended AS (
-    INSERT INTO temporal.ended_activity (id, recorded_at, ended_at, queue, ended, key, activity_id, workflow_id, run_id, attempt)
+    INSERT INTO temporal_internal.ended_activity (id, recorded_at, ended_at, queue, ended, key, activity_id, workflow_id, run_id, attempt)
     SELECT r.id, r.recorded_at, clock_timestamp(), r.own_number, 'replaced', r.key, t.activity_id, t.workflow_id, t.run_id,
            temporal_internal.request_attempt(r.method, r.heartbeat)
       FROM replaced r CROSS JOIN LATERAL temporal_internal.request_target(r.method, r.heartbeat) t

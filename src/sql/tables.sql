@@ -342,7 +342,7 @@ SELECT pg_catalog.pg_extension_config_dump('temporal_internal.recorded_activity'
  * the transaction that removes the recording; goes when outcomes of its time
  * go.  Not dumped, as outcomes are not.
  */
-CREATE TABLE temporal.ended_activity (
+CREATE TABLE temporal_internal.ended_activity (
     id bigint NOT NULL,
     recorded_at timestamptz NOT NULL,
     ended_at timestamptz NOT NULL,
@@ -356,20 +356,20 @@ CREATE TABLE temporal.ended_activity (
     request bigint,
     heartbeat_error text
 );
-CREATE INDEX ended_activity_key_idx ON temporal.ended_activity (queue, key);
-ALTER TABLE temporal.ended_activity REPLICA IDENTITY FULL;
+CREATE INDEX ended_activity_key_idx ON temporal_internal.ended_activity (queue, key);
+ALTER TABLE temporal_internal.ended_activity REPLICA IDENTITY FULL;
 
-COMMENT ON TABLE temporal.ended_activity IS 'recorded activities that were replaced, forgotten, or have expired';
-COMMENT ON COLUMN temporal.ended_activity.id IS 'of the recording';
-COMMENT ON COLUMN temporal.ended_activity.recorded_at IS 'when it was recorded';
-COMMENT ON COLUMN temporal.ended_activity.ended_at IS 'when it ended';
-COMMENT ON COLUMN temporal.ended_activity.queue IS 'number of the queue in which it stood';
-COMMENT ON COLUMN temporal.ended_activity.ended IS 'replaced, forgotten, expired, or finished by a verdict that had named an earlier one of the same activity';
-COMMENT ON COLUMN temporal.ended_activity.key IS 'what it was called by the role that recorded it';
-COMMENT ON COLUMN temporal.ended_activity.run_id IS 'run of the workflow, or of a standalone activity';
-COMMENT ON COLUMN temporal.ended_activity.attempt IS 'attempt that was recorded; NULL by ids';
-COMMENT ON COLUMN temporal.ended_activity.request IS 'finished: the verdict';
-COMMENT ON COLUMN temporal.ended_activity.heartbeat_error IS 'why heartbeats for it had ended';
+COMMENT ON TABLE temporal_internal.ended_activity IS 'recorded activities that were replaced, forgotten, or have expired';
+COMMENT ON COLUMN temporal_internal.ended_activity.id IS 'of the recording';
+COMMENT ON COLUMN temporal_internal.ended_activity.recorded_at IS 'when it was recorded';
+COMMENT ON COLUMN temporal_internal.ended_activity.ended_at IS 'when it ended';
+COMMENT ON COLUMN temporal_internal.ended_activity.queue IS 'number of the queue in which it stood';
+COMMENT ON COLUMN temporal_internal.ended_activity.ended IS 'replaced, forgotten, expired, or finished by a verdict that had named an earlier one of the same activity';
+COMMENT ON COLUMN temporal_internal.ended_activity.key IS 'what it was called by the role that recorded it';
+COMMENT ON COLUMN temporal_internal.ended_activity.run_id IS 'run of the workflow, or of a standalone activity';
+COMMENT ON COLUMN temporal_internal.ended_activity.attempt IS 'attempt that was recorded; NULL by ids';
+COMMENT ON COLUMN temporal_internal.ended_activity.request IS 'finished: the verdict';
+COMMENT ON COLUMN temporal_internal.ended_activity.heartbeat_error IS 'why heartbeats for it had ended';
 
 /*
  * Where the worker finds requests of the outbox that wait for a key, when the
@@ -420,4 +420,4 @@ COMMENT ON COLUMN temporal_internal.heartbeat_answer.error_code IS 'why no more 
 REVOKE ALL ON TABLE temporal_internal.queue, temporal_internal.outbox, temporal_internal.rejected, temporal_internal.delivery,
     temporal_internal.delivery_0, temporal_internal.delivery_1, temporal_internal.delivery_2, temporal_internal.delivery_3,
     temporal_internal.delivery_segment, temporal_internal.last_worker, temporal_internal.queue_error, temporal_internal.queue_pause, temporal_internal.recheck,
-    temporal_internal.recorded_activity, temporal.ended_activity, temporal_internal.awaited_key, temporal_internal.heartbeat_answer FROM PUBLIC;
+    temporal_internal.recorded_activity, temporal_internal.ended_activity, temporal_internal.awaited_key, temporal_internal.heartbeat_answer FROM PUBLIC;

@@ -116,7 +116,7 @@ is(history('boss', 'c'), "1 finished $id complete", q(and app's));
 is(history('app', 'b'), '', q(app does not see boss's));
 is(history('other', $_), '', "another role sees nothing of $_") for qw(a b c d);
 is(history('watcher', 'a'), '', 'nor who sees all requests');
-my (undef, undef, $error) = $node->psql('postgres', 'SET ROLE watcher; SELECT FROM temporal.ended_activity');
+my (undef, undef, $error) = $node->psql('postgres', 'SET ROLE watcher; SELECT FROM temporal_internal.ended_activity');
 like($error, qr/permission denied/, 'the table is granted to nobody');
 as('other', record('a', 7));
 is(history('other', 'a'), '7 recorded', 'another role has the same key for itself');
@@ -153,7 +153,7 @@ is(history('app', 'u'), "1 replaced, 2 replaced, 3 finished $id complete", 'each
 
 # The table is locked
 as('app', record('l', 1));
-$holder->query_safe('RESET ROLE; BEGIN; LOCK TABLE temporal.ended_activity');
+$holder->query_safe('RESET ROLE; BEGIN; LOCK TABLE temporal_internal.ended_activity');
 $id = verdict('app', q{complete_activity_by_key('l'});
 $holder->query_safe('COMMIT');
 is(history('app', 'l'), "1 finished $id complete", 'a verdict while the table is locked');
@@ -187,7 +187,7 @@ await('its end', sub { history('app', 'x') eq '1 expired' });
 my $told = q(SELECT state, ended_at, recorded_at FROM temporal.activity_history('x'));
 my $before = as('app', $told);
 days(3);
-await('its row to be buried', sub { $node->safe_psql('postgres', q(SELECT count(*) FROM temporal.ended_activity WHERE key = 'x')) eq '1' });
+await('its row to be buried', sub { $node->safe_psql('postgres', q(SELECT count(*) FROM temporal_internal.ended_activity WHERE key = 'x')) eq '1' });
 is(as('app', $told), $before, 'what has expired is told once, and the same');
 is(expired_rows(), '1', 'while its row stays');
 $holder->query_safe('COMMIT');
@@ -196,9 +196,9 @@ days(3);
 await('its row to be removed', sub { expired_rows() eq '0' });
 is(as('app', $told), $before, 'and after it');
 is(history('app', 'both'), "1 replaced $asked fail, 2 recorded", 'what ended shortly ago is kept');
-$node->safe_psql('postgres', q(UPDATE temporal.ended_activity SET ended_at = ended_at - interval '20 days'));
+$node->safe_psql('postgres', q(UPDATE temporal_internal.ended_activity SET ended_at = ended_at - interval '20 days'));
 days(3);
-await('the old ones to be removed', sub { $node->safe_psql('postgres', 'SELECT count(*) FROM temporal.ended_activity') eq '0' });
+await('the old ones to be removed', sub { $node->safe_psql('postgres', 'SELECT count(*) FROM temporal_internal.ended_activity') eq '0' });
 is(history('app', 'both'), '2 recorded', 'what ended before outcomes that are kept is not told any more');
 
 # purge() is for the own ones
