@@ -490,11 +490,14 @@ tc_request_encode(RequestMethod method, const RequestArgs *args,
 }
 
 uint8 *
-tc_probe_request_encode(const char *namespace_name, size_t *len)
+tc_probe_request_encode(RequestMethod method, const char *namespace_name, size_t *len)
 {
 	Temporal__RecordActivityTaskHeartbeatByIdRequest m =
 		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_BY_ID_REQUEST__INIT;
 
-	m.namespace_ = unconstify(char *, tc_namespace_to_utf8(namespace_name));
-	return pack(&m.base, MAX_REQUEST_BYTES, len);
+	Temporal__RecordActivityTaskHeartbeatRequest by_token =
+		TEMPORAL__RECORD_ACTIVITY_TASK_HEARTBEAT_REQUEST__INIT;
+
+	m.namespace_ = by_token.namespace_ = unconstify(char *, tc_namespace_to_utf8(namespace_name));
+	return pack(method == METHOD_HEARTBEAT ? &by_token.base : &m.base, MAX_REQUEST_BYTES, len);
 }

@@ -99,8 +99,8 @@ extern uint8 *tc_request_encode(RequestMethod method, const RequestArgs *args,
 /*
  * A request that the server refuses after it checked credentials and
  * namespace, and that cannot touch any activity: a heartbeat by id without
- * an activity id.  palloc'd.
+ * an activity id, or of METHOD_HEARTBEAT without a token.  palloc'd.
  */
-extern uint8 *tc_probe_request_encode(const char *namespace_name, size_t *len);
+extern uint8 *tc_probe_request_encode(RequestMethod method, const char *namespace_name, size_t *len);
 
 #endif							/* TC_REQUEST_H */

@@ -275,13 +275,16 @@ prepare_ping(CallOfSession *it, const QueueRow *queue)
 {
 	ServerConfig *config = tc_server_config_to_look(queue, &it->problem);
 	const char *namespace_name;
+	RequestMethod method;
 
 	if (config == NULL)
 		return;
 	namespace_name = tc_server_namespace(config, &queue->key);
 	it->namespace_name = tc_namespace_to_utf8(namespace_name);
-	it->path = tc_method_path(METHOD_HEARTBEAT_BY_ID);
-	it->message = tc_probe_request_encode(namespace_name, &it->message_len);
+	/* ids are in the path of HTTP, and without one there is none */
+	method = config->channel.http ? METHOD_HEARTBEAT : METHOD_HEARTBEAT_BY_ID;
+	it->path = tc_method_path(method);
+	it->message = tc_probe_request_encode(method, namespace_name, &it->message_len);
 	it->timeout_ms = config->request_timeout_ms;
 	tc_words_copy(it->answer.address, sizeof(it->answer.address),
 				  tc_words_from_server(config->channel.address));
