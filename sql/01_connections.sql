@@ -56,6 +56,19 @@ ALTER SERVER temporal OPTIONS (SET authority 'a b');
 ALTER SERVER temporal OPTIONS (SET tls_server_name 'a/b');
 ALTER SERVER temporal OPTIONS (SET namespace '');
 
+-- a proxy is a URL, as elsewhere
+ALTER SERVER temporal OPTIONS (ADD proxy 'http://proxy.example.com:3128');
+ALTER SERVER temporal OPTIONS (SET proxy 'http://[2001:db8::1]:3128');
+ALTER SERVER temporal OPTIONS (SET proxy 'proxy.example.com:3128');
+ALTER SERVER temporal OPTIONS (SET proxy 'https://proxy.example.com:3128');
+ALTER SERVER temporal OPTIONS (SET proxy 'socks5://proxy.example.com:3128');
+ALTER SERVER temporal OPTIONS (SET proxy 'http://proxy.example.com');
+ALTER SERVER temporal OPTIONS (SET proxy 'http://proxy.example.com:3128/');
+ALTER SERVER temporal OPTIONS (SET proxy 'http://shop:app-secret@proxy.example.com:3128');
+ALTER SERVER temporal OPTIONS (SET proxy E'http://proxy.example.com:3128\r\nX: y');
+ALTER SERVER temporal OPTIONS (ADD proxy_auth 'shop:app-secret');
+ALTER SERVER temporal OPTIONS (DROP proxy);
+
 -- numbers, truth and times; a time without a unit would have to be guessed
 ALTER SERVER temporal OPTIONS (SET max_in_flight '0');
 ALTER SERVER temporal OPTIONS (SET max_in_flight '4097');
@@ -101,6 +114,11 @@ ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD tls_client_cert_path 
 ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD api_key 'Bearer app-secret');
 ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD api_key E'app-secret\n');
 ALTER USER MAPPING FOR regress_tc_app SERVER temporal OPTIONS (ADD api_key_path '/api_key');
+ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy_auth 'app-secret');
+ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy_auth E'shop:app-secret\r\nX: y');
+ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy 'http://proxy.example.com:3128');
+ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy_auth 'shop:app-secret: %41');
+ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (DROP proxy_auth);
 
 --
 -- Who may do what.  At first nobody but the owner may do anything.

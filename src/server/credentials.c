@@ -6,7 +6,8 @@
  * Where a server is and how it is reached is for its owner to say, and its
  * owner may not be who gave the credentials.  So they are sent only where it
  * is certain who gets them: by TLS, to a server that is verified, and whose
- * owner could have read them anyway.  What goes beyond that has to be allowed
+ * owner could have read them anyway; proxy_auth is for the proxy that the
+ * owner names, over plain HTTP.  What goes beyond that has to be allowed
  * in the user mapping, which is the word of who gave the credentials; that a
  * server's owner cannot speak it for others is seen to in mapping_check.c.
  *
@@ -52,6 +53,7 @@ tc_credentials_problem(const ForeignServer *server, Oid umuser, List *options,
 					   const ServerConfig *config)
 {
 	bool		any = false;
+	bool		for_server = false; /* for others than the proxy, too */
 	bool		files = false;
 	ListCell   *lc;
 
@@ -60,15 +62,20 @@ tc_credentials_problem(const ForeignServer *server, Oid umuser, List *options,
 		const char *name = lfirst_node(DefElem, lc)->defname;
 
 		any |= tc_option_is_credential(name);
+		for_server |= tc_option_is_credential(name) && !tc_option_is_for_proxy(name);
 		files |= tc_option_names_file(name);
 	}
 	if (!any)
 		return NULL;
 
-	if (!config->channel.tls && !config->allow_plaintext_credentials)
+	/*
+	 * whoever gives a credential for an HTTP proxy knows that it goes there
+	 * as it is
+	 */
+	if (for_server && !config->channel.tls && !config->allow_plaintext_credentials)
 		return psprintf("the credentials of the user mapping are not sent without TLS: set the option \"tls\" of foreign server \"%s\", or \"allow_plaintext_credentials\" of the user mapping",
 						server->servername);
-	if (config->channel.tls && config->channel.tls_disable_host_verification &&
+	if (for_server && config->channel.tls && config->channel.tls_disable_host_verification &&
 		!config->allow_unverified_server)
 		return psprintf("the credentials of the user mapping are not sent to a server that is not verified: unset the option \"tls_disable_host_verification\" of foreign server \"%s\", or set \"allow_unverified_server\" of the user mapping",
 						server->servername);

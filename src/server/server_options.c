@@ -38,6 +38,9 @@ PG_FUNCTION_INFO_V1(temporal_complete_fdw_validator);
 /* Port of Temporal's frontend, for messages */
 #define EXAMPLE_ADDRESS "localhost:7233"
 
+/* How proxies are spoken to */
+#define PROXY_SCHEME "http://"
+
 /* Prefix of the options that become gRPC metadata */
 #define METADATA_PREFIX "grpc_meta_"
 
@@ -56,7 +59,9 @@ typedef enum OptionKind
 	OPTION_CERTIFICATE,
 	OPTION_PRIVATE_KEY,
 	OPTION_API_KEY,
-	OPTION_TRANSPORT
+	OPTION_TRANSPORT,
+	OPTION_PROXY,
+	OPTION_PROXY_AUTH
 } OptionKind;
 
 /* What to write, by kind: the HINT of an error */
@@ -75,6 +80,8 @@ static const char *const kind_hints[] = {
 	[OPTION_PRIVATE_KEY] = "Write the text of a PEM file, from \"-----BEGIN PRIVATE KEY-----\" on.",
 	[OPTION_API_KEY] = "Write the key alone, without \"Bearer\".",
 	[OPTION_TRANSPORT] = "Write \"grpc\" or \"http\".",
+	[OPTION_PROXY] = "Write http://host:port, such as \"http://proxy.example.com:3128\". User and password are the option \"proxy_auth\" of a user mapping.",
+	[OPTION_PROXY_AUTH] = "Write user:password, as they are.",
 };
 
 typedef struct ServerOption
@@ -94,6 +101,7 @@ typedef struct ServerOption
 static const ServerOption server_options[] = {
 	{"address", ForeignServerRelationId, OPTION_ADDRESS, CONFIG(channel.address), EXAMPLE_ADDRESS},
 	{"transport", ForeignServerRelationId, OPTION_TRANSPORT, CONFIG(channel.http)},
+	{"proxy", ForeignServerRelationId, OPTION_PROXY, CONFIG(channel.proxy)},
 	{"namespace", ForeignServerRelationId, OPTION_NAMESPACE, CONFIG(own_namespace), TC_DEFAULT_NAMESPACE},
 	{"namespaces", ForeignServerRelationId, OPTION_NAMESPACES, CONFIG(namespaces)},
 	{"tls", ForeignServerRelationId, OPTION_BOOL, CONFIG(channel.tls)},
@@ -114,6 +122,7 @@ static const ServerOption server_options[] = {
 
 	{"api_key", UserMappingRelationId, OPTION_API_KEY, CONFIG(channel.api_key)},
 	{"api_key_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.api_key_path)},
+	{"proxy_auth", UserMappingRelationId, OPTION_PROXY_AUTH, CONFIG(channel.proxy_auth)},
 	{"tls_client_cert_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.tls_client_cert_path)},
 	{"tls_client_cert_data", UserMappingRelationId, OPTION_CERTIFICATE, CONFIG(channel.tls_client_cert_data)},
 	{"tls_client_key_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.tls_client_key_path)},
@@ -161,6 +170,17 @@ address_problem(const char *value, bool needs_port)
 	return problem;
 }
 
+/* The same for the URL of a proxy */
+static const char *
+proxy_problem(const char *value)
+{
+	if (strncmp(value, PROXY_SCHEME, strlen(PROXY_SCHEME)) != 0)
+		return "It does not begin with \"" PROXY_SCHEME "\".";
+	if (strchr(value, '@') != NULL)
+		return "User and password are no part of it.";
+	return address_problem(value + strlen(PROXY_SCHEME), true);
+}
+
 /*
  * PostgreSQL's own syntax of times, but for numbers without a unit: with them
  * one would have to know which unit is meant.  "0" has none.
@@ -193,6 +213,32 @@ pem_problem(const char *value, const char *type)
 		strstr(value, type) == NULL)
 		return psprintf("There is no %s in PEM format in it.", type);
 	return NULL;
+}
+
+/* The same for what is kept secret */
+static const char *
+secret_problem(OptionKind kind, const char *value)
+{
+	const char *problem;
+
+	switch (kind)
+	{
+		case OPTION_PRIVATE_KEY:
+			problem = pem_problem(value, "PRIVATE KEY");
+			if (problem == NULL && strstr(value, "ENCRYPTED") != NULL)
+				problem = "The key is encrypted, and there is no option for a passphrase.";
+			return problem;
+		case OPTION_API_KEY:
+			if (!is_printable_ascii(value) || strchr(value, ' ') != NULL)
+				return "It has spaces, line ends or other characters that an API key cannot have.";
+			return NULL;
+		case OPTION_PROXY_AUTH:
+			if (!is_printable_ascii(value))
+				return "It has characters other than printable ASCII.";
+			return strchr(value, ':') == NULL ? "There is no colon between user and password." : NULL;
+		default:
+			return NULL;
+	}
 }
 
 /*
@@ -262,14 +308,13 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 			break;
 
 		case OPTION_PRIVATE_KEY:
-			problem = pem_problem(value, "PRIVATE KEY");
-			if (problem == NULL && strstr(value, "ENCRYPTED") != NULL)
-				problem = "The key is encrypted, and there is no option for a passphrase.";
+		case OPTION_API_KEY:
+		case OPTION_PROXY_AUTH:
+			problem = secret_problem(option->kind, value);
 			break;
 
-		case OPTION_API_KEY:
-			if (!is_printable_ascii(value) || strchr(value, ' ') != NULL)
-				problem = "It has spaces, line ends or other characters that an API key cannot have.";
+		case OPTION_PROXY:
+			problem = proxy_problem(value);
 			break;
 	}
 
@@ -369,6 +414,14 @@ tc_option_is_credential(const char *name)
 	const ServerOption *option = option_named(name, UserMappingRelationId);
 
 	return option != NULL ? option->kind != OPTION_BOOL : is_metadata(name, UserMappingRelationId);
+}
+
+bool
+tc_option_is_for_proxy(const char *name)
+{
+	const ServerOption *option = option_named(name, UserMappingRelationId);
+
+	return option != NULL && option->kind == OPTION_PROXY_AUTH;
 }
 
 bool

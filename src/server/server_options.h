@@ -29,8 +29,9 @@ extern void tc_options_init(ServerConfig *config, int noptions);
  */
 extern char *tc_options_apply(List *options, Oid catalog, ServerConfig *config);
 
-/* Is an option of a user mapping a credential?  Does it name a file that is one? */
+/* Is an option of a user mapping a credential?  One for the proxy?  Does it name a file that is one? */
 extern bool tc_option_is_credential(const char *name);
+extern bool tc_option_is_for_proxy(const char *name);
 extern bool tc_option_names_file(const char *name);
 
 /* What is wrong with options that exclude or need each other: a sentence, or NULL. */

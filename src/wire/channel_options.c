@@ -17,7 +17,7 @@ bool
 tc_channel_options_copy(ChannelOptions *copy, const ChannelOptions *options)
 {
 	const char **strings[] = {
-		&copy->address, &copy->tls_server_name,
+		&copy->address, &copy->proxy, &copy->proxy_auth, &copy->tls_server_name,
 		&copy->tls_server_ca_cert_path, &copy->tls_server_ca_cert_data,
 		&copy->tls_client_cert_path, &copy->tls_client_cert_data,
 		&copy->tls_client_key_path, &copy->tls_client_key_data,
@@ -56,6 +56,8 @@ void
 tc_channel_options_free(ChannelOptions *options)
 {
 	free((char *) options->address);
+	free((char *) options->proxy);
+	tc_free_secret((char *) options->proxy_auth);
 	free((char *) options->tls_server_name);
 	free((char *) options->tls_server_ca_cert_path);
 	free((char *) options->tls_server_ca_cert_data);

@@ -20,6 +20,7 @@
 #include "base/event_loop.h"
 #include "wire/channel_error.h"
 #include "wire/libcurl.h"
+#include "wire/proxy.h"
 
 /* TCP keepalive, seconds */
 #define TCP_KEEPALIVE 60
@@ -79,7 +80,7 @@ tc_curl_target_make(CurlTarget *target, const ChannelOptions *options, ChannelEr
 	char		connect_to[2 * TC_HOST_SIZE];
 	int			port;
 
-	target->connect_to = NULL;
+	target->connect_to = target->proxy_lines = NULL;
 	if (tc_address_split(options->address, host, &port) != NULL || port == 0)
 	{
 		tc_channel_error(error, TC_ERROR_CONFIGURATION, true,
@@ -105,6 +106,8 @@ tc_curl_target_make(CurlTarget *target, const ChannelOptions *options, ChannelEr
 	/* The URL carries the name to verify, CONNECT_TO where to connect. */
 	snprintf(target->base, sizeof(target->base), "%s://%s:%d", options->tls ? "https" : "http",
 			 tls_name ? tls_name : host, port);
+	if (!tc_proxy_lines(options, &target->proxy_lines, error))
+		return false;
 	if (tls_name == NULL)
 		return true;
 	snprintf(connect_to, sizeof(connect_to), "::%s:%d", host, port);
@@ -119,6 +122,8 @@ tc_curl_target_free(CurlTarget *target)
 {
 	curl_slist_free_all(target->connect_to);
 	target->connect_to = NULL;
+	tc_proxy_lines_free(target->proxy_lines);
+	target->proxy_lines = NULL;
 }
 
 bool
@@ -132,7 +137,6 @@ tc_curl_set_common(CURL *easy, const ChannelOptions *options, const CurlTarget *
 	SET(CURLOPT_ERRORBUFFER, error_buffer);
 	SET(CURLOPT_URL, target->base);
 	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, (long) TCP_KEEPALIVE);
@@ -147,6 +151,7 @@ tc_curl_set_common(CURL *easy, const ChannelOptions *options, const CurlTarget *
 	/* Else a look-up that hangs would be waited for. */
 	SET(CURLOPT_QUICK_EXIT, 1L);
 #endif
+	ok = ok && tc_proxy_set(easy, options, target->proxy_lines);
 	if (target->connect_to != NULL)
 		SET(CURLOPT_CONNECT_TO, target->connect_to);
 	if (tls->settings != NULL)
@@ -193,6 +198,13 @@ tc_curl_explain_connect(CURL *easy, CURLcode code, const char *error_buffer,
 	const char *text = error_buffer[0] ? error_buffer : curl_easy_strerror(code);
 	long		os_errno = 0;
 	sigset_t	old;
+	bool		explained;
+
+	tc_curl_enter(&old);
+	explained = tc_proxy_explain(easy, code, text, options, error);
+	tc_curl_leave(&old);
+	if (explained)
+		return;
 
 	switch (code)
 	{
@@ -223,8 +235,9 @@ tc_curl_explain_connect(CURL *easy, CURLcode code, const char *error_buffer,
 
 		case CURLE_PEER_FAILED_VERIFICATION:
 			tc_channel_error(error, TC_ERROR_TLS_FAILED, true,
-							 "the certificate of \"%s\" is not accepted: %s",
-							 options->address, text);
+							 "the certificate of \"%s\" is not accepted: %s%s",
+							 options->address, text,
+							 strstr(text, "target host name") != NULL ? "; " TC_SEE_TLS_NAME : "");
 			return;
 
 		case CURLE_SSL_CACERT_BADFILE:
@@ -242,7 +255,7 @@ tc_curl_explain_connect(CURL *easy, CURLcode code, const char *error_buffer,
 			else if (strstr(text, "SYSCALL") != NULL || strstr(text, "Connection reset") != NULL ||
 					 strstr(text, "unexpected eof") != NULL)
 				tc_channel_error(error, TC_ERROR_TLS_FAILED, false,
-								 "\"%s\" closed the connection during the TLS handshake; perhaps it does not speak TLS",
+								 "\"%s\" closed the connection during the TLS handshake; perhaps it does not speak TLS, or wants another name: " TC_SEE_TLS_NAME,
 								 options->address);
 			else
 				tc_channel_error(error, TC_ERROR_TLS_FAILED, true,
@@ -397,6 +410,7 @@ drive(CurlMulti *multi, curl_socket_t sock, int events)
 	CURLMcode	code;
 
 	tc_curl_enter(&old);
+	tc_proxy_begin_turn();
 	code = curl_multi_socket_action(multi->handle, sock, events, &running);
 	tc_curl_leave(&old);
 	multi->driven(multi->arg, code);

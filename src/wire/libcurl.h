@@ -27,6 +27,8 @@ typedef struct CurlTarget
 {
 	char		base[2 * TC_HOST_SIZE];
 	struct curl_slist *connect_to;	/* or NULL */
+	struct curl_slist *proxy_lines; /* headers for the proxy, secrets
+									 * included; or NULL */
 } CurlTarget;
 
 /* False, with *error filled in, if the options name no target.  Within tc_curl_enter(). */

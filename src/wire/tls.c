@@ -256,7 +256,7 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 				why = " (it does not accept our client certificate)";
 			break;
 		case SSL_AD_UNRECOGNIZED_NAME:
-			why = " (it does not know the name asked for: see tls_server_name)";
+			why = " (it does not know the name asked for: " TC_SEE_TLS_NAME ")";
 			break;
 		case SSL_AD_NO_APPLICATION_PROTOCOL:
 			why = tls->http1 ? " (it does not speak HTTP/1.1)" : " (it does not speak HTTP/2)";

@@ -10,6 +10,9 @@
 
 #include "wire/transport.h"
 
+/* Where it is said which name a server may want; short, as messages are cut off */
+#define TC_SEE_TLS_NAME "see the option tls_server_name, and \"Private links\" in operations.md"
+
 typedef struct TlsSettings TlsSettings;
 
 /*

@@ -70,8 +70,7 @@ typedef enum ChannelState
 /* Why a channel could not be connected, for operators */
 typedef struct ChannelError
 {
-	const char *code;			/* CONNECTION_FAILED, NAME_RESOLUTION_FAILED,
-								 * TLS_FAILED, NOT_HTTP2, CONFIGURATION */
+	const char *code;			/* one of channel_error.h */
 	char		message[512];	/* never holds a secret */
 	bool		needs_operator; /* waiting alone will not mend it (TLS,
 								 * options) */
@@ -82,6 +81,8 @@ typedef struct ChannelOptions
 {
 	bool		http;			/* HTTP/JSON instead of gRPC */
 	const char *address;		/* host:port; [v6]:port */
+	const char *proxy;			/* http://host:port, or NULL */
+	const char *proxy_auth;		/* user:password for it, or NULL */
 	bool		tls;
 	const char *tls_server_name;	/* SNI and verification; NULL = host */
 	bool		tls_disable_host_verification;

@@ -368,7 +368,8 @@ fingerprint(const ServerConfig *config)
 		config->retry_max_interval_ms, config->expire_after_s
 	};
 	const char *texts[] = {
-		options->address, options->tls_server_name, options->tls_server_ca_cert_path,
+		options->address, options->proxy, options->proxy_auth,
+		options->tls_server_name, options->tls_server_ca_cert_path,
 		options->tls_server_ca_cert_data, options->tls_client_cert_path,
 		options->tls_client_cert_data, options->tls_client_key_path,
 		options->tls_client_key_data, options->authority, options->api_key,

@@ -214,6 +214,7 @@ is_of_the_server(const char *code)
 {
 	return strcmp(code, "CONNECTION_FAILED") == 0 ||
 		strcmp(code, "NAME_RESOLUTION_FAILED") == 0 ||
+		strcmp(code, "PROXY_FAILED") == 0 ||
 		strcmp(code, "NOT_HTTP2") == 0;
 }
 
@@ -468,6 +469,17 @@ tell(Note *note)
 		tell_end(note);
 }
 
+/* For ereport() */
+static int
+hint_of(const char *code)
+{
+	if (strcmp(code, "TLS_FAILED") == 0)
+		return errhint("Check the options of TLS, \"tls_server_name\" among them: see \"Private links\" in operations.md.");
+	if (strcmp(code, "PROXY_AUTHENTICATION_FAILED") == 0)
+		return errhint("Set the option \"proxy_auth\" of the user mapping.");
+	return 0;
+}
+
 static void
 tell_trouble(const Note *note)
 {
@@ -486,6 +498,7 @@ tell_trouble(const Note *note)
 				(errcode(ERRCODE_CONNECTION_EXCEPTION),
 				 errmsg("server %s cannot be used for role \"%s\": %s",
 						server, role_name(note->key.role), note->code),
+				 hint_of(note->code),
 				 errdetail_log("%s; requests that wait: %s", tc_words_to_server(note->message), wait)));
 	else
 		ereport(LOG,

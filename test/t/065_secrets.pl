@@ -38,6 +38,10 @@ my @failing = (
 	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (SET grpc_meta_x 'SECRET')), 'not found' ],
 	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (ADD tls_client_key_data 'PEM')), 'do not go together' ],
 	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (SET api_key 'SECRET with a blank')), 'invalid value' ],
+	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (ADD proxy_auth 'SECRET')), 'invalid value' ],
+	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTION (ADD proxy_auth 'shop:SECRET')), 'syntax error' ],
+	[ 'app', q(CREATE USER MAPPING FOR app SERVER nowhere OPTIONS (proxy_auth 'shop:SECRET')), 'does not exist' ],
+	[ 'app', q(ALTER SERVER temporal OPTIONS (ADD proxy_auth 'shop:SECRET')), 'must be owner', 'a server' ],
 	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (ADD api_kee 'SECRET')), 'invalid option', 'misspelt' ],
 	[ 'other', q(CREATE USER MAPPING FOR app SERVER temporal OPTIONS (api_kee 'SECRET')), 'must be owner', 'misspelt' ],
 	[ 'app', q(ALTER USER MAPPING FOR app SERVER temporal OPTION (SET api_key 'SECRET')), 'syntax error' ],
@@ -54,6 +58,7 @@ my @failing = (
 # Statements that do not
 my @succeeding = (
 	q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (SET api_key 'SECRET')),
+	q(ALTER USER MAPPING FOR app SERVER temporal OPTIONS (ADD proxy_auth 'shop:SECRET'); ALTER USER MAPPING FOR app SERVER temporal OPTIONS (DROP proxy_auth)),
 	q(DROP USER MAPPING FOR app SERVER temporal; CREATE USER MAPPING FOR app SERVER temporal OPTIONS (api_key 'SECRET')),
 	q(alter  user /* x */ mapping for APP server temporal options (set "api_key" 'SECRET')),
 	q(DO $$ BEGIN EXECUTE 'ALTER USER MAPPING FOR app SERVER temporal OPTIONS (SET api_key ''SECRET'')'; END $$),

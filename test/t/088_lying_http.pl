@@ -217,11 +217,37 @@ await('an attempt', sub {
 	});
 is(-s $posts->filename, 1, 'one attempt is one request');
 
+# The same, and there is nothing to connect to any more: that it could not be
+# sent again does not mean that it was not sent.
+my $vanishes = start_liar(sub {
+		my ($socket) = @_;
+
+		while (my ($line) = read_request($socket))
+		{
+			if ($line =~ /^POST/)
+			{
+				kill('KILL', getppid());
+				close($socket);
+				return;
+			}
+			send_all($socket, $info);
+		}
+	});
+END { stop_liar($vanishes) if $vanishes; }
+$node->safe_psql('postgres', "CREATE SERVER vanishes FOREIGN DATA WRAPPER temporal_complete"
+	  . " OPTIONS (transport 'http', address '127.0.0.1:$vanishes->{port}', retry_initial_interval '1h', retry_max_interval '1h')");
+send_requests('vanishes', 1);
+await('it to be noticed', sub {
+		return $node->safe_psql('postgres', "SELECT count(*) FROM temporal.request WHERE server = 'vanishes' AND error_code IS NOT NULL") eq '1';
+	});
+is($node->safe_psql('postgres', "SELECT attempts, error_code FROM temporal.request WHERE server = 'vanishes'"),
+	'1|NO_ANSWER', 'a request whose connection is lost is not taken for one that was never sent');
+
 # Honest ones take the liars' places.
 $node->safe_psql('postgres', "ALTER SERVER $_ OPTIONS (SET address '127.0.0.1:$honest->{port}')")
-  foreach 'swallows', map { $_->{server} } values %lies;
+  foreach 'swallows', 'vanishes', map { $_->{server} } values %lies;
 # unless that has it sent already
-$node->psql('postgres', "SELECT temporal.retry_request(id) FROM temporal.request WHERE server = 'swallows'");
+$node->psql('postgres', "SELECT temporal.retry_request(id) FROM temporal.request WHERE server IN ('swallows', 'vanishes')");
 await_finished($node);
 is(states($node, "state <> 'delivered'"), '', 'everything is delivered in the end');
 is(worker_pid($node), $worker, 'by the same worker');
