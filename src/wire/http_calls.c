@@ -29,6 +29,7 @@
 #include "wire/http_calls.h"
 #include "wire/json_read.h"
 #include "wire/json_write.h"
+#include "wire/proxy.h"
 #include "wire/reply_memory.h"
 
 /* The server ends a call that takes longer than its timeout; we do so a little later. */
@@ -424,15 +425,28 @@ over(HttpCall *http_call, CURLcode code)
 	finish(http_call, fate);
 }
 
-/* Is it certain that nothing of the request was sent? */
+/*
+ * Is it certain that nothing of the request was sent?  Not if libcurl connects
+ * again for a request that it sent over a connection that was lost.
+ */
 static bool
 could_not_connect(HttpCall *http_call, CURLcode code)
 {
 	curl_off_t	ready_at = 0;
 	sigset_t	old;
+	bool		refused;
+
+	if (http_call->sent > 0)
+		return false;
+	tc_curl_enter(&old);
+	refused = tc_proxy_has_refused(http_call->easy);
+	tc_curl_leave(&old);
+	if (refused)
+		return true;
 
 	switch (code)
 	{
+		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_RESOLVE_HOST:
 		case CURLE_COULDNT_CONNECT:
 		case CURLE_SSL_CONNECT_ERROR:
@@ -441,13 +455,16 @@ could_not_connect(HttpCall *http_call, CURLcode code)
 		case CURLE_PEER_FAILED_VERIFICATION:
 			return true;
 		case CURLE_OPERATION_TIMEDOUT:
-			tc_curl_enter(&old);
-			curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
-			tc_curl_leave(&old);
-			return ready_at == 0;
+			break;
 		default:
-			return false;
+			/* a proxy can say and do anything */
+			if (http_call->session->options->proxy == NULL)
+				return false;
 	}
+	tc_curl_enter(&old);
+	curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
+	tc_curl_leave(&old);
+	return ready_at == 0;
 }
 
 /* What does the answer say? */
