@@ -13,11 +13,11 @@ import (
 	"temporal_complete/test/temporal/internal/tokens"
 )
 
-// TestHeartbeats records 100 activities with a heartbeat timeout of 3 seconds, and lets them wait for several of
+// TestHeartbeats records 300 activities with a heartbeat timeout of 3 seconds, and lets them wait for several of
 // these. None times out but those whose session was killed; and when the workflow is asked to cancel, each is told.
 func TestHeartbeats(t *testing.T) {
 	t.Parallel()
-	const activities, killed = 100, 10
+	const activities, killed = 300, 30
 	const timeout = 3 * time.Second
 	id := uniqueID()
 	in := flows.PendingInput{Activities: activities, Options: flows.ActivityOptions{
