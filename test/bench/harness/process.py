@@ -106,8 +106,8 @@ class Child:
 class Stub(Child):
     """The gRPC server that answers at once."""
 
-    def __init__(self, programs, log):
-        super().__init__([programs["grpc_stub"], "--port", "0"], log)
+    def __init__(self, programs, log, *arguments):
+        super().__init__([programs["grpc_stub"], "--port", "0", *arguments], log)
         self.port = int("".join(c for c in self.line() if c.isdigit()))
 
     def counts(self):

@@ -1,10 +1,14 @@
 """heartbeats: of recorded activities, sent to the stub: how evenly, and what the worker takes for them."""
 
+import os
 import time
 
-from harness.process import cpu_seconds, status, wait_for
+from harness.process import Stub, cpu_seconds, status, wait_for
 
 INTERVAL = 10
+
+# The heartbeat timeout of an activity that is heartbeaten so often: it must not be reached
+TIMEOUT = INTERVAL / 0.8
 
 
 def _record(session, count, **more):
@@ -34,30 +38,55 @@ def silent(bench, session, worker):
     _forget(bench, session)
 
 
+def gaps(path, begin, count):
+    """The longest time in seconds from one heartbeat of each activity to its next one or the end, from a place in the file on."""
+    last, longest, ms = {}, {}, 0
+    with open(path, encoding="ascii") as file:
+        file.seek(begin)
+        for line in file:
+            ms, _, beat = line.split()
+            ms = int(ms)
+            if beat in last:
+                longest[beat] = max(longest.get(beat, 0), ms - last[beat])
+            last[beat] = ms
+    if len(last) != count:
+        raise RuntimeError(f"{len(last)} of {count} activities had heartbeats")
+    return [max(longest.get(beat, 0), ms - at) / 1000 for beat, at in last.items()]
+
+
 def beating(bench, session, worker):
-    """Each every 10 seconds."""
+    """Each every 10 seconds, to a stub that writes down each."""
     count = bench.pick(20_000, 100_000)
     name = f"{count:,} every {INTERVAL} s"
+    calls = os.path.join(bench.work, "heartbeats")
+    stub = bench.started(Stub(bench.programs, bench.log_file("stub_heartbeats"), "--calls", calls))
+    session.run(f"ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:{stub.port}')")
     before = status(worker, "RssAnon")[0]
     _record(session, count, heartbeat="true", heartbeat_interval=f"'{INTERVAL} s'")
     # until all have begun, and are spread
-    wait_for(lambda: bench.stub.counts()["answered"] - bench.answered >= 2 * count, "heartbeats", 120, 0.5)
+    wait_for(lambda: stub.counts()["answered"] >= 2 * count, "heartbeats", 120, 0.5)
     time.sleep(INTERVAL)
-    rates, cpus = [], []
-    for _ in range(bench.pick(10, 60, 300)):
-        answered, cpu, begin = bench.stub.counts()["answered"], cpu_seconds(worker), time.monotonic()
+    # each is written as a whole line
+    rates, cpus, first = [], [], os.path.getsize(calls)
+    for _ in range(bench.pick(15, 60, 300)):
+        answered, cpu, begin = stub.counts()["answered"], cpu_seconds(worker), time.monotonic()
         time.sleep(1)
         seconds = time.monotonic() - begin
-        rates.append((bench.stub.counts()["answered"] - answered) / seconds)
+        rates.append((stub.counts()["answered"] - answered) / seconds)
         cpus.append((cpu_seconds(worker) - cpu) / seconds * 100)
     anonymous, file = status(worker, "RssAnon", "RssFile")
+    longest = gaps(calls, first, count)
     bench.add("heartbeats", f"{name}: heartbeats in a second", "1/s", rates)
     bench.add("heartbeats", f"{name}: the same, mean of all seconds", "1/s", [sum(rates) / len(rates)],
               goal=("ours", ">=", count / INTERVAL * 0.98))
+    bench.add("heartbeats", f"{name}: longest time between two of one activity", "s", longest)
+    bench.add("heartbeats", f"{name}: the same, of all activities", "s", [max(longest)], goal=("ours", "<=", TIMEOUT))
     bench.add("heartbeats", f"{name}: CPU of the worker", "% of a core", cpus, goal=("ours", "<=", 50))
     bench.add("heartbeats", f"{name}: memory of the worker", "MB", [(anonymous + file) / 1024], goal=("ours", "<=", 60))
     bench.add("heartbeats", f"{name}: memory for each", "bytes", [(anonymous - before) * 1024 / count])
     _forget(bench, session)
+    session.run(f"ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:{bench.stub.port}')")
+    bench.end(stub)
     bench.answered = bench.stub.counts()["answered"]
 
 
