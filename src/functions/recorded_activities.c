@@ -241,7 +241,7 @@ static const char history[] =
 "                     CASE WHEN v.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END ORDER BY r.id)"
 "    UNION ALL"
 "    SELECT v.server, v.namespace, e.workflow_id, e.activity_id, e.run_id, e.attempt, e.recorded_at,"
-"           v.requested_by, e.ended, e.ended_at, o.id, temporal_internal.method_verb(o.method), e.heartbeat_error, e.id"
+"           v.requested_by, e.ended, e.ended_at, COALESCE(o.id, e.request), temporal_internal.method_verb(o.method), e.heartbeat_error, e.id"
 "      FROM visible v JOIN temporal_internal.ended_activity e ON e.queue = v.number AND e.key = $3"
 "           LEFT JOIN LATERAL (SELECT o.id, o.method FROM outcome o"
 "                 WHERE o.id = e.request OR (e.request IS NULL AND o.recorded_activity = e.id)"

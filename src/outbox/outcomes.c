@@ -99,6 +99,7 @@ static bool open_rejected(Recorder *recorder);
 static TableId segment_table(int segment);
 static bool find_row(Recorder *recorder, const Outcome *outcome);
 static bool forget_key(Recorder *recorder, const Outcome *outcome);
+static void note_finished(Recorder *recorder, const Outcome *outcome);
 static bool delete_row(Recorder *recorder);
 static bool lock_row(Recorder *recorder);
 static void add_delivery(Recorder *recorder, const Outcome *outcome);
@@ -177,9 +178,13 @@ record_one(Recorder *recorder, const Outcome *outcome)
 			}
 			else
 			{
-				if (!open_delivery(recorder) || !forget_key(recorder, outcome) ||
-					!delete_row(recorder))
+				if (!open_delivery(recorder) || !forget_key(recorder, outcome))
 					return false;
+				if (!delete_row(recorder))
+				{
+					note_finished(recorder, outcome);
+					return false;
+				}
 				add_delivery(recorder, outcome);
 			}
 			return true;
@@ -306,6 +311,23 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 							  TextDatumGetCString(values[OUTBOX_KEY - 1]),
 							  DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]),
 							  has_ended ? &target : NULL, outcome->id, &recorder->finished);
+}
+
+/* The key is forgotten, but the outcome that would tell of it has to wait. */
+static void
+note_finished(Recorder *recorder, const Outcome *outcome)
+{
+	Relation	rel;
+
+	if (recorder->finished.id == 0)
+		return;
+	rel = tc_table_open_nowait(TABLE_ENDED_ACTIVITY, RowExclusiveLock);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on relation \"%s\"", tc_table_name(TABLE_ENDED_ACTIVITY))));
+	tc_ended_activity_note(rel, &recorder->finished, TC_ENDED_FINISHED, outcome->id);
+	table_close(rel, NoLock);
 }
 
 /* False if another transaction is changing the row. */

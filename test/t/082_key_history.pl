@@ -101,6 +101,23 @@ await_finished($node, "key IN ('both', 'all')");
 is(history('app', 'both'), "1 replaced $asked fail, 2 recorded", 'it was replaced, and its request is told');
 is(history('app', 'all'), "1 replaced $all complete, 2 finished $all complete", 'a completion ends all attempts of the activity');
 
+# Somebody is changing the request when its outcome is known: the key is forgotten before that is recorded
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+$node->reload;
+await('the worker to leave', sub { worker_pid($node) eq '' });
+as('app', record('held', 1));
+$id = as('app', q(SELECT temporal.complete_activity_by_key('held', server => 'temporal')));
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("SET ROLE app; BEGIN; SELECT temporal.expire_request($id, 'infinity')");
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+$node->reload;
+await('the key to be forgotten', sub { as('app', q(SELECT count(*) FROM temporal.activity WHERE key = 'held')) eq '0' });
+is(history('app', 'held'), "1 finished $id", 'what a verdict has finished whose outcome is not recorded yet');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+await_finished($node, "key = 'held'");
+is(history('app', 'held'), "1 finished $id complete", 'is told with it when it is');
+
 # Who ends it by the privileges of another role
 as('boss', record('b', 1));
 as('app', record('c', 1));
@@ -143,7 +160,7 @@ as('app', record('u', 1));
 as('app', 'BEGIN; ' . record('u', 2) . q(; PREPARE TRANSACTION 'p'; ROLLBACK PREPARED 'p'));
 is(history('app', 'u'), '1 recorded', 'and not after ROLLBACK PREPARED');
 # two at once: each has what it replaced, or the worker tells
-my $holder = $node->background_psql('postgres');
+$holder = $node->background_psql('postgres');
 $holder->query_safe('SET ROLE app; BEGIN; ' . record('u', 2));
 as('app', record('u', 3));
 $holder->query_safe('COMMIT');
