@@ -25,11 +25,28 @@ class Sandboxed:
     at: datetime.datetime
 
 
+def causes(error: Any) -> dict:
+    """They are there if there are some."""
+    found = []
+    while isinstance(error.__cause__, ApplicationError):
+        error = error.__cause__
+        found.append(
+            {
+                "message": error.message,
+                "type": error.type or "",
+                "details": [shown(d) for d in error.details],
+                "non_retryable": error.non_retryable,
+            }
+        )
+    return {"causes": found} if found else {}
+
+
 def failure(error: Any, kind: str) -> dict:
     application = isinstance(error, ApplicationError)
     delay = error.next_retry_delay if application else None
     return {
         "failure": {
+            **causes(error),
             "kind": kind,
             "message": error.message if application else "",
             "type": (error.type or "") if application else "",

@@ -100,6 +100,15 @@ VALUES: dict[str, Any] = {
 }
 
 
+def with_causes() -> ApplicationError:
+    error = ApplicationError("no more stock, señor", type="OutOfStock")
+    error.__cause__ = ApplicationError(
+        "no answer from shelf 7 中", {"after": [5, "s"]}, type="Timeout", non_retryable=True
+    )
+    error.__cause__.__cause__ = ApplicationError("the cable is cut", type="Broken")
+    return error
+
+
 async def carry_out(client: Client, command: dict) -> None:
     """Do what a command says by the SDK's own client."""
     handle: AsyncActivityHandle
@@ -119,6 +128,8 @@ async def carry_out(client: Client, command: dict) -> None:
         await handle.heartbeat(*values)
     elif name == "message":
         await handle.fail(ApplicationError("no more stock, señor"))
+    elif name == "causes":
+        await handle.fail(with_causes())
     else:
         await handle.fail(
             ApplicationError(

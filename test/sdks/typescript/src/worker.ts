@@ -56,6 +56,18 @@ const values: Record<string, unknown> = {
 
 type Command = { verb: string; value: string; token?: string; workflow_id: string; activity_id: string };
 
+function withCauses(): ApplicationFailure {
+  const cut = ApplicationFailure.create({ message: 'the cable is cut', type: 'Broken' });
+  const silent = ApplicationFailure.create({
+    message: 'no answer from shelf 7 中',
+    type: 'Timeout',
+    details: [{ after: [5, 's'] }],
+    nonRetryable: true,
+    cause: cut,
+  });
+  return ApplicationFailure.create({ message: 'no more stock, señor', type: 'OutOfStock', cause: silent });
+}
+
 /** Do what a command says by the SDK's own client. */
 async function carryOut(client: Client, command: Command): Promise<void> {
   // the overloads do not take one or the other, so one is said to be the other
@@ -72,6 +84,9 @@ async function carryOut(client: Client, command: Command): Promise<void> {
       return await client.activity.reportCancellation(which, value);
     case 'heartbeat':
       return await client.activity.heartbeat(which, value);
+  }
+  if (command.value === 'causes') {
+    return await client.activity.fail(which, withCauses());
   }
   await client.activity.fail(
     which,

@@ -11,6 +11,20 @@ import { shown } from './values';
 
 type Task = { activity: string; key: string; as: string; attempts: number };
 
+/** They are there if there are some. */
+function causes(error: Error): object {
+  const found = [];
+  for (let next = error.cause; next instanceof ApplicationFailure; next = next.cause) {
+    found.push({
+      message: next.message,
+      type: next.type ?? '',
+      details: (next.details ?? []).map(shown),
+      non_retryable: next.nonRetryable ?? false,
+    });
+  }
+  return found.length > 0 ? { causes: found } : {};
+}
+
 /** It returns what it was told about its activity. There are no types at run time, so none is asked for. */
 export async function Wait(task: Task): Promise<object> {
   const activities = proxyActivities<Record<string, (key: string) => Promise<unknown>>>({
@@ -32,6 +46,7 @@ export async function Wait(task: Task): Promise<object> {
           non_retryable: cause.nonRetryable ?? false,
           next_retry_delay_ms: cause.nextRetryDelay ?? 0,
           benign: cause.category === 'BENIGN',
+          ...causes(cause),
         },
       };
     }

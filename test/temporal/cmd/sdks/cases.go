@@ -123,10 +123,20 @@ var messageOnly = value{name: "message", as: "any", sql: "NULL"}
 
 var failWithMessage = verb{name: "fail", function: "fail_activity", argument: "details", arguments: "message => 'no more stock, señor'"}
 
+// withCauses is a failure that was caused by another one, which was in turn.
+var withCauses = value{name: "causes", as: "any", sql: "NULL"}
+
+var failWithCauses = verb{
+	name: "fail", function: "fail_activity", argument: "details",
+	arguments: `message => 'no more stock, señor', type => 'OutOfStock', cause => '{
+		"message": "no answer from shelf 7 中", "type": "Timeout", "details": {"after": [5, "s"]}, "non_retryable": true,
+		"cause": {"message": "the cable is cut", "type": "Broken"}}'`,
+}
+
 // expected is what the workflow says, as JSON.
 func expected(v verb, x value, sdk string) string {
 	details := "[]"
-	if x.name != "none" && x.name != messageOnly.name {
+	if x.name != "none" && x.name != messageOnly.name && x.name != withCauses.name {
 		details = "[" + x.wants(sdk, v.name) + "]"
 	}
 	if sdk == "java" && v.name == "heartbeat" && x.want == "null" {
@@ -149,6 +159,11 @@ func expected(v verb, x value, sdk string) string {
 			`, "non_retryable": false, "next_retry_delay_ms": 0, "benign": false}}`
 	case v.name == "heartbeat":
 		return details
+	case x.name == withCauses.name:
+		return `{"failure": {"kind": "application", "message": "no more stock, señor", "type": "OutOfStock", "details": [],
+			"non_retryable": false, "next_retry_delay_ms": 0, "benign": false, "causes": [
+				{"message": "no answer from shelf 7 中", "type": "Timeout", "details": [{"after": [5, "s"]}], "non_retryable": true},
+				{"message": "the cable is cut", "type": "Broken", "details": [], "non_retryable": false}]}}`
 	case x.name == messageOnly.name:
 		return `{"failure": {"kind": "application", "message": "no more stock, señor", "type": "", "details": [],
 			"non_retryable": false, "next_retry_delay_ms": 0, "benign": false}}`

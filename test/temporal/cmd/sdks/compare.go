@@ -82,10 +82,17 @@ func describe(payloads *commonpb.Payloads) string {
 	return strings.Join(all, ", ")
 }
 
-// compareFailures compares two that come from SQL and from an SDK. Their source and stack trace are each their own: SQL
-// says which request it was, and has the stack trace that it was given.
+// compareFailures compares two that come from SQL and from an SDK, with their causes. Their source and stack trace are
+// each their own: SQL says which request it was, and has the stack trace that it was given.
 func compareFailures(a, b *failurepb.Failure) string {
 	how := comparePayloads(a.GetApplicationFailureInfo().GetDetails(), b.GetApplicationFailureInfo().GetDetails())
+	if a.GetCause() != nil && b.GetCause() != nil && (how == equal || how == equalAsJSON) {
+		if causes := compareFailures(a.GetCause(), b.GetCause()); causes != equal {
+			how = causes
+		}
+		a, b = proto.Clone(a).(*failurepb.Failure), proto.Clone(b).(*failurepb.Failure)
+		a.Cause, b.Cause = nil, nil
+	}
 	strip := func(f *failurepb.Failure) *failurepb.Failure {
 		f = proto.Clone(f).(*failurepb.Failure)
 		f.Source, f.StackTrace = "", ""
@@ -170,7 +177,7 @@ func jobs(chosen *regexp.Regexp) []job {
 	var all []job
 	for _, v := range verbs {
 		if v.name == "fail" {
-			all = append(all, job{failWithMessage, messageOnly})
+			all = append(all, job{failWithMessage, messageOnly}, job{failWithCauses, withCauses})
 		}
 		for _, x := range values {
 			all = append(all, job{v, x})
@@ -288,7 +295,7 @@ func (a *account) print() int {
 equal: the same bytes and metadata in Temporal, and the workflow (of a heartbeat: the next attempt) gets the same.
 equal as JSON: but for blanks, the order of names, and escapes.
 Not compared, as they are each side's own: the identity of events; source and stack trace of failures.
-What SDKs have and SQL has not: a cause of a failure, more than one value as details.
+What SDKs have and SQL has not: more than one value as details, causes that are no application failures.
 `)
 	if len(a.own) > 0 {
 		fmt.Print("\n| | identity and source by SQL | identity by the SDK | source | stack trace begins |\n|---|---|---|---|---|\n")

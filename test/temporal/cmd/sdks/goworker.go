@@ -133,6 +133,32 @@ type failure struct {
 	NonRetryable     bool   `json:"non_retryable"`
 	NextRetryDelayMS int64  `json:"next_retry_delay_ms"`
 	Benign           bool   `json:"benign"`
+	// Causes are there if there are some.
+	Causes []cause `json:"causes,omitempty"`
+}
+
+type cause struct {
+	Message      string `json:"message"`
+	Type         string `json:"type"`
+	Details      []any  `json:"details"`
+	NonRetryable bool   `json:"non_retryable"`
+}
+
+// causes are what an error was caused by, as its reader finds them.
+func causes(of error) []cause {
+	var all []cause
+	for {
+		var e *temporal.ApplicationError
+		if !errors.As(errors.Unwrap(of), &e) {
+			return all
+		}
+		c := cause{e.Message(), e.Type(), []any{}, e.NonRetryable()}
+		if e.HasDetails() {
+			c.Details = read(e.Details)
+		}
+		all = append(all, c)
+		of = e
+	}
 }
 
 func shown(v any) any {
@@ -184,7 +210,7 @@ func wait(ctx workflow.Context, in waitInput) (report, error) {
 	switch {
 	case errors.As(err, &application):
 		f := failure{"application", application.Message(), application.Type(), []any{}, application.NonRetryable(),
-			application.NextRetryDelay().Milliseconds(), application.Category() == temporal.ApplicationErrorCategoryBenign}
+			application.NextRetryDelay().Milliseconds(), application.Category() == temporal.ApplicationErrorCategoryBenign, causes(application)}
 		if application.HasDetails() {
 			f.Details = read(application.Details)
 		}
@@ -270,6 +296,11 @@ func goValue(name string) (any, bool) {
 func goFailure(name string, details []any) error {
 	if name == "message" {
 		return temporal.NewApplicationErrorWithOptions("no more stock, señor", "", temporal.ApplicationErrorOptions{})
+	}
+	if name == "causes" {
+		return temporal.NewApplicationErrorWithCause("no more stock, señor", "OutOfStock",
+			temporal.NewNonRetryableApplicationError("no answer from shelf 7 中", "Timeout",
+				temporal.NewApplicationError("the cable is cut", "Broken"), map[string]any{"after": []any{5, "s"}}))
 	}
 	return temporal.NewApplicationErrorWithOptions("no more stock, señor", "OutOfStock", temporal.ApplicationErrorOptions{
 		NonRetryable: true, Details: details, NextRetryDelay: 90 * time.Second,

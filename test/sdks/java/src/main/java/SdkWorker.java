@@ -59,6 +59,19 @@ public class SdkWorker {
       // without a type it cannot be sent
       return failure.setType("").build();
     }
+    if (name.equals("causes")) {
+      ApplicationFailure cut =
+          ApplicationFailure.newBuilder().setMessage("the cable is cut").setType("Broken").build();
+      ApplicationFailure silent =
+          ApplicationFailure.newBuilder()
+              .setMessage("no answer from shelf 7 中")
+              .setType("Timeout")
+              .setDetails(Map.of("after", List.of(5, "s")))
+              .setNonRetryable(true)
+              .setCause(cut)
+              .build();
+      return failure.setType("OutOfStock").setCause(silent).build();
+    }
     if (!name.equals("none")) {
       failure.setDetails(new Object[] {value(name)});
     }

@@ -16,6 +16,7 @@ import io.temporal.workflow.WorkflowMethod;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -71,11 +72,12 @@ public interface Wait {
               values(f.getDetails(), type),
               f.isNonRetryable(),
               delay == null ? 0 : delay.toMillis(),
-              f.getCategory() == ApplicationErrorCategory.BENIGN);
+              f.getCategory() == ApplicationErrorCategory.BENIGN,
+              causes(f));
         }
         if (e.getCause() instanceof CanceledFailure) {
           Values details = ((CanceledFailure) e.getCause()).getDetails();
-          return failure("canceled", "", "", values(details, type), false, 0, false);
+          return failure("canceled", "", "", values(details, type), false, 0, false, List.of());
         }
         throw e;
       }
@@ -96,17 +98,34 @@ public interface Wait {
         List<Object> details,
         boolean nonRetryable,
         long delay,
-        boolean benign) {
-      return Map.of(
-          "failure",
-          Map.of(
-              "kind", kind,
-              "message", message,
-              "type", type == null ? "" : type,
-              "details", details,
-              "non_retryable", nonRetryable,
-              "next_retry_delay_ms", delay,
-              "benign", benign));
+        boolean benign,
+        List<Map<String, Object>> causes) {
+      Map<String, Object> failure = new LinkedHashMap<>();
+      failure.put("kind", kind);
+      failure.put("message", message);
+      failure.put("type", type == null ? "" : type);
+      failure.put("details", details);
+      failure.put("non_retryable", nonRetryable);
+      failure.put("next_retry_delay_ms", delay);
+      failure.put("benign", benign);
+      if (!causes.isEmpty()) {
+        failure.put("causes", causes);
+      }
+      return Map.of("failure", failure);
+    }
+
+    private static List<Map<String, Object>> causes(ApplicationFailure failure) {
+      List<Map<String, Object>> causes = new ArrayList<>();
+      for (Throwable next = failure.getCause(); next instanceof ApplicationFailure; next = next.getCause()) {
+        ApplicationFailure cause = (ApplicationFailure) next;
+        causes.add(
+            Map.of(
+                "message", cause.getOriginalMessage(),
+                "type", cause.getType() == null ? "" : cause.getType(),
+                "details", values(cause.getDetails(), Object.class),
+                "non_retryable", cause.isNonRetryable()));
+      }
+      return causes;
     }
   }
 }
