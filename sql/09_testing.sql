@@ -33,6 +33,12 @@ ROLLBACK;
 -- By task token
 SELECT * FROM temporal.task_token_parts(:token);
 SELECT temporal.task_token_parts('\x00');
+-- of Java's test server, which has other tokens, with the namespace's name and without the activity's id
+SELECT * FROM temporal.task_token_parts('\x000764656661756c74001042657374656c6c756e6720343220c3a4002436633161306637652d326233642d346335652d386639302d613162326333643465356636000000000000000500000001');
+BEGIN;
+SELECT temporal.complete_activity('\x000764656661756c74001042657374656c6c756e6720343220c3a4002436633161306637652d326233642d346335652d386639302d613162326333643465356636000000000000000500000001', '1') > 0 AS done;
+SELECT verb, workflow_id, run_id, activity_id FROM temporal.requested();
+ROLLBACK;
 SELECT temporal.task_token_parts(NULL);
 BEGIN;
 SELECT temporal.report_cancellation(:token, temporal.payload('binary/null', '')) > 0 AS done;

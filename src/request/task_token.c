@@ -8,6 +8,13 @@
  * for showing and for ordering; the bytes are passed on as they came.  They
  * are never written to a log or a message.
  *
+ * The test server of Temporal's SDK for Java, which is also behind the
+ * time-skipping test environments of other SDKs, has tokens of another form:
+ * namespace, workflow id and run id as Java's DataOutput writes strings, each
+ * behind its length in two bytes, then the number of the event in eight and
+ * the attempt in four.  A length below 256 begins with a zero byte, which no
+ * protobuf message and no text does; that the lengths add up is no accident.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -46,8 +53,8 @@ decode_component_ref(ProtoSpan ref, TaskToken *result)
 	}
 }
 
-bool
-tc_task_token_decode(const uint8 *token, size_t len, TaskToken *result)
+static bool
+decode_task(const uint8 *token, size_t len, TaskToken *result)
 {
 	ProtoReader reader;
 	ProtoField	field;
@@ -94,6 +101,58 @@ tc_task_token_decode(const uint8 *token, size_t len, TaskToken *result)
 		decode_component_ref(component_ref, result);
 	}
 	return true;
+}
+
+/* The next so many bytes as a number, the highest first; there must be as many. */
+static uint64
+take_number(ProtoSpan *rest, int size)
+{
+	uint64		number = 0;
+
+	for (int i = 0; i < size; i++)
+		number = number << 8 | rest->bytes[i];
+	rest->bytes += size;
+	rest->len -= size;
+	return number;
+}
+
+/* False if it is empty, or more than is left. */
+static bool
+take_string(ProtoSpan *rest, ProtoSpan *string)
+{
+	if (rest->len < 2)
+		return false;
+	string->len = (size_t) take_number(rest, 2);
+	string->bytes = rest->bytes;
+	if (string->len == 0 || string->len > rest->len)
+		return false;
+	rest->bytes += string->len;
+	rest->len -= string->len;
+	return true;
+}
+
+static bool
+decode_of_test_server(const uint8 *token, size_t len, TaskToken *result)
+{
+	ProtoSpan	rest = {token, len};
+
+	memset(result, 0, sizeof(TaskToken));
+	if (!take_string(&rest, &result->namespace_id) ||
+		!take_string(&rest, &result->workflow_id) ||
+		!take_string(&rest, &result->run_id) ||
+		rest.len != sizeof(int64) + sizeof(int32))
+		return false;
+	result->scheduled_event_id = (int64) take_number(&rest, sizeof(int64));
+	result->attempt = (int32) take_number(&rest, sizeof(int32));
+	return result->scheduled_event_id > 0 && result->attempt > 0;
+}
+
+bool
+tc_task_token_decode(const uint8 *token, size_t len, TaskToken *result)
+{
+	if (len > 0 && token[0] == 0)
+		return decode_of_test_server(token, len, result);
+	return decode_task(token, len, result);
 }
 
 /*

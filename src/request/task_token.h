@@ -17,18 +17,20 @@
  */
 typedef struct TaskToken
 {
-	ProtoSpan	namespace_id;	/* a UUID, not the namespace's name */
+	ProtoSpan	namespace_id;	/* a UUID, not the namespace's name, which
+								 * Java's test server has */
 	ProtoSpan	workflow_id;
 	ProtoSpan	run_id;
-	ProtoSpan	activity_id;
+	ProtoSpan	activity_id;	/* not of that test server */
 	int64		scheduled_event_id;
 	int32		attempt;
 } TaskToken;
 
 /*
- * Read a task token.  False if it is none: the bytes are no protobuf message,
- * or do not name a namespace and a workflow or standalone activity.  Fields
- * that are not known are passed over, because newer servers add some.
+ * Read a task token.  False if it is none: the bytes are neither a protobuf
+ * message nor a token of Java's test server, or do not name a namespace and a
+ * workflow or standalone activity.  Fields that are not known are passed over,
+ * because newer servers add some.
  */
 extern bool tc_task_token_decode(const uint8 *token, size_t len, TaskToken *result);
 

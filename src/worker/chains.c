@@ -88,7 +88,11 @@ tc_activity_seed(Oid server, const char *namespace_utf8)
 	return result;
 }
 
-/* The task token is decoded for its ids; one that holds none counts itself. */
+/*
+ * The task token is decoded for its ids.  Tokens of a test server have no id of
+ * the activity, but know the event that scheduled it; one that holds neither
+ * counts itself.
+ */
 bool
 tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity, uint64 *attempt)
 {
@@ -110,7 +114,14 @@ tc_activity_of(SipHash seed, const OutboxRow *row, SipHash *activity, uint64 *at
 	else
 	{
 		append(&buf, &seed, sizeof(seed));
-		append(&buf, target.task_token, target.task_token_len);
+		if (target.workflow_id != NULL && target.run_id != NULL && target.scheduled_event_id != 0)
+		{
+			append(&buf, target.workflow_id, strlen(target.workflow_id));
+			append(&buf, target.run_id, strlen(target.run_id));
+			append(&buf, &target.scheduled_event_id, sizeof(target.scheduled_event_id));
+		}
+		else
+			append(&buf, target.task_token, target.task_token_len);
 		*activity = tc_siphash(buf.data, buf.len);
 	}
 

@@ -115,7 +115,7 @@ static void ask(Proof *proof);
 static void call_done(void *arg, const CallResult *result);
 static bool evaluate(Proof *proof, ProofFinding *finding);
 static bool evaluate_reply(Proof *proof, ProofFinding *finding);
-static void evaluate_refusal(Proof *proof, ProofFinding *finding);
+static bool evaluate_refusal(Proof *proof, ProofFinding *finding);
 static bool gives_up(Proof *proof);
 static void put_off(Proof *proof, int times, ProofFinding *finding);
 
@@ -268,9 +268,7 @@ evaluate(Proof *proof, ProofFinding *finding)
 
 	memset(finding, 0, sizeof(ProofFinding));
 	finding->request = proof->request;
-	if (call->reply == NULL)
-		evaluate_refusal(proof, finding);
-	else if (!evaluate_reply(proof, finding))
+	if (!(call->reply == NULL ? evaluate_refusal(proof, finding) : evaluate_reply(proof, finding)))
 		return false;
 	if (finding->verdict != PROOF_NOT_YET)
 		MemoryContextDelete(proof->context);
@@ -301,11 +299,16 @@ evaluate_reply(Proof *proof, ProofFinding *finding)
 	return !more;
 }
 
-static void
+static bool
 evaluate_refusal(Proof *proof, ProofFinding *finding)
 {
 	ProofCall  *call = &proof->call;
 
+	if (call->fate == CALL_ANSWERED && tc_proof_look_other_way(&proof->look, call->code))
+	{
+		tc_proof_turn_add(proof->queue, &proof->node, true);
+		return false;
+	}
 	if (tc_proof_look_refused(&proof->look, call->meaning, call->code, finding->words) ||
 		(gives_up(proof) && proof->failures >= GIVE_UP_FAILURES))
 		finding->verdict = proof->look.is_missing ? PROOF_NOT_THERE : PROOF_IMPOSSIBLE;
@@ -315,6 +318,7 @@ evaluate_refusal(Proof *proof, ProofFinding *finding)
 		put_off(proof, proof->failures++, finding);
 		tc_proof_look_retry(&proof->look, call->fate != CALL_NOT_PROCESSED);
 	}
+	return true;
 }
 
 /* What has become too old meanwhile is not waited for any longer. */

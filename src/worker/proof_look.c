@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "utils/memutils.h"
 
 #include "request/description.h"
 #include "request/method.h"
@@ -28,7 +29,7 @@
 #define PAGE_SIZE 200
 #define SEARCHED_MAX (500 * PAGE_SIZE)
 
-/* Longest token of a page, and ends of activities that are kept while the next page cannot be had */
+/* Longest token of a page, and ends or events of activities that are kept while the next page cannot be had */
 #define PAGE_TOKEN_MAX (16 * 1024)
 #define KEPT_ENDS_MAX 64
 
@@ -78,7 +79,7 @@ begin_search(ProofLook *look)
 	look->page.searched = 0;
 }
 
-/* Read the history of a run from its end. */
+/* Read the history of a run. */
 static void
 read_run(ProofLook *look, const char *run)
 {
@@ -86,6 +87,8 @@ read_run(ProofLook *look, const char *run)
 	look->page.run = run;
 	look->page.token = NULL;
 	look->page.token_len = 0;
+	if (look->forwards)
+		tc_kept_begin(&look->kept, MemoryContextGetParent(look->history_context));
 }
 
 /*---- questions ----*/
@@ -99,6 +102,8 @@ tc_proof_look_path(const ProofLook *look)
 		[DESCRIBE_ACTIVITY] = DESCRIBE_ACTIVITY_PATH,
 	};
 
+	if (look->stage == READ_HISTORY && look->forwards)
+		return WORKFLOW_SERVICE "GetWorkflowExecutionHistory";
 	return paths[look->stage];
 }
 
@@ -163,12 +168,15 @@ take_history(ProofLook *look, const uint8 *reply, size_t len)
 	ProtoSpan	token;
 	const char *run;
 
-	if (!tc_history_read(reply, len, tc_search_take, search, &token) ||
+	if (!tc_history_read(reply, len, look->forwards ? tc_kept_take : tc_search_take,
+						 look->forwards ? (void *) &look->kept : search, &token) ||
 		token.len > PAGE_TOKEN_MAX)
 		return cannot_tell(look, "the workflow's history cannot be decoded");
 	page->searched += page->size;
 	page->size = Min(PAGE_SIZE, page->size * 2);
-	if (search->too_many || (page->searched >= SEARCHED_MAX && !search->is_over))
+	if (look->forwards && token.len == 0)
+		tc_kept_give(&look->kept, tc_search_take, search);
+	if (search->too_many || look->kept.too_many || (page->searched >= SEARCHED_MAX && !search->is_over))
 		return cannot_tell(look, "the workflow's history is too long to be searched");
 	if (!search->is_over && !search->at_start && token.len == 0)
 		return cannot_tell(look, "the workflow's history is not complete");
@@ -179,6 +187,10 @@ take_history(ProofLook *look, const uint8 *reply, size_t len)
 		next_page(look, token);
 		return true;
 	}
+
+	if (search->activity_id != NULL && look->activity_id == NULL)
+		look->activity_id = MemoryContextStrdup(MemoryContextGetParent(look->history_context),
+												search->activity_id);
 
 	/* is that enough? */
 	if (search->ours || (search->has_end && !look->sought->by_id))
@@ -214,11 +226,12 @@ static bool
 take_workflow(ProofLook *look, const uint8 *reply, size_t len)
 {
 	const RequestTarget *target = &look->sought->target;
+	const char *activity_id = target->activity_id != NULL ? target->activity_id : look->activity_id;
 	WorkflowDescription *description = &look->workflow.description;
 	char	   *run = NULL;
 
-	if (target->activity_id == NULL ||
-		!tc_workflow_description_read(reply, len, target->activity_id, description))
+	if (activity_id == NULL ||
+		!tc_workflow_description_read(reply, len, activity_id, description))
 		return cannot_tell(look, "the workflow's description cannot be decoded");
 	look->workflow.is_known = true;
 	look->workflow.last_failure_is_ours =
@@ -293,6 +306,16 @@ tc_proof_look_verdict(const ProofLook *look, char words[WORDS_MAX])
 /*---- no answer ----*/
 
 bool
+tc_proof_look_other_way(ProofLook *look, const char *code)
+{
+	if (look->stage != READ_HISTORY || look->forwards || strcmp(code, "UNIMPLEMENTED") != 0)
+		return false;
+	look->forwards = true;
+	read_run(look, look->page.run);
+	return true;
+}
+
+bool
 tc_proof_look_refused(ProofLook *look, CallMeaning meaning, const char *code,
 					  char words[WORDS_MAX])
 {
@@ -336,6 +359,7 @@ tc_proof_look_retry(ProofLook *look, bool was_too_much)
 {
 	if (look->stage == READ_HISTORY && was_too_much)
 		look->page.size = Max(1, look->page.size / 8);
-	if (look->stage != READ_HISTORY || look->search.nends > KEPT_ENDS_MAX)
+	if (look->stage != READ_HISTORY || look->search.nends > KEPT_ENDS_MAX ||
+		look->kept.n > KEPT_ENDS_MAX)
 		tc_proof_look_begin(look, look->is_last);
 }

@@ -27,12 +27,16 @@
  * more if need be.  By ids the description comes first, as it also says which
  * run is the current one; by task token the history alone will mostly do.
  *
+ * Histories are read from their end.  A server that cannot do that, as
+ * Temporal's test server for Java, is asked for them from their beginning.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef TC_PROOF_LOOK_H
 #define TC_PROOF_LOOK_H
 
 #include "wire/classify.h"
+#include "worker/proof_kept.h"
 #include "worker/proof_verdict.h"
 
 typedef enum LookStage
@@ -48,7 +52,8 @@ typedef struct HistoryPage
 	const char *run;			/* NULL = the target's */
 	int			size;			/* in batches of events; outlives the look */
 	int			searched;		/* in batches: pages before it, of all runs */
-	uint8	   *token;			/* NULL = the first one, from the end */
+	uint8	   *token;			/* NULL = the first one, from the end or the
+								 * beginning */
 	size_t		token_len;
 } HistoryPage;
 
@@ -61,8 +66,13 @@ typedef struct ProofLook
 	bool		is_missing;		/* workflow or standalone activity; may yet
 								 * come */
 
+	char	   *activity_id;	/* as the history has it, for a task token that
+								 * does not */
 	WorkflowState workflow;		/* of DESCRIBE_WORKFLOW */
 	SeenHistory seen;			/* what there was of its history then */
+
+	bool		forwards;		/* the server reads no history from its end */
+	KeptEvents	kept;			/* if so: of the run that is read */
 
 	MemoryContext history_context;	/* of what follows */
 	HistoryPage page;			/* of READ_HISTORY */
@@ -90,6 +100,12 @@ extern uint8 *tc_proof_look_question(const ProofLook *look, const char *namespac
  */
 extern bool tc_proof_look_take(ProofLook *look, const uint8 *reply, size_t len);
 extern ProofVerdict tc_proof_look_verdict(const ProofLook *look, char words[WORDS_MAX]);
+
+/*
+ * The question was refused.  Can it be put in another way?  Then it is to be
+ * asked again.
+ */
+extern bool tc_proof_look_other_way(ProofLook *look, const char *code);
 
 /*
  * The question was refused: words for that.  True if there is no hope that it

@@ -29,6 +29,7 @@
 
 #define IDENTITY_SHOWN_MAX 200
 
+static char *copy_text(const HistorySearch *search, ProtoSpan span);
 static bool take_scheduled(HistorySearch *search, const ActivityEvent *event);
 static bool take_started(HistorySearch *search, const ActivityEvent *event);
 static bool take_end(HistorySearch *search, const ActivityEvent *event);
@@ -127,6 +128,17 @@ is_too_old(const HistorySearch *search, const ActivityEvent *event)
 		event->time != 0 && event->time < search->sought->first_made_at - OLDER_MAX;
 }
 
+static char *
+copy_text(const HistorySearch *search, ProtoSpan span)
+{
+	char	   *text = MemoryContextAlloc(search->context, span.len + 1);
+
+	if (span.len > 0)
+		memcpy(text, span.bytes, span.len);
+	text[span.len] = '\0';
+	return text;
+}
+
 static bool
 take_scheduled(HistorySearch *search, const ActivityEvent *event)
 {
@@ -145,6 +157,8 @@ take_scheduled(HistorySearch *search, const ActivityEvent *event)
 	}
 	search->is_scheduled = true;
 	search->scheduled_at = event->time;
+	if (target->activity_id == NULL)
+		search->activity_id = copy_text(search, event->activity_id);
 	for (int i = 0; i < search->nends; i++)
 	{
 		if (search->ends[i].scheduled_event_id == event->event_id)
@@ -197,11 +211,10 @@ take_end(HistorySearch *search, const ActivityEvent *event)
 	end.kind = event->kind;
 	if (event->identity.bytes != NULL)
 	{
-		size_t		len = Min(event->identity.len, IDENTITY_SHOWN_MAX);
+		ProtoSpan	shown = event->identity;
 
-		end.identity = MemoryContextAlloc(search->context, len + 1);
-		memcpy(end.identity, event->identity.bytes, len);
-		end.identity[len] = '\0';
+		shown.len = Min(shown.len, IDENTITY_SHOWN_MAX);
+		end.identity = copy_text(search, shown);
 	}
 	if (sought->event_is_known && !sought->may_be_retried)
 	{
@@ -247,9 +260,7 @@ take_run(HistorySearch *search, const ActivityEvent *event)
 		event->time < sought->first_made_at - CLOCK_MARGIN_USECS)
 		return true;
 
-	run = MemoryContextAlloc(search->context, event->former_run.len + 1);
-	memcpy(run, event->former_run.bytes, event->former_run.len);
-	run[event->former_run.len] = '\0';
+	run = copy_text(search, event->former_run);
 	for (int i = 0; i < search->nruns; i++)
 		if (strcmp(search->runs[i], run) == 0)
 			return true;

@@ -84,6 +84,8 @@ typedef struct HistorySearch
 	bool		too_many;		/* ends of activities to be kept */
 	bool		is_scheduled;	/* the activity: the last time that its id was */
 	TimestampTz scheduled_at;
+	char	   *activity_id;	/* as that event has it, where only the event
+								 * was known */
 	bool		scheduled_before;	/* the id was used before that, for
 									 * another one */
 	bool		has_end;
