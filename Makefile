@@ -5,6 +5,7 @@
 #   make demo               see it work, from nothing; KEEP=1 leaves it running
 #   make test               all tests, against throw-away servers; also test-sql, test-isolation, test-tap, test-temporal
 #   make test-matrix        compile and test for PostgreSQL 14 to 19, as root; VERSIONS, SUITES: see scripts/test-matrix
+#   make test-servers       the same against other Temporal servers; SERVERS='1.29 1.32 java'
 #   make test-sdks          workers of Temporal's SDKs, other than Go's too; SDKS='python java'
 #   make fuzz TIME=60       feed hostile bytes to what parses them, each parser for so many seconds
 #   make storm              let all fail at once and account for it; SEED, REQUESTS, STUB_REQUESTS, TIME=30m
@@ -21,7 +22,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" temporal_com
 MODULE_big = temporal_complete
 
 # These need no PostgreSQL to begin with: what is missing, they install.
-OWN_GOALS = demo test test-sql test-isolation test-tap test-temporal test-sdks storm test-upgrade test-matrix indent check-indent typedefs check-house
+OWN_GOALS = demo test test-sql test-isolation test-tap test-temporal test-servers test-sdks storm test-upgrade test-matrix indent check-indent typedefs check-house
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -36,6 +37,9 @@ test-sql test-isolation test-tap test-temporal: test-%:
 
 test-matrix:
 	@SUITES="$(SUITES)" scripts/test-matrix $(VERSIONS)
+
+test-servers:
+	@SERVERS="$(SERVERS)" scripts/run-tests servers
 
 test-sdks:
 	@SDKS="$(SDKS)" scripts/run-tests sdks

@@ -66,8 +66,8 @@ typedef struct ProofLook
 	bool		is_missing;		/* workflow or standalone activity; may yet
 								 * come */
 
-	char	   *activity_id;	/* as the history has it, for a task token that
-								 * does not */
+	char	   *activity_id;	/* as the history has it, for a task token
+								 * that does not */
 	WorkflowState workflow;		/* of DESCRIBE_WORKFLOW */
 	SeenHistory seen;			/* what there was of its history then */
 

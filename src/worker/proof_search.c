@@ -135,7 +135,7 @@ copy_text(const HistorySearch *search, ProtoSpan span)
 
 	if (span.len > 0)
 		memcpy(text, span.bytes, span.len);
-	text[span.len] = '\0';
+	text[		span.len] = '\0';
 	return text;
 }
 

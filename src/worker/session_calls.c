@@ -394,11 +394,12 @@ probe_done(void *arg, const CallResult *result)
 		return;
 
 	/*
-	 * refused for the missing activity id, or for nothing at all: all else
-	 * was right
+	 * refused for the missing activity id, by a test server because there is
+	 * no such activity, or for nothing at all: all else was right
 	 */
 	if (result->fate == CALL_ANSWERED &&
-		(tc_classify(result) == MEANING_REJECTED || result->grpc_status == 0))
+		(tc_classify(result) == MEANING_REJECTED || tc_classify(result) == MEANING_GONE ||
+		 result->grpc_status == 0))
 	{
 		it->answer.authorized = true;
 		it->over = true;

@@ -11,7 +11,7 @@ import (
 )
 
 // TestIDsInPaths checks that ids which mean something in a URL reach Temporal's HTTP API as they are; but
-// for those with a slash, which its server cannot take.
+// for those with a slash, which its server cannot take where they are in its paths.
 func TestIDsInPaths(t *testing.T) {
 	t.Parallel()
 	createServer(t, "paths", "address '"+temporal.HTTPAddress+"', transport 'http'")
@@ -33,7 +33,7 @@ SELECT temporal.complete_activity_by_id($1, $2, '"done"', server => 'paths')`, w
 				t.Fatal(err)
 			}
 			want := "delivered"
-			if strings.Contains(odd, "/") {
+			if strings.Contains(odd, "/") && !serverIsBefore(t, 31) {
 				want = "rejected"
 			}
 			if r := awaitFinished(t, id); r.State != want {

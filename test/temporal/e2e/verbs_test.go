@@ -251,7 +251,9 @@ func TestFailRetried(t *testing.T) {
 			heartbeat_details => '{"page": 12}'`)
 		awaitDelivered(t, id)
 		w.Pending = awaitToken(t, w.id(), 2)
-		sameJSON(t, "heartbeat details of the second attempt", w.heartbeatDetails(t), `{"page": 12}`)
+		if !h.byID || !serverIsBefore(t, 32) { // earlier ones drop them
+			sameJSON(t, "heartbeat details of the second attempt", w.heartbeatDetails(t), `{"page": 12}`)
+		}
 
 		id, _ = w.request(t, "fail_activity", "message => 'try again later', next_retry_delay => '1 h 30 min 0.25 s'")
 		awaitDelivered(t, id)
@@ -406,6 +408,7 @@ func TestHeartbeatOfPausedActivity(t *testing.T) {
 		_, err := w.client.WorkflowService().PauseActivityExecution(t.Context(), &workflowservice.PauseActivityExecutionRequest{
 			Namespace: "default", WorkflowId: w.WorkflowID, RunId: w.RunID, ActivityId: w.ActivityID, RequestId: uniqueID(),
 		})
+		skipWithout(t, err)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -423,6 +426,7 @@ func TestHeartbeatOfResetActivity(t *testing.T) {
 		_, err := w.client.WorkflowService().ResetActivityExecution(t.Context(), &workflowservice.ResetActivityExecutionRequest{
 			Namespace: "default", WorkflowId: w.WorkflowID, RunId: w.RunID, ActivityId: w.ActivityID,
 		})
+		skipWithout(t, err)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"temporal_complete/test/temporal/internal/connect"
+	"temporal_complete/test/temporal/internal/serve"
 )
 
 // command is a subcommand. It exits with 0 when run returns nil, with 1 otherwise.
@@ -30,7 +31,7 @@ type command struct {
 }
 
 var commands = []command{
-	{"server", "", "run a Temporal server until SIGTERM", serverCommand},
+	{"server", "", "run a Temporal server until SIGTERM", serve.Command},
 	{"worker", "", "run workflows and activities until SIGTERM", workerCommand},
 	{"start-workflows", "", "start workflows whose activities wait", startWorkflowsCommand},
 	{"start-activities", "", "start standalone activities that wait", startActivitiesCommand},

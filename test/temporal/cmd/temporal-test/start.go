@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"temporal_complete/test/temporal/internal/flows"
+	"temporal_complete/test/temporal/internal/serve"
 	"temporal_complete/test/temporal/internal/tokens"
 )
 
@@ -86,7 +87,7 @@ func startWorkflowsCommand(flags *flag.FlagSet) func(context.Context, []string) 
 	prefix, count := prefixFlags(flags)
 	var input flows.PendingInput
 	flags.IntVar(&input.Activities, "activities", 1, "how many activities each workflow has at once")
-	flags.Var((*list)(&input.ActivityIDs), "activity-id", "id of the first, second, ... activity (may be repeated; the others are numbered)")
+	flags.Var((*serve.List)(&input.ActivityIDs), "activity-id", "id of the first, second, ... activity (may be repeated; the others are numbered)")
 	flags.Var(optionsFlag{&input.Options}, "options", optionsUsage)
 	wait := tokenWaitFlags(flags)
 

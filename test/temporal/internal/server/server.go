@@ -134,7 +134,7 @@ func (s *Server) SetDynamicConfig(key string, value any) {
 	if f, ok := value.(float64); ok && f == float64(int64(f)) {
 		value = int(f)
 	}
-	s.dynamic.OverrideValue(dynamicconfig.MakeKey(key), value)
+	s.dynamic.OverrideValue(settingKey(key), value)
 }
 
 // Stop stops the server.

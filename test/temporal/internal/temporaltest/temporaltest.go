@@ -35,6 +35,14 @@ func Program(dir string) (string, error) {
 	return path, nil
 }
 
+// serverProgram is the program of the server: the environment variable TEMPORAL_SERVER names that of another release.
+func serverProgram(program string) string {
+	if path := os.Getenv("TEMPORAL_SERVER"); path != "" {
+		return path
+	}
+	return program
+}
+
 // Server is a Temporal server. Its address stays the same when it is started again.
 type Server struct {
 	Address     string
@@ -57,7 +65,7 @@ func New(program string, arguments ...string) (*Server, error) {
 	s := &Server{
 		Address:     ip + ":" + strconv.Itoa(free[0]),
 		HTTPAddress: ip + ":" + strconv.Itoa(free[1]),
-		program:     program,
+		program:     serverProgram(program),
 		control:     "http://" + ip + ":" + strconv.Itoa(free[2]),
 	}
 	s.arguments = append([]string{

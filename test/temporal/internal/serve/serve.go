@@ -1,4 +1,5 @@
-package main
+// Package serve is the command that runs a Temporal server until it is stopped.
+package serve
 
 import (
 	"context"
@@ -26,11 +27,11 @@ type readyMessage struct {
 	PID         int    `json:"pid"`
 }
 
-// list is a flag that may be given several times.
-type list []string
+// List is a flag that may be given several times.
+type List []string
 
-func (l *list) String() string     { return strings.Join(*l, ",") }
-func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+func (l *List) String() string     { return strings.Join(*l, ",") }
+func (l *List) Set(s string) error { *l = append(*l, s); return nil }
 
 // dynamicValues is the flag KEY=JSON.
 type dynamicValues map[string]any
@@ -50,7 +51,8 @@ func (d dynamicValues) Set(s string) error {
 	return nil
 }
 
-func serverCommand(flags *flag.FlagSet) func(context.Context, []string) error {
+// Command declares the flags and returns what is to run once they are parsed.
+func Command(flags *flag.FlagSet) func(context.Context, []string) error {
 	o := server.Options{DynamicConfig: map[string]any{}}
 	var controlPort int
 	var readyFile string
@@ -58,12 +60,12 @@ func serverCommand(flags *flag.FlagSet) func(context.Context, []string) error {
 	flags.IntVar(&o.Port, "port", 0, "port of the frontend; 0 takes a free one")
 	flags.IntVar(&o.HTTPPort, "http-port", 0, "port of the HTTP API; 0 takes a free one, -1 switches it off")
 	flags.IntVar(&controlPort, "control-port", 0, "port of the control API, on 127.0.0.1; 0 takes a free one")
-	flags.Var((*list)(&o.Namespaces), "namespace", "namespace to create (may be repeated; default \"default\")")
+	flags.Var((*List)(&o.Namespaces), "namespace", "namespace to create (may be repeated; default \"default\")")
 	flags.StringVar(&o.DBFile, "db-filename", "", "keep the state in this SQLite `file`; in memory without")
 	flags.StringVar(&o.TLSCertFile, "tls-cert", "", "`file` with the frontend's certificate; switches TLS on")
 	flags.StringVar(&o.TLSKeyFile, "tls-key", "", "`file` with the key of that certificate")
 	flags.StringVar(&o.TLSClientCAFile, "tls-client-ca", "", "require client certificates of the authority in this `file`")
-	flags.Var((*list)(&o.APIKeys), "api-key", "let in only bearers of this `key` (may be repeated)")
+	flags.Var((*List)(&o.APIKeys), "api-key", "let in only bearers of this `key` (may be repeated)")
 	flags.Var(dynamicValues(o.DynamicConfig), "dynamic-config-value", "`KEY=JSON` of the dynamic configuration (may be repeated)")
 	flags.StringVar(&o.LogLevel, "log-level", "", "log to stderr from this level on: debug, info, warn, error; nothing without")
 	flags.StringVar(&readyFile, "ready-file", "", "`file` to write when the server answers: the JSON that is also printed")
