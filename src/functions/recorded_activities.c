@@ -208,8 +208,9 @@ tc_visible_activities(PG_FUNCTION_ARGS)
 
 /*
  * $1: who looks; $2: may see what is of dropped roles; $3: the key.  What is
- * recorded or has ended is found by queue and key, outcomes are all looked
- * through: so how long it takes does not tell of others' keys.  A recording of
+ * recorded or has ended is found by queue and key; outcomes are all looked
+ * through, and their keys only where they may be seen (OFFSET keeps that from
+ * being turned round): so how long it takes does not tell of others' keys.  A recording of
  * which somebody else held the row while another one took its place is
  * replaced though it is there.  One may be replaced while its verdict is on its
  * way: then both are told.
@@ -220,7 +221,12 @@ static const char history[] =
 "      FROM temporal_internal.queue_here q"
 "     WHERE pg_has_role($1, q.role, 'USAGE') OR (q.role IS NULL AND $2)),"
 " outcome AS MATERIALIZED ("
-"    SELECT * FROM temporal_internal.delivery d WHERE d.key = $3 AND temporal_internal.method_verb(d.method) <> 'heartbeat')"
+"    SELECT d.*"
+"      FROM (SELECT v.server, v.namespace, v.requested_by, d.id, d.finished_at, d.method, d.activity_id, d.workflow_id,"
+"                   d.run_uuid, d.run_id, d.key, d.recorded_activity, d.recorded_at, d.recorded_attempt"
+"              FROM temporal_internal.delivery d JOIN visible v ON v.number = COALESCE(d.recorded_in, d.queue)"
+"             OFFSET 0) d"
+"     WHERE d.key = $3 AND temporal_internal.method_verb(d.method) <> 'heartbeat')"
 "SELECT h.* FROM ("
 "    SELECT v.server, v.namespace, t.workflow_id, t.activity_id, t.run_id,"
 "           temporal_internal.request_attempt(r.method, r.heartbeat), r.recorded_at, v.requested_by,"
@@ -247,10 +253,10 @@ static const char history[] =
 "                 WHERE o.id = e.request OR (e.request IS NULL AND o.recorded_activity = e.id)"
 "                 ORDER BY o.id LIMIT 1) o ON true"
 "    UNION ALL"
-"    SELECT v.server, v.namespace, d.workflow_id, d.activity_id, COALESCE(d.run_uuid::text, d.run_id),"
-"           d.recorded_attempt, d.recorded_at, v.requested_by, 'finished', d.finished_at, d.id,"
+"    SELECT d.server, d.namespace, d.workflow_id, d.activity_id, COALESCE(d.run_uuid::text, d.run_id),"
+"           d.recorded_attempt, d.recorded_at, d.requested_by, 'finished', d.finished_at, d.id,"
 "           temporal_internal.method_verb(d.method), NULL, d.recorded_activity"
-"      FROM outcome d JOIN visible v ON v.number = COALESCE(d.recorded_in, d.queue)"
+"      FROM outcome d"
 "     WHERE d.recorded_at IS NOT NULL) h"
 " ORDER BY 14";
 

@@ -518,9 +518,9 @@ set_recorded(Recorder *recorder, Datum *values, bool *nulls)
 	values[DELIVERY_RECORDED_ATTEMPT - 1] = Int32GetDatum(attempt);
 	nulls[DELIVERY_RECORDED_ATTEMPT - 1] = attempt == 0;
 	/* most keys are the requester's own */
-	values[DELIVERY_RECORDED_IN - 1] = Int64GetDatum(finished->queue);
-	nulls[DELIVERY_RECORDED_IN - 1] = finished->id == 0 ||
-		finished->queue == DatumGetInt64(row[OUTBOX_QUEUE - 1]);
+	values[DELIVERY_RECORDED_IN - 1] = row[OUTBOX_RECORDED_IN - 1];
+	nulls[DELIVERY_RECORDED_IN - 1] = row_nulls[OUTBOX_RECORDED_IN - 1] ||
+		DatumGetInt64(row[OUTBOX_RECORDED_IN - 1]) == DatumGetInt64(row[OUTBOX_QUEUE - 1]);
 }
 
 /* A row that is to be inserted with others; it lives in chunk_context. */

@@ -194,8 +194,8 @@ COMMENT ON COLUMN temporal_internal.delivery.decisions IS 'who retried, adopted 
 COMMENT ON COLUMN temporal_internal.delivery.key IS 'by which it named its activity';
 COMMENT ON COLUMN temporal_internal.delivery.recorded_activity IS 'id of the recording that it was about';
 COMMENT ON COLUMN temporal_internal.delivery.recorded_at IS 'when that was recorded, if it ended with this outcome; else NULL';
-COMMENT ON COLUMN temporal_internal.delivery.recorded_attempt IS 'the same: attempt that was recorded; NULL by ids';
-COMMENT ON COLUMN temporal_internal.delivery.recorded_in IS 'the same: its queue, if it is another one than that of the request';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_attempt IS 'the attempt that was recorded, if it ended with this outcome; NULL by ids';
+COMMENT ON COLUMN temporal_internal.delivery.recorded_in IS 'queue of the recording, if it is another one than that of the request';
 
 /*
  * Not dumped, here and below: history and the state of a running worker.

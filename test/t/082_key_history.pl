@@ -119,6 +119,16 @@ await_finished($node, "key = 'held'");
 is(history('app', 'held'), "1 finished $id complete", 'is told with it when it is');
 
 # Who ends it by the privileges of another role
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+$node->reload;
+await('the worker to leave', sub { worker_pid($node) eq '' });
+as('app', record('of_app', 1));
+$id = as('boss', q(SELECT temporal.fail_activity_by_key('of_app', 'no', server => 'temporal')));
+as('app', record('of_app', 2));
+$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+$node->reload;
+await_finished($node, "key = 'of_app'");
+is(history('app', 'of_app'), "1 replaced $id fail, 2 recorded", 'it was replaced while a verdict of boss was on its way');
 as('boss', record('b', 1));
 as('app', record('c', 1));
 as('app', record('d', 1));
