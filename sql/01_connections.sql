@@ -90,6 +90,21 @@ ALTER SERVER temporal OPTIONS (
     ADD tls_server_ca_cert_path '/ca.pem',
     ADD tls_server_ca_cert_data E'-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n');
 
+-- the codec server: a URL, without what is not sent
+ALTER SERVER temporal OPTIONS (ADD codec_endpoint 'https://codec.example.com/v1/{namespace}/', ADD encode_common_attributes 'true');
+ALTER SERVER temporal OPTIONS (DROP codec_endpoint);
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'http://[2001:db8::1]:8081');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'codec.example.com');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'ftp://codec.example.com');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'https://user:url-secret@codec.example.com');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'https://');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'https://codec.example.com:0');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'https://codec.example.com/?key=url-secret');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint E'https://codec.example.com/a\r\nX: y');
+ALTER SERVER temporal OPTIONS (SET codec_endpoint 'https://codec.example.com/a#b');
+ALTER SERVER temporal OPTIONS (SET encode_common_attributes 'perhaps');
+ALTER SERVER temporal OPTIONS (ADD codec_auth 'Bearer server-secret');
+
 -- metadata
 ALTER SERVER temporal OPTIONS (ADD grpc_meta_authorization 'Bearer x');
 ALTER SERVER temporal OPTIONS (ADD grpc_meta_grpc_timeout '1S');
@@ -119,6 +134,8 @@ ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy_auth E'shop:app
 ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy 'http://proxy.example.com:3128');
 ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (ADD proxy_auth 'shop:app-secret: %41');
 ALTER USER MAPPING FOR PUBLIC SERVER temporal OPTIONS (DROP proxy_auth);
+ALTER USER MAPPING FOR regress_tc_app SERVER temporal OPTIONS (ADD codec_auth E'Bearer codec-secret\n');
+ALTER USER MAPPING FOR regress_tc_app SERVER temporal OPTIONS (ADD codec_auth 'Bearer codec-secret');
 
 --
 -- Who may do what.  At first nobody but the owner may do anything.

@@ -54,6 +54,7 @@ tc_credentials_problem(const ForeignServer *server, Oid umuser, List *options,
 {
 	bool		any = false;
 	bool		for_server = false; /* for others than the proxy, too */
+	bool		codec = false;
 	bool		files = false;
 	ListCell   *lc;
 
@@ -61,12 +62,22 @@ tc_credentials_problem(const ForeignServer *server, Oid umuser, List *options,
 	{
 		const char *name = lfirst_node(DefElem, lc)->defname;
 
-		any |= tc_option_is_credential(name);
-		for_server |= tc_option_is_credential(name) && !tc_option_is_for_proxy(name);
+		if (tc_option_is_for_codec(name))
+			codec = true;
+		else
+			any |= tc_option_is_credential(name);
+		for_server |= tc_option_is_credential(name) && !tc_option_is_for_proxy(name) &&
+			!tc_option_is_for_codec(name);
 		files |= tc_option_names_file(name);
 	}
-	if (!any)
+	/* without a codec server there is nobody to whom its credential would go */
+	codec &= config->codec.codec_path != NULL;
+	if (!any && !codec)
 		return NULL;
+
+	if (codec && !config->codec.tls && !config->allow_plaintext_credentials)
+		return psprintf("the credential of the user mapping for the codec server is not sent without TLS: set the option \"codec_endpoint\" of foreign server \"%s\" to a URL with https, or \"allow_plaintext_credentials\" of the user mapping",
+						server->servername);
 
 	/*
 	 * whoever gives a credential for an HTTP proxy knows that it goes there

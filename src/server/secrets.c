@@ -167,7 +167,7 @@ is_about_mapping(const char *str)
 static const char *
 find_secret(const char *str)
 {
-	static const char *const names[] = {"api_key", "proxy_auth", "tls_client_key_data", "grpc_meta_"};
+	static const char *const names[] = {"api_key", "proxy_auth", "codec_auth", "tls_client_key_data", "grpc_meta_"};
 	const char *first = NULL;
 
 	if (str == NULL || !is_about_mapping(str))

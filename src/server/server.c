@@ -202,6 +202,8 @@ read_config(const ForeignServer *server, Oid role, ServerProblem *problem)
 			channel->api_key_path != NULL ||
 			config->has_user_metadata;
 
+	config->codec.connect_timeout_ms = channel->connect_timeout_ms;
+
 	error = tc_credentials_problem(server, umuser, mapping, config);
 	if (error != NULL)
 	{

@@ -20,6 +20,9 @@ typedef struct ServerConfig
 	const char *namespaces;		/* option "namespaces", the same; NULL = it is
 								 * not given */
 	ChannelOptions channel;
+	ChannelOptions codec;		/* its codec_path is NULL: payloads are sent
+								 * as they are */
+	bool		encode_common_attributes;
 	int			nserver_metadata;	/* of the channel's metadata; the
 									 * mapping's follow */
 	bool		has_user_metadata;

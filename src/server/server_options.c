@@ -31,6 +31,7 @@
 #include "process/wakeup.h"
 #include "server/namespaces.h"
 #include "server/server_options.h"
+#include "wire/codec.h"
 #include "wire/grpc_headers.h"
 
 PG_FUNCTION_INFO_V1(temporal_complete_fdw_validator);
@@ -43,6 +44,10 @@ PG_FUNCTION_INFO_V1(temporal_complete_fdw_validator);
 
 /* Prefix of the options that become gRPC metadata */
 #define METADATA_PREFIX "grpc_meta_"
+
+/* Of the path of a codec endpoint; "{namespace}" in it stands for the namespace */
+#define CODEC_PATH_CHARS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/%:@!$&'()*+,;={}"
 
 typedef enum OptionKind
 {
@@ -61,7 +66,9 @@ typedef enum OptionKind
 	OPTION_API_KEY,
 	OPTION_TRANSPORT,
 	OPTION_PROXY,
-	OPTION_PROXY_AUTH
+	OPTION_PROXY_AUTH,
+	OPTION_CODEC_ENDPOINT,
+	OPTION_HEADER
 } OptionKind;
 
 /* What to write, by kind: the HINT of an error */
@@ -82,6 +89,8 @@ static const char *const kind_hints[] = {
 	[OPTION_TRANSPORT] = "Write \"grpc\" or \"http\".",
 	[OPTION_PROXY] = "Write http://host:port, such as \"http://proxy.example.com:3128\". User and password are the option \"proxy_auth\" of a user mapping.",
 	[OPTION_PROXY_AUTH] = "Write user:password, as they are.",
+	[OPTION_CODEC_ENDPOINT] = "Write the URL below which \"/encode\" is, such as \"https://codec.example.com\".",
+	[OPTION_HEADER] = "Write the whole value of the header \"Authorization\", such as \"Bearer ...\".",
 };
 
 typedef struct ServerOption
@@ -118,6 +127,10 @@ static const ServerOption server_options[] = {
 	{"request_timeout", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(request_timeout_ms), "10s", 100, 60 * MS_PER_MIN},
 	{"retry_initial_interval", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(retry_initial_interval_ms), "200ms", 1, 24 * 60 * MS_PER_MIN},
 	{"retry_max_interval", ForeignServerRelationId, OPTION_TIME_MS, CONFIG(retry_max_interval_ms), "10s", 1, 24 * 60 * MS_PER_MIN},
+	{"codec_endpoint", ForeignServerRelationId, OPTION_CODEC_ENDPOINT, CONFIG(codec)},
+	{"codec_tls_server_ca_cert_path", ForeignServerRelationId, OPTION_PATH, CONFIG(codec.tls_server_ca_cert_path)},
+	{"codec_tls_server_ca_cert_data", ForeignServerRelationId, OPTION_CERTIFICATE, CONFIG(codec.tls_server_ca_cert_data)},
+	{"encode_common_attributes", ForeignServerRelationId, OPTION_BOOL, CONFIG(encode_common_attributes)},
 	{"expire_after", ForeignServerRelationId, OPTION_TIME_S, CONFIG(expire_after_s), "0", 0, PG_INT32_MAX},
 
 	{"api_key", UserMappingRelationId, OPTION_API_KEY, CONFIG(channel.api_key)},
@@ -127,6 +140,7 @@ static const ServerOption server_options[] = {
 	{"tls_client_cert_data", UserMappingRelationId, OPTION_CERTIFICATE, CONFIG(channel.tls_client_cert_data)},
 	{"tls_client_key_path", UserMappingRelationId, OPTION_PATH, CONFIG(channel.tls_client_key_path)},
 	{"tls_client_key_data", UserMappingRelationId, OPTION_PRIVATE_KEY, CONFIG(channel.tls_client_key_data)},
+	{"codec_auth", UserMappingRelationId, OPTION_HEADER, CONFIG(codec.codec_auth)},
 	{"allow_plaintext_credentials", UserMappingRelationId, OPTION_BOOL, CONFIG(allow_plaintext_credentials)},
 	{"allow_unverified_server", UserMappingRelationId, OPTION_BOOL, CONFIG(allow_unverified_server)},
 	{"trust_server_owner", UserMappingRelationId, OPTION_BOOL, CONFIG(trust_server_owner)},
@@ -206,6 +220,43 @@ time_problem(const ServerOption *option, const char *value, int *result)
 	return NULL;
 }
 
+/*
+ * Take a URL apart, into what a channel has of it.  What is not sent, or would be
+ * taken for something else, is no part of one: user and password, a query.
+ */
+static const char *
+codec_endpoint_problem(const char *value, ChannelOptions *codec)
+{
+	const char *host_part = value;
+	char		host[TC_HOST_SIZE];
+	size_t		len;
+	char	   *address;
+	int			port;
+	const char *problem;
+
+	if (strncmp(value, "https://", 8) == 0)
+		host_part += 8;
+	else if (strncmp(value, "http://", 7) == 0)
+		host_part += 7;
+	else
+		return "It does not begin with \"https://\" or \"http://\".";
+	codec->tls = (value[4] == 's');
+	len = strcspn(host_part, "/");
+	address = pnstrdup(host_part, len);
+	if (strchr(address, '@') != NULL)
+		return "There is a user in it, and credentials belong into user mappings.";
+	problem = tc_address_split(address, host, &port);
+	if (problem != NULL)
+		return problem;
+	if (strspn(host_part + len, CODEC_PATH_CHARS) != strlen(host_part + len))
+		return "The path has characters that are not for it.";
+	codec->http = true;
+	codec->address = port != 0 ? address : psprintf("%s:%d", host, codec->tls ? 443 : 80);
+	codec->codec_path = pnstrdup(host_part + len, strlen(host_part + len) -
+								 (strlen(host_part + len) > 0 && value[strlen(value) - 1] == '/'));
+	return NULL;
+}
+
 static const char *
 pem_problem(const char *value, const char *type)
 {
@@ -244,6 +295,7 @@ secret_problem(OptionKind kind, const char *value)
 /*
  * Put the value of an option into its place in the configuration, which then
  * points to it.  Returns NULL, or a sentence that says what is wrong with it.
+ * Long because each kind of option has its case.
  */
 static const char *
 set_option(const ServerOption *option, const char *value, ServerConfig *config)
@@ -315,6 +367,14 @@ set_option(const ServerOption *option, const char *value, ServerConfig *config)
 
 		case OPTION_PROXY:
 			problem = proxy_problem(value);
+			break;
+
+		case OPTION_CODEC_ENDPOINT:
+			return codec_endpoint_problem(value, (ChannelOptions *) place);
+
+		case OPTION_HEADER:
+			if (!is_printable_ascii(value))
+				problem = "It has line ends or other characters that a header cannot have.";
 			break;
 	}
 
@@ -432,6 +492,14 @@ tc_option_names_file(const char *name)
 	return option != NULL && option->kind == OPTION_PATH;
 }
 
+bool
+tc_option_is_for_codec(const char *name)
+{
+	const ServerOption *option = option_named(name, UserMappingRelationId);
+
+	return option != NULL && option->offset == CONFIG(codec.codec_auth);
+}
+
 void
 tc_options_init(ServerConfig *config, int noptions)
 {
@@ -460,6 +528,8 @@ tc_options_conflict(const ServerConfig *config)
 
 	if (channel->tls_server_ca_cert_path != NULL && channel->tls_server_ca_cert_data != NULL)
 		return "Options \"tls_server_ca_cert_path\" and \"tls_server_ca_cert_data\" exclude each other.";
+	if (config->codec.tls_server_ca_cert_path != NULL && config->codec.tls_server_ca_cert_data != NULL)
+		return "Options \"codec_tls_server_ca_cert_path\" and \"codec_tls_server_ca_cert_data\" exclude each other.";
 	if (channel->tls_client_cert_path != NULL && channel->tls_client_cert_data != NULL)
 		return "Options \"tls_client_cert_path\" and \"tls_client_cert_data\" exclude each other.";
 	if (channel->tls_client_key_path != NULL && channel->tls_client_key_data != NULL)
@@ -469,6 +539,8 @@ tc_options_conflict(const ServerConfig *config)
 	if ((channel->tls_client_cert_path == NULL && channel->tls_client_cert_data == NULL) !=
 		(channel->tls_client_key_path == NULL && channel->tls_client_key_data == NULL))
 		return "A client certificate needs its key, and a key its certificate.";
+	if (config->encode_common_attributes && config->codec.codec_path == NULL)
+		return "Option \"encode_common_attributes\" needs \"codec_endpoint\".";
 	if (config->retry_initial_interval_ms > config->retry_max_interval_ms)
 		return "Option \"retry_initial_interval\" is longer than \"retry_max_interval\".";
 	return NULL;

@@ -34,6 +34,9 @@ extern bool tc_option_is_credential(const char *name);
 extern bool tc_option_is_for_proxy(const char *name);
 extern bool tc_option_names_file(const char *name);
 
+/* Is it one for the codec server, not for Temporal? */
+extern bool tc_option_is_for_codec(const char *name);
+
 /* What is wrong with options that exclude or need each other: a sentence, or NULL. */
 extern const char *tc_options_conflict(const ServerConfig *config);
 

@@ -112,6 +112,7 @@ is_secret_option(const char *name, size_t len)
 {
 	return (len == strlen("api_key") && pg_strncasecmp(name, "api_key", len) == 0) ||
 		(len == strlen("proxy_auth") && pg_strncasecmp(name, "proxy_auth", len) == 0) ||
+		(len == strlen("codec_auth") && pg_strncasecmp(name, "codec_auth", len) == 0) ||
 		(len == strlen("tls_client_key_data") && pg_strncasecmp(name, "tls_client_key_data", len) == 0) ||
 		(len > strlen("grpc_meta_") && pg_strncasecmp(name, "grpc_meta_", strlen("grpc_meta_")) == 0);
 }

@@ -21,7 +21,8 @@ tc_channel_options_copy(ChannelOptions *copy, const ChannelOptions *options)
 		&copy->tls_server_ca_cert_path, &copy->tls_server_ca_cert_data,
 		&copy->tls_client_cert_path, &copy->tls_client_cert_data,
 		&copy->tls_client_key_path, &copy->tls_client_key_data,
-		&copy->authority, &copy->api_key, &copy->api_key_path
+		&copy->authority, &copy->api_key, &copy->api_key_path,
+		&copy->codec_path, &copy->codec_auth
 	};
 	bool		ok = true;
 
@@ -68,6 +69,8 @@ tc_channel_options_free(ChannelOptions *options)
 	free((char *) options->authority);
 	tc_free_secret((char *) options->api_key);
 	free((char *) options->api_key_path);
+	free((char *) options->codec_path);
+	tc_free_secret((char *) options->codec_auth);
 	for (int i = 0; i < options->nmetadata; i++)
 	{
 		free((char *) options->metadata_keys[i]);

@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 
 #include "wire/classify.h"
+#include "wire/codec.h"
 
 /* gRPC status codes (grpc/doc/statuscodes.md) */
 enum
@@ -148,7 +149,7 @@ tc_error_code(const CallResult *result)
 static const char *const rejection_codes[] = {
 	"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED",
 	"FAILED_PRECONDITION", "ACTIVITY_NOT_FOUND", "KEY_NOT_RECORDED", "KEY_AMBIGUOUS",
-	"EXPIRED", "MALFORMED"
+	"EXPIRED", "MALFORMED", TC_CODEC_IS_REFUSED, TC_CODEC_BAD_ANSWER
 };
 
 bool

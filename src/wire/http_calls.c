@@ -25,6 +25,7 @@
 #include "base/event_loop.h"
 #include "wire/channel.h"
 #include "wire/channel_error.h"
+#include "wire/codec.h"
 #include "wire/grpc_reply.h"
 #include "wire/http_calls.h"
 #include "wire/json_read.h"
@@ -38,8 +39,8 @@
 /* Ids of 1,000 bytes, each of which may take three; two of them, and a page token */
 #define MAX_PATH 65536
 
-/* A request may have 4 MB; as JSON it is longer */
-#define MAX_BODY (16 * 1024 * 1024)
+/* A request may have 4 MB; as JSON, with JSON escaped in base64 in it, it is longer */
+#define MAX_BODY (24 * 1024 * 1024)
 
 /* JSON is longer than protobuf; what an error says is read, whatever a reply may have */
 #define MAX_REPLY_TEXT(max_reply) Max((max_reply) * 4, 65536)
@@ -62,6 +63,7 @@ typedef struct HttpCall
 	size_t		sent;			/* of the body */
 	struct curl_slist timeout;	/* first of the lines */
 	char		timeout_text[32];
+	JsonBuffer	line;			/* of a codec server, in its place */
 	char	   *answer;
 	size_t		answer_len;
 	size_t		answer_size;
@@ -85,9 +87,11 @@ static size_t on_write(char *bytes, size_t size, size_t nitems, void *arg);
 static void over(HttpCall *http_call, CURLcode code);
 static bool could_not_connect(HttpCall *http_call, CURLcode code);
 static CallFate judge(HttpCall *http_call, long http_status);
+static CallFate judge_codec(HttpCall *http_call, long http_status);
 static bool is_wrong_path(const HttpCall *http_call);
 static bool correct_generation(HttpCall *http_call);
 static void say(HttpCall *http_call, const char *fmt,...) pg_attribute_printf(2, 3);
+static void say_who(HttpCall *http_call);
 static void finish(HttpCall *http_call, CallFate fate);
 
 void
@@ -115,6 +119,7 @@ tc_http_call_start(HttpCalls *calls, HttpSession *session, const Call *call)
 	http_call->generation = session->generation;
 	http_call->path.max = MAX_PATH;
 	http_call->body.max = MAX_BODY;
+	http_call->line.max = MAX_PATH;
 	http_call->read.reply.max = call->max_reply;
 	dlist_push_tail(&session->calls, &http_call->node);
 	session->ncalls++;
@@ -233,6 +238,7 @@ recycle_call(HttpCall *http_call)
 	if (http_call->answer != NULL)
 		(void) tc_reply_hold(&http_call->calls->held, http_call->answer_size, 0);
 	free(http_call->path.bytes);
+	free(http_call->line.bytes);
 	free(http_call->body.bytes);
 	free(http_call->read.reply.bytes);
 	free(http_call->answer);
@@ -242,6 +248,7 @@ recycle_call(HttpCall *http_call)
 		return;
 	}
 	memset(&http_call->path, 0, sizeof(JsonBuffer));
+	memset(&http_call->line, 0, sizeof(JsonBuffer));
 	memset(&http_call->body, 0, sizeof(JsonBuffer));
 	memset(&http_call->read, 0, sizeof(JsonAnswerRead));
 	http_call->sent = 0;
@@ -275,8 +282,13 @@ write_request(HttpCall *http_call, CallFate *fate)
 	if (method == NULL)
 		return false;
 	tc_json_add_text(&http_call->path, http_call->session->target.base);
-	if (!tc_json_write_path(&http_call->path, method, http_call->generation, call->message,
-							call->message_len))
+	if (http_call->session->options->codec_path != NULL)
+	{
+		tc_codec_write_path(&http_call->path, http_call->session->options, call);
+		tc_codec_write_line(&http_call->line, call);
+	}
+	else if (!tc_json_write_path(&http_call->path, method, http_call->generation, call->message,
+								 call->message_len))
 	{
 		http_call->read.status = GRPC_STATUS_INVALID_ARGUMENT;
 		say(http_call, "ids with \"/\" cannot be sent over the server's HTTP API, but by a task token or over gRPC");
@@ -285,7 +297,7 @@ write_request(HttpCall *http_call, CallFate *fate)
 	}
 	if (!method->is_get)
 		tc_json_write_body(&http_call->body, method, call->message, call->message_len);
-	return !http_call->path.failed && !http_call->body.failed;
+	return !http_call->path.failed && !http_call->line.failed && !http_call->body.failed;
 }
 
 static bool
@@ -298,7 +310,8 @@ set_request(HttpCall *http_call)
 
 	tc_grpc_timeout(http_call->call.timeout_ms, timeout);
 	snprintf(http_call->timeout_text, sizeof(http_call->timeout_text), "Grpc-Timeout: %s", timeout);
-	http_call->timeout.data = http_call->timeout_text;
+	http_call->timeout.data = http_call->line.bytes != NULL ?
+		(char *) http_call->line.bytes : http_call->timeout_text;
 	http_call->timeout.next = http_call->session->lines;
 
 	tc_curl_enter(&old);
@@ -329,12 +342,14 @@ on_read(char *buffer, size_t size, size_t nitems, void *arg)
 	return n;
 }
 
-/* Once something of the body was sent, it is not sent again. */
+/* Once something of the body was sent, it is not sent again; but to encode something twice does no harm. */
 static int
 on_seek(void *arg, curl_off_t offset, int origin)
 {
 	HttpCall   *http_call = arg;
 
+	if (http_call->session->options->codec_path != NULL && offset == 0)
+		http_call->sent = 0;
 	return http_call->sent == 0 && offset == 0 && origin == SEEK_SET ?
 		CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
@@ -403,7 +418,8 @@ over(HttpCall *http_call, CURLcode code)
 	tc_curl_leave(&old);
 
 	if (code == CURLE_OK)
-		fate = judge(http_call, http_status);
+		fate = session->options->codec_path != NULL ?
+			judge_codec(http_call, http_status) : judge(http_call, http_status);
 	else if (could_not_connect(http_call, code))
 	{
 		if (session->tls.error.code != NULL)
@@ -422,6 +438,8 @@ over(HttpCall *http_call, CURLcode code)
 		say(http_call, "no answer: the connection was closed");
 	else
 		say(http_call, "no answer: %s", text);
+	if (fate == CALL_AMBIGUOUS && session->options->codec_path != NULL)
+		say_who(http_call);
 	finish(http_call, fate);
 }
 
@@ -515,6 +533,35 @@ judge(HttpCall *http_call, long http_status)
 	return CALL_ANSWERED;
 }
 
+/* The same of a codec server: of what is wrong only the status is told. */
+static CallFate
+judge_codec(HttpCall *http_call, long http_status)
+{
+	HttpSession *session = http_call->session;
+	JsonAnswerRead *read = &http_call->read;
+	CodecVerdict verdict = tc_codec_verdict(http_status);
+	const char *address = session->options->address;
+
+	if (verdict == CODEC_CLOSED)
+		tc_codec_closed(http_status, address, &session->error);
+	else if (verdict == CODEC_OK &&
+			 tc_json_read(http_call->answer != NULL ? http_call->answer : "",
+						  http_call->answer_len, http_call->method->reply, read) != JSON_REPLY)
+		verdict = read->is_object ? CODEC_GARBLED : CODEC_NONSENSE;
+
+	if (verdict == CODEC_OK)
+		read->message[0] = '\0';
+	else if (verdict == CODEC_GARBLED)
+		say(http_call, "the codec server at \"%s\" answers with other JSON than payloads", address);
+	else if (http_status == 200)
+		say(http_call, "the codec server at \"%s\" answers with HTTP status 200, but %s", address,
+			read->problem);
+	else
+		say(http_call, "the codec server at \"%s\" answers with HTTP status %ld", address, http_status);
+	read->status = verdict;
+	return CALL_ANSWERED;
+}
+
 /*
  * Does the answer say that the server does not know the path, which is not to
  * be taken for an activity that is not found?  A path of 2023 is on newer
@@ -547,6 +594,16 @@ correct_generation(HttpCall *http_call)
 	session->corrections++;
 	session->generation = session->generation == HTTP_PATHS_2026 ? HTTP_PATHS_2023 : HTTP_PATHS_2026;
 	return true;
+}
+
+/* Where there are two servers, the words have to tell which one is meant. */
+static void
+say_who(HttpCall *http_call)
+{
+	char		words[JSON_MESSAGE_SIZE];
+
+	strlcpy(words, http_call->read.message, sizeof(words));
+	say(http_call, "the codec server at \"%s\": %s", http_call->session->options->address, words);
 }
 
 static void

@@ -4,7 +4,7 @@
  *	  Channels of HTTP/JSON (a transport of channel.h).
  *
  * To connect is to ask for the server's version, by which its generation of
- * paths is guessed.  After that a channel is ready for as long as connections
+ * paths is guessed; a codec server is asked to encode nothing.  After that a channel is ready for as long as connections
  * can be made: which of them libcurl opens and closes does not matter.
  *
  * Callbacks of calls and of the channel are run with nothing of libcurl on the
@@ -19,6 +19,7 @@
 #include "base/proto_reader.h"
 #include "wire/channel.h"
 #include "wire/channel_error.h"
+#include "wire/codec.h"
 #include "wire/grpc_reply.h"
 #include "wire/http_calls.h"
 
@@ -48,6 +49,7 @@ static void on_later(void *arg);
 static void version_told(void *arg, const CallResult *result);
 static HttpGeneration guess_generation(const CallResult *result);
 static bool looks_like_temporal(const CallResult *result);
+static bool looks_like_codec(const CallResult *result);
 static void close_if_done(HttpChannel *channel, HttpSession *session);
 
 static void
@@ -102,7 +104,7 @@ connect_session(Channel *base, int connections)
 	}
 	dlist_push_tail(&channel->sessions, &channel->current->node);
 
-	call.path = SYSTEM_INFO;
+	call.path = options->codec_path != NULL ? TC_CODEC_ENCODE : SYSTEM_INFO;
 	call.message = (const uint8 *) "";
 	call.timeout_ms = options->connect_timeout_ms;
 	call.max_reply = MAX_SYSTEM_INFO;
@@ -276,7 +278,7 @@ version_told(void *arg, const CallResult *result)
 		tc_tls_add_expiry(session->tls.settings, &base->expiry);
 	}
 	tc_grpc_headers_add_expiry(session->headers, &base->expiry);
-	if (looks_like_temporal(result))
+	if (base->options.codec_path != NULL ? looks_like_codec(result) : looks_like_temporal(result))
 	{
 		session->generation = guess_generation(result);
 		tc_channel_set_state(base, CHANNEL_READY, NULL);
@@ -288,6 +290,10 @@ version_told(void *arg, const CallResult *result)
 	else if (session->tls.settings != NULL && result->fate != CALL_ANSWERED &&
 			 tc_tls_explain(session->tls.settings, address, &channel->failure))
 		;						/* it said why */
+	else if (base->options.codec_path != NULL)
+		tc_channel_error(&channel->failure, tc_codec_result_code(result),
+						 result->fate == CALL_ANSWERED && result->grpc_status == CODEC_NONSENSE,
+						 "%s", result->message);
 	else
 		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED,
 						 result->fate == CALL_ANSWERED &&
@@ -310,6 +316,15 @@ looks_like_temporal(const CallResult *result)
 	return result->grpc_status == GRPC_STATUS_PERMISSION_DENIED ||
 		result->grpc_status == GRPC_STATUS_UNAUTHENTICATED ||
 		(result->grpc_status == GRPC_STATUS_OK && result->reply_len > 0);
+}
+
+/* Whatever it makes of nothing: it is there, and lets us in. */
+static bool
+looks_like_codec(const CallResult *result)
+{
+	return result->fate == CALL_ANSWERED &&
+		(result->grpc_status == CODEC_OK || result->grpc_status == CODEC_REFUSED ||
+		 result->grpc_status == CODEC_GARBLED || result->grpc_status == CODEC_STUMBLED);
 }
 
 /* By the version, as in 1.31.2; a wrong guess is corrected by the first call. */

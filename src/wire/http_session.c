@@ -145,7 +145,14 @@ add_lines(HttpSession *session)
 {
 	const ChannelOptions *options = session->options;
 	const nghttp2_nv *headers;
-	int			n = tc_grpc_headers_common(session->headers, &headers);
+	int			n;
+
+	if (options->codec_path != NULL)
+		return add_line(session, "", "Content-Type", "application/json") &&
+			add_line(session, "", "Expect", "") && add_line(session, "", "Accept", "application/json") &&
+			add_line(session, "", "User-Agent", "temporal-complete-postgresql/" TC_VERSION) &&
+			(options->codec_auth == NULL || add_line(session, "", "Authorization", options->codec_auth));
+	n = tc_grpc_headers_common(session->headers, &headers);
 
 	if (!add_line(session, "", "Content-Type", "application/json+no-payload-shorthand") ||
 		!add_line(session, "", "Expect", "") || !add_line(session, "", "Accept", "") ||

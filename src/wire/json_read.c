@@ -37,6 +37,7 @@ static bool add_value(JsonBuffer *buffer, const JsonField *field, const cJSON *j
 static void add_varint(JsonBuffer *buffer, uint64 value);
 static void add_tag(JsonBuffer *buffer, uint32 number, int wire_type);
 static void add_bytes(JsonBuffer *buffer, uint32 number, const void *bytes, size_t len);
+static bool add_map(JsonBuffer *buffer, uint32 number, const cJSON *json);
 static bool add_base64(JsonBuffer *buffer, uint32 number, const char *text);
 static bool add_timestamp(JsonBuffer *buffer, uint32 number, const char *text);
 static bool add_duration(JsonBuffer *buffer, uint32 number, const char *text);
@@ -60,7 +61,9 @@ tc_json_read(const char *text, size_t len, const JsonMessage *reply, JsonAnswerR
 	json = cJSON_ParseWithLengthOpts(text, len, &end, false);
 	while (end < text +len && isspace((unsigned char) *end))
 		end++;
-	if (!cJSON_IsObject(json) || end < text +len)
+	read->is_object = cJSON_IsObject(json) && end == text +len;
+
+	if (!read->is_object)
 		read->problem = "the answer is not a JSON object";
 	else if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "code")))
 	{
@@ -243,7 +246,7 @@ add_value(JsonBuffer *buffer, const JsonField *field, const cJSON *json)
 			return text !=NULL && add_duration(buffer, field->number, text);
 
 		case JSON_MAP:
-			break;				/* none is read */
+			return cJSON_IsObject(json) && add_map(buffer, field->number, json);
 	}
 	return false;
 }
@@ -272,6 +275,24 @@ add_bytes(JsonBuffer *buffer, uint32 number, const void *bytes, size_t len)
 	add_tag(buffer, number, 2);
 	add_varint(buffer, len);
 	tc_json_add(buffer, bytes, len);
+}
+
+/* Of text and bytes: a message of key and value for each */
+static bool
+add_map(JsonBuffer *buffer, uint32 number, const cJSON *json)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, json)
+	{
+		size_t		begin = begin_message(buffer, number);
+
+		add_bytes(buffer, 1, item->string, strlen(item->string));
+		if (!cJSON_IsString(item) || !add_base64(buffer, 2, item->valuestring))
+			return false;
+		end_message(buffer, begin);
+	}
+	return true;
 }
 
 /* Of either alphabet, padded or not */

@@ -28,6 +28,7 @@ typedef struct JsonAnswerRead
 	char		message[JSON_MESSAGE_SIZE];
 	char		detail_type[JSON_DETAIL_TYPE_SIZE];
 	bool		has_details;
+	bool		is_object;		/* whatever is in it */
 	const char *problem;
 } JsonAnswerRead;
 

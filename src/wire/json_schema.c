@@ -45,7 +45,8 @@ static const JsonMessage failure;	/* it has one in it */
 DEFINE_MESSAGE(failure,
 			   TEXT("message", 1), TEXT("source", 2), TEXT("stackTrace", 3),
 			   MESSAGE("cause", 4, failure),
-			   MESSAGE("applicationFailureInfo", 5, application_failure_info));
+			   MESSAGE("applicationFailureInfo", 5, application_failure_info),
+			   MESSAGE("encodedAttributes", 20, payload));
 
 DEFINE_MESSAGE(completed_request,
 			   BYTES("taskToken", 1), MESSAGE("result", 2, payloads), TEXT("identity", 3),
@@ -211,6 +212,9 @@ static const HttpMethod methods[] = {
 	&describe_workflow_request, &workflow_reply},
 	{"DescribeActivityExecution", true, {STANDALONE, STANDALONE}, {NULL, NULL},
 	&describe_activity_request, &activity_reply},
+	/* of a codec server, whose paths are its channel's */
+	{"encode", false, {"", ""}, {NULL, NULL}, &payloads, &payloads},
+	{"decode", false, {"", ""}, {NULL, NULL}, &payloads, &payloads},
 };
 
 const HttpMethod *

@@ -34,7 +34,6 @@ static void write_base64(JsonBuffer *buffer, ProtoSpan span);
 static void write_duration(JsonBuffer *buffer, ProtoSpan span);
 static void write_query(JsonBuffer *buffer, const char *path, const char *prefix,
 						const JsonMessage *message, ProtoSpan span);
-static void write_percent(JsonBuffer *buffer, ProtoSpan span);
 static bool find(const JsonMessage *message, const char *name, size_t name_len, ProtoSpan span,
 				 ProtoSpan *value);
 static bool last_of(const JsonField *field, ProtoSpan message, ProtoField *value);
@@ -65,7 +64,7 @@ tc_json_write_path(JsonBuffer *buffer, const HttpMethod *method, HttpGeneration 
 		{
 			if (memchr(value.bytes, '/', value.len) != NULL)
 				return false;
-			write_percent(buffer, value);
+			tc_json_write_percent(buffer, value);
 		}
 		next++;
 	}
@@ -290,7 +289,7 @@ write_query(JsonBuffer *buffer, const char *path, const char *prefix, const Json
 		tc_json_add_text(buffer, name);
 		tc_json_add_text(buffer, "=");
 		if (field->kind == JSON_TEXT)
-			write_percent(buffer, value.span);
+			tc_json_write_percent(buffer, value.span);
 		else if (field->kind == JSON_BYTES)
 		{
 			JsonBuffer	base64 = {.max = buffer->max};
@@ -299,7 +298,7 @@ write_query(JsonBuffer *buffer, const char *path, const char *prefix, const Json
 			write_base64(&base64, value.span);
 			encoded.bytes = base64.bytes;
 			encoded.len = base64.len;
-			write_percent(buffer, encoded);
+			tc_json_write_percent(buffer, encoded);
 			buffer->failed |= base64.failed;
 			free(base64.bytes);
 		}
@@ -308,9 +307,8 @@ write_query(JsonBuffer *buffer, const char *path, const char *prefix, const Json
 	}
 }
 
-/* Whatever is not sure to have no meaning of its own is escaped. */
-static void
-write_percent(JsonBuffer *buffer, ProtoSpan span)
+void
+tc_json_write_percent(JsonBuffer *buffer, ProtoSpan span)
 {
 	/* names that are paths */
 	bool		dots = span.len > 0 && span.len <= 2 && memcmp(span.bytes, "..", span.len) == 0;

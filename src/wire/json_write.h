@@ -8,6 +8,7 @@
 #ifndef TC_JSON_WRITE_H
 #define TC_JSON_WRITE_H
 
+#include "base/proto_reader.h"
 #include "wire/json_buffer.h"
 #include "wire/json_schema.h"
 
@@ -21,5 +22,8 @@ extern bool tc_json_write_path(JsonBuffer *buffer, const HttpMethod *method,
 							   HttpGeneration generation, const uint8 *message, size_t len);
 extern void tc_json_write_body(JsonBuffer *buffer, const HttpMethod *method,
 							   const uint8 *message, size_t len);
+
+/* As a part of a URL: whatever is not sure to have no meaning of its own is escaped. */
+extern void tc_json_write_percent(JsonBuffer *buffer, ProtoSpan span);
 
 #endif							/* TC_JSON_WRITE_H */

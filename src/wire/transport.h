@@ -34,7 +34,8 @@ typedef enum CallFate
 typedef struct CallResult
 {
 	CallFate	fate;
-	int			grpc_status;	/* with CALL_ANSWERED; 0 = OK */
+	int			grpc_status;	/* with CALL_ANSWERED; 0 = OK; of a codec
+								 * server a CodecVerdict */
 	const char *message;		/* grpc-message, percent-decoded, or our words */
 	const char *detail_type;	/* last part of the type_url of the first
 								 * error detail, such as
@@ -95,6 +96,10 @@ typedef struct ChannelOptions
 	const char *authority;		/* :authority; NULL = address */
 	const char *api_key;		/* bearer token, or NULL */
 	const char *api_key_path;	/* or NULL */
+
+	/* a codec server: see codec.h */
+	const char *codec_path;		/* of its endpoints; NULL = it is none */
+	const char *codec_auth;		/* header authorization, or NULL */
 	int			nmetadata;		/* grpc_meta_*: lower-case keys */
 	const char **metadata_keys;
 	const char **metadata_values;

@@ -15,6 +15,11 @@
  *	                      that it was not applied.  Too old: rejected, if it was
  *	                      certainly not applied, else it is found out
  *
+ * Where the call was one to a codec server (request_encoding.c) nothing can have
+ * been applied, and nothing is said about Temporal: what was encoded is ready
+ * to be sent, what was refused for good is rejected as above, what failed is
+ * tried again later.
+ *
  * A heartbeat leaves no trace at Temporal, so about one nothing is found out:
  * where it may have been taken it is unconfirmed.  Flow (flow.c) hears of each
  * answer.
@@ -45,6 +50,8 @@
 #define WAIT_DELAY_MS 100
 #define WAIT_DELAY_MAX_MS 4000
 
+static void settle_encoding(Request *request);
+static void refused(Request *request);
 static void try_later(Request *request, CallMeaning meaning);
 static bool go_by_ids(Request *request);
 static bool is_expired(const Request *request);
@@ -58,6 +65,13 @@ tc_answer_settle(Request *request)
 	CallMeaning meaning = request->meaning;
 
 	tc_queue_activate(queue);
+	if (request->is_being_encoded)
+	{
+		settle_encoding(request);
+		tc_channels_end_call(request->channel);
+		request->channel = NULL;
+		return;
+	}
 	/* what was certainly not applied need not be looked up again */
 	request->looked_up = !request->may_have_taken_effect;
 
@@ -77,14 +91,7 @@ tc_answer_settle(Request *request)
 		case MEANING_REJECTED:
 		case MEANING_GONE:
 			tc_flow_success(queue);
-			request->refusal = request->error_code;
-			if (tc_method_is_heartbeat(request->method) &&
-				!(meaning == MEANING_GONE && request->awaited_until != 0))
-				tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
-			else if (meaning == MEANING_GONE || request->maybe_sent)
-				tc_proof_begin(request, false);
-			else
-				tc_request_finish(request, OUTCOME_REJECTED);
+			refused(request);
 			break;
 		case MEANING_SEND_AGAIN:
 			tc_request_send_again(request);
@@ -105,6 +112,43 @@ tc_answer_settle(Request *request)
 	if ((meaning == MEANING_NEEDS_OPERATOR || meaning == MEANING_SEND_AGAIN) &&
 		tc_flow_is_paused(queue))
 		queue->to_unload = true;
+}
+
+static void
+settle_encoding(Request *request)
+{
+	request->is_being_encoded = false;
+	switch (request->meaning)
+	{
+		case MEANING_REJECTED:
+			request->attempts++;
+			refused(request);
+			break;
+		case MEANING_RETRY:
+			request->attempts++;
+			try_later(request, MEANING_RETRY);
+			break;
+		default:
+			/* what can be sent comes before what has to be encoded */
+			if (request->encoded_by != 0)
+				tc_request_send_again(request);
+			else
+				tc_request_set_state(request, REQUEST_READY);
+	}
+}
+
+static void
+refused(Request *request)
+{
+	bool		is_gone = request->meaning == MEANING_GONE;
+
+	request->refusal = request->error_code;
+	if (tc_method_is_heartbeat(request->method) && !(is_gone && request->awaited_until != 0))
+		tc_request_finish(request, request->maybe_sent ? OUTCOME_UNCONFIRMED : OUTCOME_REJECTED);
+	else if (is_gone || request->maybe_sent)
+		tc_proof_begin(request, false);
+	else
+		tc_request_finish(request, OUTCOME_REJECTED);
 }
 
 static void

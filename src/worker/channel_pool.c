@@ -10,6 +10,9 @@
  * no use for long is closed, and sooner if there is no place for another one:
  * a database may have more servers than a process may have open files.
  *
+ * A channel may have another one to a codec server: it is connected, backed off
+ * and counted in the same way, and lives as long.
+ *
  * There may be very many channels, of which few are connected: what is done often
  * goes through these only.
  *
@@ -23,6 +26,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "wire/codec.h"
 #include "wire/connection.h"
 #include "worker/channel_pool.h"
 
@@ -51,10 +55,13 @@ typedef struct PooledEntry
 	PooledChannel *channel;
 } PooledEntry;
 
+static uint64 last_serial;
 static bool untidy;				/* there may be something to clean up */
 static dlist_head changed = DLIST_STATIC_INIT(changed);
 
 static void note_changed(PooledChannel *channel);
+static PooledChannel *make_codec(PooledChannel *channel);
+static void destroy(PooledChannel *channel);
 static SipHash fingerprint(const ServerConfig *config);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
@@ -88,7 +95,7 @@ tc_channels_next_changed(void)
 		return NULL;
 	channel = dlist_container(PooledChannel, changed_node, dlist_pop_head_node(&changed));
 	channel->changed = false;
-	return channel;
+	return channel->codec_of != NULL ? channel->codec_of : channel;
 }
 
 void
@@ -148,6 +155,7 @@ tc_channels_get(const QueueRow *queue, bool to_look, char **namespace_name, bool
 	channel->context = context;
 	channel->config = config;
 	channel->key = key;
+	channel->serial = ++last_serial;
 	channel->users = 1;
 	dlist_init(&channel->queues);
 	if (config->max_requests_per_second > 0)
@@ -155,11 +163,31 @@ tc_channels_get(const QueueRow *queue, bool to_look, char **namespace_name, bool
 	if (config->max_heartbeats_per_second > 0)
 		channel->heartbeat_rate = tc_rate_get(config->serverid, RATE_HEARTBEATS);
 	channel->channel = tc_channel_create(&config->channel, state_changed, channel);
+	if (config->codec.codec_path != NULL)
+		channel->codec = make_codec(channel);
 	entry = hash_search(channels_by_key, &key, HASH_ENTER, &found);
 	Assert(!found);
 	entry->channel = channel;
 	dlist_push_tail(&pool, &channel->node);
 	return channel;
+}
+
+/* That of a server's codec server; its memory is that of the channel. */
+static PooledChannel *
+make_codec(PooledChannel *channel)
+{
+	PooledChannel *codec = MemoryContextAllocZero(channel->context, sizeof(PooledChannel));
+
+	codec->config = MemoryContextAlloc(channel->context, sizeof(ServerConfig));
+	*codec->config = *channel->config;
+	codec->config->channel = channel->config->codec;
+	codec->codec_of = channel;
+	codec->users = 1;
+	dlist_init(&codec->queues);
+	dlist_init(&codec->batches);
+	codec->channel = tc_channel_create(&codec->config->channel, state_changed, codec);
+	dlist_push_tail(&pool, &codec->node);
+	return codec;
 }
 
 void
@@ -206,20 +234,29 @@ tc_channels_cleanup(void)
 		PooledChannel *channel = dlist_container(PooledChannel, unused_node, iter.cur);
 
 		dlist_delete(&channel->unused_node);
-		dlist_delete(&channel->node);
 		(void) hash_search(channels_by_key, &channel->key, HASH_REMOVE, NULL);
-		tc_timer_cancel(&channel->timer);
-		tc_timer_cancel(&channel->idle_timer);
-		tc_channel_destroy(channel->channel);
-		if (channel->changed)
-			dlist_delete(&channel->changed_node);
-		charge(channel, NULL);
+		if (channel->codec != NULL)
+			destroy(channel->codec);
+		destroy(channel);
 		if (channel->rate != NULL)
 			tc_rate_release(channel->rate);
 		if (channel->heartbeat_rate != NULL)
 			tc_rate_release(channel->heartbeat_rate);
 		MemoryContextDelete(channel->context);
 	}
+}
+
+/* All but its memory */
+static void
+destroy(PooledChannel *channel)
+{
+	dlist_delete(&channel->node);
+	tc_timer_cancel(&channel->timer);
+	tc_timer_cancel(&channel->idle_timer);
+	tc_channel_destroy(channel->channel);
+	if (channel->changed)
+		dlist_delete(&channel->changed_node);
+	charge(channel, NULL);
 }
 
 /* What is put down for a channel is what it has; sessions that end are not told of. */
@@ -365,7 +402,8 @@ fingerprint(const ServerConfig *config)
 		options->http, options->tls, options->tls_disable_host_verification, options->connect_timeout_ms,
 		config->max_in_flight, config->max_requests_per_second,
 		config->max_heartbeats_per_second, config->request_timeout_ms, config->retry_initial_interval_ms,
-		config->retry_max_interval_ms, config->expire_after_s
+		config->retry_max_interval_ms, config->expire_after_s, config->codec.tls,
+		config->encode_common_attributes
 	};
 	const char *texts[] = {
 		options->address, options->proxy, options->proxy_auth,
@@ -373,7 +411,9 @@ fingerprint(const ServerConfig *config)
 		options->tls_server_ca_cert_data, options->tls_client_cert_path,
 		options->tls_client_cert_data, options->tls_client_key_path,
 		options->tls_client_key_data, options->authority, options->api_key,
-		options->api_key_path
+		options->api_key_path, config->codec.address, config->codec.codec_path,
+		config->codec.codec_auth, config->codec.tls_server_ca_cert_path,
+		config->codec.tls_server_ca_cert_data
 	};
 
 	/* each with its zero byte, which no option contains */
@@ -443,7 +483,12 @@ tc_channels_connect(PooledChannel *channel, Account *account)
 		if (!channel->timer.armed || channel->timer.when.due != channel->connect_at)
 			tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
 	}
-	else if (make_room(account))
+
+	/*
+	 * who has a connection has one to its codec server, too: else the two
+	 * would wait for each other
+	 */
+	else if (channel->codec_of != NULL || make_room(account))
 	{
 		int			wanted = tc_channel_max_connections(channel->channel);
 		int			granted = 1;
@@ -488,7 +533,9 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 	untidy = true;
 	if (state == CHANNEL_READY)
 	{
-		channel->failures = 0;
+		/* of a codec server that says little: see encoding.c */
+		if (channel->codec_of == NULL)
+			channel->failures = 0;
 		channel->connect_at = 0;
 		channel->error.code = NULL;
 		channel->expiry = tc_channel_expiry(wire_channel);
@@ -502,6 +549,8 @@ state_changed(void *arg, Channel *wire_channel, ChannelState state, const Channe
 										  error->needs_operator ? 100 : channel->failures);
 
 		channel->error = *error;
+		if (channel->codec_of != NULL)
+			channel->error.code = tc_codec_channel_code(error->code);
 		if (channel->failures++ == 0)
 			channel->failing_since = now;
 		channel->connect_at = now + Min(delay, CONNECT_DELAY_MAX_MS);

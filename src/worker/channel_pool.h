@@ -37,6 +37,7 @@ typedef struct PooledChannel
 	MemoryContext context;		/* of everything here */
 	ServerConfig *config;
 	PooledKey	key;
+	uint64		serial;			/* no other one has, or had, the same */
 	Channel    *channel;
 	Rate	   *rate;			/* of its server; NULL = no limit */
 	Rate	   *heartbeat_rate; /* the same */
@@ -59,6 +60,14 @@ typedef struct PooledChannel
 	LoopTimer	timer;
 	LoopTimer	idle_timer;
 	bool		idle_is_due;	/* it may be idle for too long */
+
+	/* its codec server, through which all payloads go before; or NULL */
+	struct PooledChannel *codec;
+
+	/* of a codec server, which has no queues, users or key of its own */
+	struct PooledChannel *codec_of;
+	dlist_head	batches;		/* encoding.c's */
+	int			batch_max;		/* the same */
 } PooledChannel;
 
 extern void tc_channels_init(void);

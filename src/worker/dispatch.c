@@ -9,7 +9,8 @@
  *	  keys              requests that wait for some: key_waits.c
  *	  reading           in one transaction: reading.c
  *	  sending           as much as flow.c, share.c and the channels allow, in
- *	                    the order of queue.c; looking up where it is in doubt
+ *	                    the order of queue.c; looking up where it is in doubt;
+ *	                    encoding before it where a codec server is named
  *	  what happened     meanwhile: answers.c says what follows
  *	  finding out       what became of doubtful ones: proof.c
  *	  recording         in one transaction for each batch: recording.c
@@ -36,6 +37,7 @@
 #include "worker/counting.h"
 #include "worker/dispatch.h"
 #include "worker/doubt.h"
+#include "worker/encoding.h"
 #include "worker/error_notes.h"
 #include "worker/flow.h"
 #include "worker/gauges.h"
@@ -49,6 +51,7 @@
 #include "worker/queue.h"
 #include "worker/reading.h"
 #include "worker/recording.h"
+#include "worker/request_encoding.h"
 #include "worker/story.h"
 #include "worker/wants.h"
 
@@ -73,7 +76,9 @@ static bool send_all(void);
 static void set_timer(Queue *queue);
 static void send_queue(Queue *queue);
 static void make_way(Queue *queue);
+static bool encode_request(Request *request);
 static void send_request(Request *request);
+static void put_in_flight(Request *request);
 static void call_done(void *arg, const CallResult *result);
 
 void
@@ -99,6 +104,7 @@ tc_dispatch_init(void)
 	tc_heartbeats_init();
 	tc_reading_init();
 	tc_proofs_init();
+	tc_encodings_init();
 	tc_recording_init();
 }
 
@@ -191,6 +197,8 @@ tc_dispatch_record_rest(void)
 static void
 note_in_flight(Request *request)
 {
+	if (request->is_being_encoded)
+		return;
 	request->maybe_sent = true;
 	request->next_attempt_at = 0;
 	if (tc_method_by_id(request->method))
@@ -207,6 +215,7 @@ take_answers(void)
 {
 	Request    *request;
 
+	tc_encodings_settle();
 	while ((request = tc_next_answered()) != NULL)
 	{
 		tc_in_flight_set(request->place, 0);
@@ -273,7 +282,7 @@ send_all(void)
 		 * requests that found no place, or came too soon, wait in the list of
 		 * active queues
 		 */
-		if (queue->count[REQUEST_READY] > 0 && tc_queue_is_connected(queue) &&
+		if (queue->count[REQUEST_READY] > 0 && tc_queue_can_send(queue) &&
 			tc_flow_has_room(queue) && !stopping)
 			continue;
 
@@ -335,8 +344,19 @@ send_queue(Queue *queue)
 		}
 		return;
 	}
+	if (!tc_encoding_is_ready(queue))
+	{
+		if (tc_channels_backing_off(channel->codec))
+		{
+			tc_flow_cannot_send(queue, channel->codec->error.code, channel->codec->error.message,
+								channel->codec->connect_at);
+			make_way(queue);
+		}
+		return;
+	}
 	tc_queue_step_back(queue);
-	tc_flow_connected(queue);
+	if (channel->codec == NULL || channel->codec->failures == 0)
+		tc_flow_connected(queue);
 
 	/* heartbeats come after them, but not never */
 	reserve = Min(queue->heartbeats_loaded, tc_channel_capacity(channel->channel) / 8);
@@ -347,13 +367,37 @@ send_queue(Queue *queue)
 	{
 		if (tc_request_must_be_looked_up(request))
 			tc_request_look_up(request);
+		else if (!tc_request_can_be_sent(request))
+		{
+			if (!encode_request(request))
+				break;
+		}
 		else if (channel->rate == NULL ||
 				 tc_rate_take(channel->rate, queue->row.key.role, channel->config->max_requests_per_second))
 			send_request(request);
 		else
 			break;
 	}
+	tc_encodings_flush();
 	tc_channel_flush(channel->channel);
+}
+
+/* False if it has to wait, and others with it. */
+static bool
+encode_request(Request *request)
+{
+	switch (tc_request_begin_encoding(request))
+	{
+		case ENCODING_BEGUN:
+			request->is_being_encoded = true;
+			put_in_flight(request);
+			return true;
+		case ENCODING_SETTLED:
+			return true;
+		case ENCODING_NO_ROOM:
+			break;
+	}
+	return false;
 }
 
 /*
@@ -377,13 +421,8 @@ send_request(Request *request)
 	tc_request_set_message(request, NULL);
 	request->error_code = NULL;
 	request->looked_up = false;
-	tc_request_set_state(request, REQUEST_IN_FLIGHT);
-	request->channel = queue->channel;
-	tc_channels_begin_call(request->channel);
-	request->place = free_places[--nfree_places];
-	tc_share_take(queue->account, SHARE_PLACES, 1);
+	put_in_flight(request);
 	tc_count_call(queue, request->len);
-	tc_in_flight_set(request->place, request->id);
 
 	call.path = tc_method_path(request->method);
 	call.namespace_name = queue->namespace_utf8;
@@ -395,6 +434,17 @@ send_request(Request *request)
 	call.arg = request;
 	request->doubt_until = tc_monotonic_ms() + call.timeout_ms + TC_DEADLINE_MARGIN_MS;
 	tc_channel_call(queue->channel->channel, &call);
+}
+
+static void
+put_in_flight(Request *request)
+{
+	tc_request_set_state(request, REQUEST_IN_FLIGHT);
+	request->channel = request->queue->channel;
+	tc_channels_begin_call(request->channel);
+	request->place = free_places[--nfree_places];
+	tc_share_take(request->queue->account, SHARE_PLACES, 1);
+	tc_in_flight_set(request->place, request->id);
 }
 
 /*

@@ -159,11 +159,13 @@ tc_flow_is_stuck(const Queue *queue)
 
 	if (queue->channel == NULL)
 		return true;
-	if (tc_channels_backing_off(queue->channel))
+	for (const PooledChannel *channel = queue->channel; channel != NULL; channel = channel->codec)
 	{
-		if (queue->channel->error.needs_operator)
+		if (!tc_channels_backing_off(channel))
+			continue;
+		if (channel->error.needs_operator)
 			return true;
-		since = queue->channel->failing_since;
+		since = Min(since, channel->failing_since);
 	}
 	if (tc_flow_is_paused(queue))
 	{

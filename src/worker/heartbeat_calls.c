@@ -17,6 +17,10 @@
  * for that after the first heartbeat: one question tells it for all activities
  * of a workflow that wait for it.
  *
+ * Where there is a codec server, details go through it before.  As long as that
+ * cannot be done a heartbeat is tried again, without being a failure of others;
+ * those without details need no codec server.
+ *
  * None is sent while a verdict for its activity may take effect.  Heartbeats
  * come after requests, and take what these leave of the channel.
  *
@@ -33,9 +37,11 @@
 #include "worker/active_queues.h"
 #include "worker/chains.h"
 #include "worker/counting.h"
+#include "worker/encoding.h"
 #include "worker/flow.h"
 #include "worker/heartbeat_calls.h"
 #include "worker/heartbeat_notes.h"
+#include "worker/heartbeat_turns.h"
 #include "worker/heartbeats.h"
 
 /* Questions in flight at most, for a queue */
@@ -44,13 +50,6 @@
 /* Replies to heartbeats have a few bytes; a workflow may have 2,000 activities that wait, with details */
 #define MAX_REPLY (64 * 1024)
 #define MAX_DESCRIPTION (8 * 1024 * 1024)
-
-/* Loaded in a turn, by all roles; and by one however many there are */
-#define LOADED_MAX 1024
-#define LOADED_MIN 32
-
-/* So many roles are told apart in a turn, the others count as one */
-#define ROLES_MAX 64
 
 /* While a verdict may take effect */
 #define HELD_MS 200
@@ -75,6 +74,8 @@ typedef struct BeatCall
 	uint8	   *bytes;
 	size_t		len;
 	const char *path;
+	RequestMethod method;		/* of a heartbeat */
+	uint64		encoded_by;		/* as that of a request */
 	char	   *workflow_id;	/* it asks for the timeout; "" = of a
 								 * standalone activity */
 	int64		session;
@@ -94,15 +95,6 @@ typedef struct Loader
 	const char *ended;			/* why there are no more */
 } Loader;
 
-/* What roles have loaded in this turn, and how many roles did in the last one */
-static struct
-{
-	Oid			role;
-	int			loaded;
-}			turns[ROLES_MAX];
-static int	nturns;
-static int	nturns_before = 1;
-
 static dlist_head loaded = DLIST_STATIC_INIT(loaded);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 static MemoryContext call_context;
@@ -114,6 +106,11 @@ static bool load_row(void *arg, const HeartbeatRow *row);
 static void make_heartbeat(BeatCall *call, const Queue *queue, const HeartbeatRow *row);
 static bool make_question(BeatCall *call, const Queue *queue, const HeartbeatRow *row);
 static bool can_send(const BeatCall *call);
+static bool encode_call(BeatCall *call);
+static void encoded(void *arg, const EncodeResult *result);
+static void take_encoded(BeatCall *call, const EncodeResult *result);
+static void not_encoded(BeatCall *call, bool failed_alone);
+static void put_in_flight(BeatCall *call);
 static void send_call(BeatCall *call);
 static void call_done(void *arg, const CallResult *result);
 static void settle(BeatCall *call);
@@ -121,8 +118,6 @@ static void settle_heartbeat(BeatCall *call);
 static void settle_question(BeatCall *call);
 static void set_timeout(void *arg, const DescribedActivity *described);
 static void failed(BeatCall *call);
-static int	turn_of(Oid role);
-static int	room_in_turn(Oid role);
 static void note_loaded(BeatCall *call);
 static void free_call(BeatCall *call);
 
@@ -138,7 +133,7 @@ tc_heartbeats_load(Queue *queue)
 		call_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete heartbeats that are sent",
 											 ALLOCSET_DEFAULT_SIZES);
 	tc_heartbeat_rows_open(&rows);
-	for (int room = room_in_turn(queue->row.key.role); room > 0 && tc_heartbeats_want_bytes(queue); room--)
+	for (int room = tc_heartbeat_turn_room(queue->row.key.role); room > 0 && tc_heartbeats_want_bytes(queue); room--)
 	{
 		Beat	   *beat = tc_beat_first(queue);
 		Loader		loader = {beat};
@@ -163,35 +158,12 @@ tc_heartbeats_load(Queue *queue)
 	tc_heartbeat_rows_close(&rows);
 }
 
-/* The place of a role in turns[] */
-static int
-turn_of(Oid role)
-{
-	int			n = 0;
-
-	while (n < nturns && turns[n].role != role)
-		n++;
-	if (n == nturns && nturns < ROLES_MAX)
-	{
-		turns[nturns].role = role;
-		turns[nturns++].loaded = 0;
-	}
-	return Min(n, ROLES_MAX - 1);
-}
-
-/* However many queues and heartbeats a role has, others have their turn soon. */
-static int
-room_in_turn(Oid role)
-{
-	return Max(LOADED_MIN, LOADED_MAX / nturns_before) - turns[turn_of(role)].loaded;
-}
-
 static void
 note_loaded(BeatCall *call)
 {
 	Queue	   *queue = call->queue;
 
-	turns[turn_of(queue->row.key.role)].loaded++;
+	tc_heartbeat_turn_count(queue->row.key.role);
 	tc_beat_take(call->beat, BEAT_LOADED);
 	dlist_push_tail(&loaded, &call->node);
 	queue->heartbeats_loaded++;
@@ -212,8 +184,10 @@ is_held(const Beat *beat)
 	if (first == NULL || tc_method_is_heartbeat(first->method) || first->queue->steps_aside ||
 		tc_was_refused_role(first))
 		return false;
-	return first->maybe_sent || first->state == REQUEST_IN_FLIGHT ||
-		first->state == REQUEST_ANSWERED || first->state == REQUEST_CONFIRMING;
+	if (first->maybe_sent || first->state == REQUEST_CONFIRMING)
+		return true;
+	return !first->is_being_encoded &&
+		(first->state == REQUEST_IN_FLIGHT || first->state == REQUEST_ANSWERED);
 }
 
 static bool
@@ -285,6 +259,7 @@ make_heartbeat(BeatCall *call, const Queue *queue, const HeartbeatRow *row)
 	len += tc_identity_field(row->method, &row->identity, call->bytes + len);
 	call->len = len;
 	call->path = tc_method_path(row->method);
+	call->method = row->method;
 }
 
 /* False if it is not known whom to ask for. */
@@ -328,7 +303,7 @@ tc_heartbeats_send(void)
 		BeatCall   *call = dlist_container(BeatCall, node, iter.cur);
 		Channel    *channel;
 
-		if (!can_send(call))
+		if (!can_send(call) || encode_call(call))
 			continue;
 		channel = call->beat->queue->channel->channel;
 		if (to_flush != NULL && to_flush != channel)
@@ -336,8 +311,109 @@ tc_heartbeats_send(void)
 		to_flush = channel;
 		send_call(call);
 	}
+	tc_encodings_flush();
 	if (to_flush != NULL)
 		tc_channel_flush(to_flush);
+}
+
+/* False if it can be sent as it is; else it is seen to. */
+static bool
+encode_call(BeatCall *call)
+{
+	Queue	   *queue = call->queue;
+	PooledChannel *channel = queue->channel;
+	Encodable	it = {
+		.method = call->method,
+		.bytes = call->bytes,
+		.len = call->len,
+		.alone = call->beat->failures > 0,
+		.over = encoded,
+		.arg = call
+	};
+
+	if (call->workflow_id != NULL ||
+		call->encoded_by == (channel->codec != NULL ? channel->serial : 0))
+		return false;
+	if (call->encoded_by != 0)
+		return true;			/* by former options: it is put back */
+	switch (tc_encode(queue, &it))
+	{
+		case ENCODE_NEEDLESS:
+			call->encoded_by = channel->serial;
+			return false;
+		case ENCODE_BEGUN:
+			put_in_flight(call);
+			break;
+		case ENCODE_NO_ROOM:
+			dlist_delete(&call->node);
+			queue->heartbeats_loaded--;
+			call->channel = channel;
+			not_encoded(call, !tc_encoding_is_ready(queue) && tc_channels_backing_off(channel->codec));
+			break;
+		case ENCODE_MALFORMED:
+			dlist_delete(&call->node);
+			queue->heartbeats_loaded--;
+			call->beat->state = BEAT_SETTLED;
+			tc_beat_end(call->beat, "MALFORMED");
+			free_call(call);
+			break;
+	}
+	return true;
+}
+
+/* It is loaded again, and sent in this turn if it can be, or put back. */
+static void
+encoded(void *arg, const EncodeResult *result)
+{
+	BeatCall   *call = arg;
+
+	call->queue->heartbeats_in_flight--;
+	tc_queue_activate(call->queue);
+	tc_channels_end_call(call->channel);
+	if (call->beat->dropped)
+	{
+		call->beat->state = BEAT_SETTLED;
+		tc_beat_end(call->beat, NULL);
+		free_call(call);
+	}
+	else if (result->verdict == ENCODE_DONE)
+		take_encoded(call, result);
+	else
+		not_encoded(call, result->verdict != ENCODE_PUT_BACK);
+}
+
+static void
+take_encoded(BeatCall *call, const EncodeResult *result)
+{
+	uint8	   *bytes = MemoryContextAlloc(call_context, result->len);
+
+	memcpy(bytes, result->bytes, result->len);
+	pfree(call->bytes);
+	tc_share_give(call->queue->account, SHARE_BYTES, call->len);
+	call->bytes = bytes;
+	call->len = result->len;
+	tc_share_take(call->queue->account, SHARE_BYTES, call->len);
+	call->encoded_by = call->channel->serial;
+	call->beat->state = BEAT_LOADED;
+	call->queue->heartbeats_loaded++;
+	dlist_push_tail(&loaded, &call->node);
+}
+
+static void
+not_encoded(BeatCall *call, bool failed_alone)
+{
+	Beat	   *beat = call->beat;
+	int64		delay = HELD_MS;
+
+	if (failed_alone)
+	{
+		delay = Min(tc_backoff_ms(call->channel->config, beat->failures),
+					beat->interval_ms > 0 ? beat->interval_ms : UNKNOWN_INTERVAL_MS);
+		beat->failures = Min(beat->failures + 1, 30);
+	}
+	beat->state = BEAT_SETTLED;
+	tc_beat_wait(beat, tc_monotonic_ms() + delay);
+	free_call(call);
 }
 
 static bool
@@ -354,16 +430,10 @@ can_send(const BeatCall *call)
 static void
 send_call(BeatCall *call)
 {
-	Beat	   *beat = call->beat;
-	Queue	   *queue = beat->queue;
+	Queue	   *queue = call->queue;
 	Call		wire_call = {0};
 
-	dlist_delete(&call->node);
-	queue->heartbeats_loaded--;
-	queue->heartbeats_in_flight++;
-	tc_beat_take(beat, BEAT_IN_FLIGHT);
-	call->channel = queue->channel;
-	tc_channels_begin_call(call->channel);
+	put_in_flight(call);
 	call->sent_at = tc_monotonic_ms();
 	if (call->workflow_id == NULL)
 		tc_count_heartbeat(queue);
@@ -379,12 +449,24 @@ send_call(BeatCall *call)
 	tc_channel_call(call->channel->channel, &wire_call);
 }
 
+static void
+put_in_flight(BeatCall *call)
+{
+	Queue	   *queue = call->queue;
+
+	dlist_delete(&call->node);
+	queue->heartbeats_loaded--;
+	queue->heartbeats_in_flight++;
+	tc_beat_take(call->beat, BEAT_IN_FLIGHT);
+	call->channel = queue->channel;
+	tc_channels_begin_call(call->channel);
+}
+
 /* It is read again: much may have changed since. */
 void
 tc_heartbeats_put_back(void)
 {
-	nturns_before = Max(nturns, 1);
-	nturns = 0;
+	tc_heartbeat_turn_over();
 	while (!dlist_is_empty(&loaded))
 	{
 		BeatCall   *call = dlist_container(BeatCall, node, dlist_pop_head_node(&loaded));

@@ -279,6 +279,20 @@ tc_request_load(Request *request, const OutboxRow *row)
 	len += tc_identity_field(request->method, &identity, bytes + len);
 	request->bytes = bytes;
 	request->len = len;
+	request->encoded_by = 0;
+	tc_share_take(request->queue->account, SHARE_BYTES, len);
+}
+
+void
+tc_request_set_encoded(Request *request, const uint8 *bytes, size_t len, uint64 serial)
+{
+	uint8	   *copy = MemoryContextAlloc(bytes_context, len);
+
+	memcpy(copy, bytes, len);
+	drop_bytes(request);
+	request->bytes = copy;
+	request->len = len;
+	request->encoded_by = serial;
 	tc_share_take(request->queue->account, SHARE_BYTES, len);
 }
 

@@ -112,6 +112,11 @@ typedef struct Request
 	bool		put_aside;		/* ... but not now: see recording.c */
 	int			attempts;		/* that went wrong, or the one that ended it */
 	int			refusals;		/* streams refused unprocessed, in a row */
+	bool		is_being_encoded;	/* in flight to a codec server, not to
+									 * Temporal */
+	bool		encode_alone;	/* it failed there */
+	uint64		encoded_by;		/* serial of the channel through whose codec
+								 * server its bytes went; 0 = none */
 	TimestampTz requested_at;
 	dlist_node	node;			/* in the list of its state */
 	dlist_node	record_node;	/* in a list of recording.c */
@@ -261,6 +266,9 @@ extern Request *tc_request_create(Queue *queue, const OutboxRow *row);
 
 /* Give a request its own copy of its bytes, with namespace and identity appended. */
 extern void tc_request_load(Request *request, const OutboxRow *row);
+
+/* Other bytes in place of its own, which are copied: encoded by the channel of that serial. */
+extern void tc_request_set_encoded(Request *request, const uint8 *bytes, size_t len, uint64 serial);
 
 /*
  * Change a request's state.  Bytes have to be loaded before those that need

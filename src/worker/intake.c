@@ -69,7 +69,7 @@ static void flush_wal(void);
 void
 tc_intake_read(Queue *queue)
 {
-	Reader		reader = {queue, tc_queue_is_connected(queue) ? READ_CHUNK : READ_FIRST};
+	Reader		reader = {queue, tc_queue_can_send(queue) ? READ_CHUNK : READ_FIRST};
 	bool		begins = queue->position.goal == NULL;
 
 	if (tc_outbox_read(queue->number, &queue->position, take_in, &reader))

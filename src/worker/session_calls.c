@@ -8,7 +8,8 @@
  * A ping tests that way: over a connection of its own it asks for the server's
  * version, which needs no authorization, and then makes a request that cannot
  * touch any activity and is refused with INVALID_ARGUMENT once credentials and
- * namespace have been accepted.
+ * namespace have been accepted.  If there is a codec server it is asked at the
+ * same time to encode nothing.
  *
  * A description is asked for over the channel that requests use.  It is handed
  * over as it came: the session reads it.  So nothing in it can harm the worker.
@@ -29,6 +30,7 @@
 #include "request/request.h"
 #include "server/server.h"
 #include "wire/classify.h"
+#include "wire/codec.h"
 #include "worker/channel_pool.h"
 #include "worker/session_calls.h"
 #include "worker/transaction.h"
@@ -53,6 +55,8 @@ typedef struct CallOfSession
 	/* of a ping */
 	ServerConfig *config;
 	Channel    *channel;
+	Channel    *codec;			/* NULL = there is none */
+	bool		codec_answered;
 	/* of a description; NULL = it must not be asked for */
 	PooledChannel *pooled;
 	Account    *account;
@@ -91,12 +95,15 @@ static void prepare_ping(CallOfSession *it, const QueueRow *queue);
 static void prepare_description(CallOfSession *it, const QueueRow *queue);
 static void state_changed(void *arg, Channel *channel, ChannelState state,
 						  const ChannelError *error);
+static void codec_changed(void *arg, Channel *channel, ChannelState state,
+						  const ChannelError *error);
 static void system_info_done(void *arg, const CallResult *result);
 static void make_call(CallOfSession *it, Channel *channel, const char *path, const uint8 *message,
 					  size_t len, size_t max_reply, CallDone done);
 static void probe_done(void *arg, const CallResult *result);
 static void description_done(void *arg, const CallResult *result);
 static void call_failed(CallOfSession *it, const char *code, const char *message);
+static void close_channels(CallOfSession *it);
 static void end_call(CallOfSession *it);
 static void translate(void *arg);
 
@@ -185,9 +192,7 @@ describe(CallOfSession *it)
 static bool
 hand_over(CallOfSession *it)
 {
-	if (it->channel != NULL)
-		tc_channel_destroy(it->channel);
-	it->channel = NULL;
+	close_channels(it);
 	while (it->handed_over < it->description_len)
 	{
 		size_t		len = Min(it->description_len - it->handed_over, SESSION_PART_SIZE);
@@ -241,7 +246,13 @@ begin_call(const SessionCall *asked)
 	else if (it->config != NULL)
 	{
 		it->channel = tc_channel_create(&it->config->channel, state_changed, it);
+		if (it->config->codec.codec_path != NULL)
+			it->codec = tc_channel_create(&it->config->codec, codec_changed, it);
+		else
+			it->codec_answered = true;
 		tc_channel_connect(it->channel, 1);
+		if (it->codec != NULL)
+			tc_channel_connect(it->codec, 1);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -341,6 +352,22 @@ state_changed(void *arg, Channel *channel, ChannelState state, const ChannelErro
 }
 
 static void
+codec_changed(void *arg, Channel *channel, ChannelState state, const ChannelError *error)
+{
+	CallOfSession *it = arg;
+
+	if (it->over)
+		return;
+	if (error != NULL)
+		call_failed(it, tc_codec_channel_code(error->code), error->message);
+	else if (state == CHANNEL_READY)
+	{
+		it->codec_answered = true;
+		it->over = it->answer.authorized;
+	}
+}
+
+static void
 make_call(CallOfSession *it, Channel *channel, const char *path, const uint8 *message, size_t len,
 		  size_t max_reply, CallDone done)
 {
@@ -402,7 +429,7 @@ probe_done(void *arg, const CallResult *result)
 		 result->grpc_status == 0))
 	{
 		it->answer.authorized = true;
-		it->over = true;
+		it->over = it->codec_answered;
 		return;
 	}
 	call_failed(it, tc_error_code(result), result->message);
@@ -448,13 +475,22 @@ call_failed(CallOfSession *it, const char *code, const char *message)
 }
 
 static void
+close_channels(CallOfSession *it)
+{
+	if (it->channel != NULL)
+		tc_channel_destroy(it->channel);
+	if (it->codec != NULL)
+		tc_channel_destroy(it->codec);
+	it->channel = it->codec = NULL;
+}
+
+static void
 end_call(CallOfSession *it)
 {
 	dlist_delete(&it->node);
-	/* calls of a ping end with its channel */
+	/* calls of a ping end with its channels */
 	it->over = true;
-	if (it->channel != NULL)
-		tc_channel_destroy(it->channel);
+	close_channels(it);
 	if (it->pooled != NULL)
 		tc_channels_release(it->pooled);
 	if (it->account != NULL)

@@ -61,9 +61,11 @@ tc_queue_wants_rows(Queue *queue)
 	if (!queue->unread || queue->awaits_look || ended || tc_flow_is_paused(queue) ||
 		is_behind(queue) || !tc_queue_takes_rows(queue))
 		return false;
-	if (tc_queue_is_connected(queue))
+	if (tc_queue_can_send(queue))
 		return queue->count[REQUEST_READY] < queue->window && tc_queue_has_room_for_rows(queue);
-	if (channel != NULL && tc_channels_backing_off(channel))
+	if (channel != NULL &&
+		(tc_channels_backing_off(channel) ||
+		 (channel->codec != NULL && tc_channels_backing_off(channel->codec))))
 		return false;
 	if (channel != NULL && channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
 		return false;
@@ -83,7 +85,7 @@ is_behind(const Queue *queue)
 bool
 tc_queue_wants_retries(Queue *queue)
 {
-	return !ended && !queue->awaits_look && !tc_flow_is_paused(queue) && tc_queue_is_connected(queue) &&
+	return !ended && !queue->awaits_look && !tc_flow_is_paused(queue) && tc_queue_can_send(queue) &&
 		tc_retry_is_due(queue) && queue->count[REQUEST_READY] < queue->window &&
 		tc_queue_has_room_for_rows(queue);
 }
@@ -127,6 +129,14 @@ tc_queue_is_connected(const Queue *queue)
 {
 	return queue->channel != NULL &&
 		tc_channel_state(queue->channel->channel) == CHANNEL_READY;
+}
+
+bool
+tc_queue_can_send(const Queue *queue)
+{
+	return tc_queue_is_connected(queue) &&
+		(queue->channel->codec == NULL ||
+		 tc_channel_state(queue->channel->codec->channel) == CHANNEL_READY);
 }
 
 void

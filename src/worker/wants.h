@@ -40,6 +40,9 @@ extern bool tc_retry_is_due(Queue *queue);
 /* Can its channel be used? */
 extern bool tc_queue_is_connected(const Queue *queue);
 
+/* And that to its codec server, if there is one? */
+extern bool tc_queue_can_send(const Queue *queue);
+
 /* No queue wants rows any more: the worker leaves. */
 extern void tc_wants_end(void);
 

@@ -11,7 +11,9 @@ import (
 	"os"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 )
 
 // Options say how to reach a frontend. TLS is used as soon as one of its files is named.
@@ -24,6 +26,8 @@ type Options struct {
 	KeyFile       string
 	TLSServerName string
 	APIKey        string
+	// Codec of all payloads, and of messages of failures.
+	Codec converter.PayloadCodec
 }
 
 // Dial connects to the frontend.
@@ -33,6 +37,12 @@ func Dial(ctx context.Context, o Options) (client.Client, error) {
 		Namespace: o.Namespace,
 		Identity:  o.Identity,
 		Logger:    log.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+	}
+	if o.Codec != nil {
+		c.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), o.Codec)
+		c.FailureConverter = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
+			DataConverter: c.DataConverter, EncodeCommonAttributes: true,
+		})
 	}
 	security, err := o.tls()
 	if err != nil {
