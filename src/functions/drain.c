@@ -49,10 +49,10 @@ typedef struct Before
 {
 	char	   *snapshot;
 	Datum		awaiting;
-}			Before;
+} Before;
 
-static bool is_drained(const Before * before);
-static void begin_drain(Before * before);
+static bool is_drained(const Before *before);
+static void begin_drain(Before *before);
 
 PG_FUNCTION_INFO_V1(tc_drain);
 
@@ -86,7 +86,7 @@ tc_drain(PG_FUNCTION_ARGS)
 
 /* Run a statement with a snapshot of now, whatever the isolation level is; its row is in SPI_tuptable. */
 static void
-run(const char *query, const Before * before)
+run(const char *query, const Before *before)
 {
 	Oid			types[] = {OIDOID, BOOLOID, TEXTOID, INT8ARRAYOID};
 	Datum		values[] = {
@@ -110,7 +110,7 @@ run(const char *query, const Before * before)
 }
 
 static void
-begin_drain(Before * before)
+begin_drain(Before *before)
 {
 	bool		isnull;
 
@@ -129,7 +129,7 @@ begin_drain(Before * before)
 }
 
 static bool
-is_drained(const Before * before)
+is_drained(const Before *before)
 {
 	bool		isnull;
 	bool		waits;

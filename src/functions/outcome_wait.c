@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "functions/outcome_wait.h"
 #include "process/in_flight.h"
+#include "process/worker_slots.h"
 
 /* How often to look again although nobody signalled */
 #define RECHECK_MS 10000
@@ -32,8 +33,13 @@
 #define EAGER_LOOKS 20
 #define MAX_PAUSE_MS 50
 
+/* How long what is being recorded is waited for, at least */
+#define RECORDING_MS 1000
+#define RECORDING_LOOK_MS 10
+
+static uint32 wait_event(void);
 static void wait_for_outcomes(ConditionVariable *cv, int64 left, int looks);
-static void pause_ms(long ms, uint32 wait_event);
+static void pause_ms(long ms, uint32 event);
 
 int64
 tc_outcome_timeout_ms(const Interval *timeout, const char *function)
@@ -62,6 +68,28 @@ tc_outcome_wait_begin(OutcomeWait *wait, int64 timeout_ms)
 		ConditionVariablePrepareToSleep(wait->cv);
 }
 
+/* What is being recorded may not know that the session waits: see in_flight.c. */
+void
+tc_outcome_wait_begin_for(OutcomeWait *wait, int64 id, int64 timeout_ms)
+{
+	int			slot;
+	uint32		transaction;
+
+	tc_outcome_wait_begin(wait, timeout_ms);
+	if (wait->cv == NULL)
+		return;
+	tc_outcome_await(id);
+	slot = tc_slot_of(MyDatabaseId);
+	transaction = tc_outcomes_transaction(slot);
+	while (transaction != 0 && tc_outcomes_transaction(slot) == transaction &&
+		   (wait->until < 0 ||
+			tc_monotonic_ms() < Max(wait->until, wait->client_seen_at + RECORDING_MS)))
+	{
+		(void) ConditionVariableTimedSleep(wait->cv, RECORDING_LOOK_MS, wait_event());
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 bool
 tc_outcome_wait(OutcomeWait *wait)
 {
@@ -86,6 +114,7 @@ void
 tc_outcome_wait_end(void)
 {
 	ConditionVariableCancelSleep();
+	tc_outcome_await(0);
 }
 
 /*
@@ -95,23 +124,29 @@ tc_outcome_wait_end(void)
 static void
 wait_for_outcomes(ConditionVariable *cv, int64 left, int looks)
 {
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = tc_wait_event_new("TemporalCompleteWaitForRequest");
 	if (cv == NULL)
-		pause_ms(left, wait_event);
-	else if (!ConditionVariableTimedSleep(cv, left, wait_event) &&
+		pause_ms(left, wait_event());
+	else if (!ConditionVariableTimedSleep(cv, left, wait_event()) &&
 			 looks > EAGER_LOOKS)
 	{
 		/* outcomes of others keep coming: wait for some more */
-		pause_ms(Min(left, Min(looks - EAGER_LOOKS, MAX_PAUSE_MS)), wait_event);
+		pause_ms(Min(left, Min(looks - EAGER_LOOKS, MAX_PAUSE_MS)), wait_event());
 	}
+}
+
+static uint32
+wait_event(void)
+{
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = tc_wait_event_new("TemporalCompleteWaitForRequest");
+	return event;
 }
 
 /* Sleep, whatever sets the latch meanwhile. */
 static void
-pause_ms(long ms, uint32 wait_event)
+pause_ms(long ms, uint32 event)
 {
 	int64		until = tc_monotonic_ms() + ms;
 
@@ -122,7 +157,7 @@ pause_ms(long ms, uint32 wait_event)
 		if (left <= 0)
 			return;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left, wait_event);
+						 left, event);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

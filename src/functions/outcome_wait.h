@@ -28,6 +28,9 @@ extern int64 tc_outcome_timeout_ms(const Interval *timeout, const char *function
 /* From here on outcomes are noticed; the first look comes after this. */
 extern void tc_outcome_wait_begin(OutcomeWait *wait, int64 timeout_ms);
 
+/* The same for the outcome of one request: from here on it is kept until tc_outcome_wait_end(). */
+extern void tc_outcome_wait_begin_for(OutcomeWait *wait, int64 id, int64 timeout_ms);
+
 /* After a look in vain: wait for another one.  False if the time is over. */
 extern bool tc_outcome_wait(OutcomeWait *wait);
 

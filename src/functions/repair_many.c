@@ -57,8 +57,10 @@ static const char count_acknowledged[] = COUNT(OF_CALLER("r") " AND " UNCONFIRME
 
 /* It is looked at for all segments; who may is as elsewhere.  What became of keys goes along, uncounted. */
 static const char purge[] =
-"WITH ended AS (DELETE FROM temporal_internal.ended_activity e WHERE e.ended_at < $2 AND " OF_CALLER("e") ") "
-"DELETE FROM temporal_internal.delivery d WHERE d.finished_at < $2 AND " OF_CALLER("d");
+"WITH ended AS (DELETE FROM temporal_internal.ended_activity e WHERE e.ended_at < $2 AND " OF_CALLER("e") "),"
+" last AS (DELETE FROM temporal_internal.last_heartbeat l WHERE l.finished_at < $2 AND " OF_CALLER("l") " RETURNING l.id),"
+" others AS (DELETE FROM temporal_internal.delivery d WHERE d.finished_at < $2 AND " OF_CALLER("d") " RETURNING d.id)"
+" SELECT count(*) FROM (SELECT FROM last UNION ALL SELECT FROM others) o";
 
 static uint64 run_selected(FunctionCallInfo fcinfo, const char *query, ResultRow take, void *arg);
 static void take_count(HeapTuple tuple, TupleDesc desc, void *arg);
@@ -152,6 +154,7 @@ tc_purge(PG_FUNCTION_ARGS)
 		ObjectIdGetDatum(GetUserId()), TimestampTzGetDatum(before),
 		BoolGetDatum(has_privs_of_role(GetUserId(), tc_extension_owner()))
 	};
+	uint64		count = 0;
 
 	tc_repair_prevent_read_only("purge()");
 	if (before > now)
@@ -159,7 +162,8 @@ tc_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("older_than must not be negative"),
 				 errhint("Pass 0 to purge all outcomes.")));
-	PG_RETURN_INT64((int64) tc_run_as_owner(purge, lengthof(types), types, values, NULL, NULL, NULL));
+	(void) tc_run_as_owner(purge, lengthof(types), types, values, NULL, take_count, &count);
+	PG_RETURN_INT64((int64) count);
 }
 
 static uint64

@@ -58,7 +58,8 @@ static const char one_request[] =
 "SELECT CASE WHEN f.request IS NOT NULL THEN temporal_internal.request_json(f.method, f.request) END"
 "  FROM (SELECT o.queue, o.method, o.request FROM temporal_internal.outbox o WHERE o.id = $2"
 "        UNION ALL SELECT r.queue, r.method, r.request FROM temporal_internal.rejected r WHERE r.id = $2"
-"        UNION ALL SELECT d.queue, d.method, NULL FROM temporal_internal.delivery d WHERE d.id = $2) f"
+"        UNION ALL SELECT d.queue, d.method, NULL FROM temporal_internal.delivery d WHERE d.id = $2"
+"        UNION ALL SELECT l.queue, l.method, NULL FROM temporal_internal.last_heartbeat l WHERE l.id = $2) f"
 "       JOIN temporal_internal.queue_here q ON q.number = f.queue"
 " WHERE pg_has_role($1, q.role, 'USAGE')";
 

@@ -81,7 +81,7 @@ add_entry(Row *row, const StatView *view, bool sees_messages)
 	const StatGauges *gauges = &view->gauges;
 	const int64 counts[] = {
 		counters->delivered, counters->rejected, counters->unconfirmed, counters->expired, counters->discarded,
-		counters->heartbeats, counters->superseded, counters->background_heartbeats, counters->calls, counters->retries, counters->ambiguous, counters->bytes
+		counters->heartbeats, counters->superseded, counters->heartbeats_not_kept, counters->background_heartbeats, counters->calls, counters->retries, counters->ambiguous, counters->bytes
 	};
 	ForeignServer *server = NULL;
 

@@ -62,7 +62,7 @@ tc_wait_for_request(PG_FUNCTION_ARGS)
 	/* See also what this very statement did, to say what is wrong with it. */
 	CommandCounterIncrement();
 
-	tc_outcome_wait_begin(&wait, timeout);
+	tc_outcome_wait_begin_for(&wait, id, timeout);
 	for (;;)
 	{
 		if (wait.looks == 0)
@@ -157,7 +157,7 @@ read_request(int64 id, Datum *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("request %lld does not exist", (long long) id),
-				 errdetail("Its transaction may have been rolled back, it may be older than temporal_complete.retention, or it may belong to a role whose requests you may not see.")));
+				 errdetail("Its transaction may have been rolled back, it may be older than temporal_complete.retention, it may be a heartbeat that was followed by another one, or it may belong to a role whose requests you may not see.")));
 	tuple = SPI_tuptable->vals[0];
 	state = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2);
 	finished = strcmp(state, "delivered") == 0 ||

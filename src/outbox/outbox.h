@@ -250,6 +250,10 @@ typedef struct Outcome
 	HeartbeatReply heartbeat_reply;
 	bool		recorded;		/* set by tc_outbox_record() */
 	bool		gone;			/* the same: its row was not there any more */
+	int			not_kept;		/* the same: so many heartbeats are only
+								 * counted because of it */
+	TimestampTz replaced_at;	/* the same: when one of these had ended that
+								 * was kept until now; 0 = none */
 } Outcome;
 
 /*

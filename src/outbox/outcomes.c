@@ -5,8 +5,10 @@
  *
  * A finished request leaves temporal_internal.outbox: for temporal_internal.delivery, without
  * its payload, or, if somebody may want to decide about it, whole for
- * temporal_internal.rejected.  One that is to be tried again is updated in place.  All
- * that is done for a batch of outcomes at once, in the worker's transaction.
+ * temporal_internal.rejected.  One that is to be tried again is updated in place.  Of
+ * heartbeats that went well the last one of an activity is kept, which
+ * last_heartbeats.c sees to.  All that is done for a batch of outcomes at once,
+ * in the worker's transaction.
  *
  * Nothing here waits for others: a row that somebody else is changing, or
  * whose table somebody has locked, is left for the next call.
@@ -33,41 +35,13 @@
 
 #include "base/foreign_text.h"
 #include "compat.h"
+#include "outbox/delivery_row.h"
 #include "outbox/ended_activity.h"
+#include "outbox/last_heartbeats.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
 #include "request/request_fields.h"
-
-/* Columns of temporal_internal.delivery */
-enum
-{
-	DELIVERY_ID = 1,
-	DELIVERY_REQUESTED_AT,
-	DELIVERY_FINISHED_AT,
-	DELIVERY_QUEUE,
-	DELIVERY_ATTEMPTS,
-	DELIVERY_METHOD,
-	DELIVERY_SEGMENT,
-	DELIVERY_CONFIRMED,
-	DELIVERY_ACTIVITY_ID,
-	DELIVERY_WORKFLOW_ID,
-	DELIVERY_RUN_UUID,
-	DELIVERY_RUN_ID,
-	DELIVERY_CANCEL_REQUESTED,
-	DELIVERY_ACTIVITY_PAUSED,
-	DELIVERY_ACTIVITY_RESET,
-	DELIVERY_ERROR_CODE,
-	DELIVERY_ERROR_MESSAGE,
-	DELIVERY_REJECTED,
-	DELIVERY_DECISIONS,
-	DELIVERY_KEY,
-	DELIVERY_RECORDED_ACTIVITY,
-	DELIVERY_RECORDED_AT,
-	DELIVERY_RECORDED_ATTEMPT,
-	DELIVERY_RECORDED_IN,
-	DELIVERY_NATTS = DELIVERY_RECORDED_IN
-};
 
 /* How many rows of temporal_internal.delivery are inserted at once */
 #define DELIVERY_CHUNK 200
@@ -90,9 +64,10 @@ typedef struct Recorder
 	int			segment;
 	MemoryContext chunk_context;	/* of the values for delivery_rows */
 	RecordedActivity finished;	/* by the request at hand; id 0: none */
+	LastHeartbeats *last_heartbeats;
 } Recorder;
 
-static bool record_one(Recorder *recorder, const Outcome *outcome);
+static bool record_one(Recorder *recorder, Outcome *outcome);
 static bool open_delivery(Recorder *recorder);
 static void open_delivery_indexes(Recorder *recorder);
 static bool open_rejected(Recorder *recorder);
@@ -102,9 +77,11 @@ static bool forget_key(Recorder *recorder, const Outcome *outcome);
 static void note_finished(Recorder *recorder, const Outcome *outcome);
 static bool delete_row(Recorder *recorder);
 static bool lock_row(Recorder *recorder);
-static void add_delivery(Recorder *recorder, const Outcome *outcome);
-static void set_recorded(Recorder *recorder, Datum *values, bool *nulls);
-static void queue_delivery(Recorder *recorder, Datum *values, bool *nulls);
+static void add_delivery(Recorder *recorder, Outcome *outcome);
+static void fill_delivery(Recorder *recorder, const Outcome *outcome, DeliveryRow *row);
+static void write_delivery(void *arg, const DeliveryRow *row);
+static void queue_delivery(Recorder *recorder, const DeliveryRow *row);
+static void set_recorded(Recorder *recorder, DeliveryRow *row);
 static void flush_deliveries(Recorder *recorder);
 static bool is_kept_whole(Recorder *recorder, const Outcome *outcome);
 static void insert_rejected(Recorder *recorder, const Outcome *outcome);
@@ -133,12 +110,15 @@ tc_outbox_record(Outcome *outcomes, int count)
 												   "temporal_complete deliveries",
 												   ALLOCSET_DEFAULT_SIZES);
 
+	recorder.last_heartbeats = tc_last_heartbeats_begin(write_delivery, &recorder);
+
 	for (int i = 0; i < count; i++)
 	{
 		outcomes[i].gone = !find_row(&recorder, &outcomes[i]);
 		outcomes[i].recorded = outcomes[i].gone || record_one(&recorder, &outcomes[i]);
 		ExecClearTuple(recorder.row);
 	}
+	tc_last_heartbeats_end(recorder.last_heartbeats);
 	flush_deliveries(&recorder);
 
 	ExecDropSingleTupleTableSlot(recorder.row);
@@ -162,7 +142,7 @@ tc_outbox_record(Outcome *outcomes, int count)
 
 /* The row was found.  False if it has to be done later. */
 static bool
-record_one(Recorder *recorder, const Outcome *outcome)
+record_one(Recorder *recorder, Outcome *outcome)
 {
 	switch (outcome->kind)
 	{
@@ -437,18 +417,41 @@ is_canonical_uuid(const char *text, uint8 bytes[UUID_LEN])
 	return true;
 }
 
-/* Add an outcome, of the request in recorder->row, to the rows to be inserted. */
+/* Add an outcome, of the request in recorder->row, to what is to be written. */
 static void
-add_delivery(Recorder *recorder, const Outcome *outcome)
+add_delivery(Recorder *recorder, Outcome *outcome)
 {
-	Datum		values[DELIVERY_NATTS] = {0};
-	bool		nulls[DELIVERY_NATTS] = {false};
-	MemoryContext old;
+	bool		isnull;
+	RequestMethod method = DatumGetInt16(slot_getattr(recorder->row, OUTBOX_METHOD, &isnull));
+	bool		is_heartbeat = tc_method_is_valid(method) && tc_method_is_heartbeat(method);
+	bool		is_last = is_heartbeat && outcome->kind != OUTCOME_UNCONFIRMED;
+	MemoryContext old = MemoryContextSwitchTo(is_last ?
+											  tc_last_heartbeats_context(recorder->last_heartbeats) :
+											  recorder->chunk_context);
+	DeliveryRow row;
+
+	fill_delivery(recorder, outcome, &row);
+	if (!is_last || !tc_last_heartbeat_add(recorder->last_heartbeats, outcome, &row))
+	{
+		if (!is_heartbeat && outcome->kind == OUTCOME_DELIVERED)
+			tc_last_heartbeat_verdict(recorder->last_heartbeats, &row);
+		write_delivery(recorder, &row);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* In the current memory context */
+static void
+fill_delivery(Recorder *recorder, const Outcome *outcome, DeliveryRow *row)
+{
+	Datum	   *values = row->values;
+	bool	   *nulls = row->nulls;
 	RequestTarget target;
 	RequestMethod method;
 	bytea	   *request;
 
-	old = MemoryContextSwitchTo(recorder->chunk_context);
+	memset(values, 0, sizeof(row->values));
+	memset(nulls, 0, sizeof(row->nulls));
 	slot_getallattrs(recorder->row);
 	request = DatumGetByteaPP(recorder->row->tts_values[OUTBOX_REQUEST - 1]);
 	method = DatumGetInt16(recorder->row->tts_values[OUTBOX_METHOD - 1]);
@@ -463,7 +466,6 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	values[DELIVERY_QUEUE - 1] = recorder->row->tts_values[OUTBOX_QUEUE - 1];
 	values[DELIVERY_ATTEMPTS - 1] = Int32GetDatum(outcome->attempts);
 	values[DELIVERY_METHOD - 1] = Int16GetDatum(method);
-	values[DELIVERY_SEGMENT - 1] = Int16GetDatum(recorder->segment);
 	values[DELIVERY_CONFIRMED - 1] = BoolGetDatum(outcome->kind == OUTCOME_DELIVERED);
 	nulls[DELIVERY_CONFIRMED - 1] = outcome->kind == OUTCOME_SUPERSEDED;
 	values[DELIVERY_CANCEL_REQUESTED - 1] = BoolGetDatum(outcome->heartbeat_reply.cancel_requested);
@@ -483,20 +485,31 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 	nulls[DELIVERY_DECISIONS - 1] = recorder->row->tts_isnull[OUTBOX_DECISIONS - 1];
 	if (!nulls[DELIVERY_DECISIONS - 1])
 		values[DELIVERY_DECISIONS - 1] =
-			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_DECISIONS - 1]));
+			PointerGetDatum(DatumGetTextPCopy(recorder->row->tts_values[OUTBOX_DECISIONS - 1]));
 
 	nulls[DELIVERY_KEY - 1] = recorder->row->tts_isnull[OUTBOX_KEY - 1];
 	if (!nulls[DELIVERY_KEY - 1])
 		values[DELIVERY_KEY - 1] =
-			PointerGetDatum(DatumGetTextP(recorder->row->tts_values[OUTBOX_KEY - 1]));
-	set_recorded(recorder, values, nulls);
+			PointerGetDatum(DatumGetTextPCopy(recorder->row->tts_values[OUTBOX_KEY - 1]));
+	set_recorded(recorder, row);
+	nulls[DELIVERY_EARLIER_HEARTBEATS - 1] = true;
+}
 
+/* Into the segment that is being filled, which is open.  A DeliveryWriter. */
+static void
+write_delivery(void *arg, const DeliveryRow *row)
+{
+	Recorder   *recorder = arg;
+	DeliveryRow complete = *row;
+
+	complete.values[DELIVERY_SEGMENT - 1] = Int16GetDatum(recorder->segment);
+	complete.nulls[DELIVERY_SEGMENT - 1] = false;
 	if (recorder->delivery_indexes != NULL &&
-		(nulls[DELIVERY_CONFIRMED - 1] || DatumGetBool(values[DELIVERY_CONFIRMED - 1])))
-		queue_delivery(recorder, values, nulls);
+		(complete.nulls[DELIVERY_CONFIRMED - 1] ||
+		 DatumGetBool(complete.values[DELIVERY_CONFIRMED - 1])))
+		queue_delivery(recorder, &complete);
 	else
-		tc_row_insert(recorder->delivery, segment_table(recorder->segment), values, nulls);
-	MemoryContextSwitchTo(old);
+		tc_row_insert(recorder->delivery, segment_table(recorder->segment), complete.values, complete.nulls);
 
 	if (recorder->ndelivery_rows == DELIVERY_CHUNK)
 		flush_deliveries(recorder);
@@ -504,8 +517,10 @@ add_delivery(Recorder *recorder, const Outcome *outcome)
 
 /* Which recording it was about, and, if that ended with it, what is told of that. */
 static void
-set_recorded(Recorder *recorder, Datum *values, bool *nulls)
+set_recorded(Recorder *recorder, DeliveryRow *delivery)
 {
+	Datum	   *values = delivery->values;
+	bool	   *nulls = delivery->nulls;
 	const Datum *row = recorder->row->tts_values;
 	const bool *row_nulls = recorder->row->tts_isnull;
 	const RecordedActivity *finished = &recorder->finished;
@@ -525,20 +540,21 @@ set_recorded(Recorder *recorder, Datum *values, bool *nulls)
 
 /* A row that is to be inserted with others; it lives in chunk_context. */
 static void
-queue_delivery(Recorder *recorder, Datum *values, bool *nulls)
+queue_delivery(Recorder *recorder, const DeliveryRow *row)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(recorder->delivery), values, nulls);
+	MemoryContext old = MemoryContextSwitchTo(recorder->chunk_context);
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(recorder->delivery), (Datum *) row->values,
+										(bool *) row->nulls);
 
-	tc_tuple_shorten(tuple, nulls, DELIVERY_NATTS);
+	tc_tuple_shorten(tuple, row->nulls, DELIVERY_NATTS);
 	if (recorder->ndelivery_rows == recorder->ndelivery_slots)
 	{
-		MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(recorder->chunk_context));
-
+		MemoryContextSwitchTo(MemoryContextGetParent(recorder->chunk_context));
 		recorder->delivery_rows[recorder->ndelivery_slots++] =
 			MakeSingleTupleTableSlot(RelationGetDescr(recorder->delivery), &TTSOpsHeapTuple);
-		MemoryContextSwitchTo(old);
 	}
 	ExecStoreHeapTuple(tuple, recorder->delivery_rows[recorder->ndelivery_rows++], false);
+	MemoryContextSwitchTo(old);
 }
 
 static void

@@ -73,15 +73,15 @@ typedef struct Remover
 								 * until needed */
 	LockWaitPolicy policy;		/* where others are about to remove one */
 	bool		nowait;			/* not for a lock on a table, either */
-}			Remover;
+} Remover;
 
 static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 						   Found *found);
-static void tidy_row(Remover * remover, TupleTableSlot *slot);
+static void tidy_row(Remover *remover, TupleTableSlot *slot);
 static bool is_still_needed(const FoundRow *row);
-static bool open_ended(Remover * remover);
-static void close_ended(Remover * remover);
-static bool end_row(Remover * remover, FoundRow *row, bool and_bury, const char *ended, int64 request);
+static bool open_ended(Remover *remover);
+static void close_ended(Remover *remover);
+static bool end_row(Remover *remover, FoundRow *row, bool and_bury, const char *ended, int64 request);
 static bool bury(Relation rel, ItemPointer tid);
 static bool lock_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
 static bool remove_row(Relation rel, ItemPointer tid, LockWaitPolicy policy);
@@ -263,7 +263,7 @@ is_still_needed(const FoundRow *row)
 
 /* False if somebody else has locked it. */
 static bool
-open_ended(Remover * remover)
+open_ended(Remover *remover)
 {
 	if (remover->ended == NULL)
 		remover->ended = remover->nowait ?
@@ -273,7 +273,7 @@ open_ended(Remover * remover)
 }
 
 static void
-close_ended(Remover * remover)
+close_ended(Remover *remover)
 {
 	if (remover->ended != NULL)
 		table_close(remover->ended, NoLock);
@@ -285,7 +285,7 @@ close_ended(Remover * remover)
  * remover says.
  */
 static bool
-end_row(Remover * remover, FoundRow *row, bool and_bury, const char *ended, int64 request)
+end_row(Remover *remover, FoundRow *row, bool and_bury, const char *ended, int64 request)
 {
 	bool		to_note = ended != NULL && row->activity.expires_at != DT_NOBEGIN;
 
@@ -370,7 +370,7 @@ tc_activities_tidy(BlockNumber *block)
 }
 
 static void
-tidy_row(Remover * remover, TupleTableSlot *slot)
+tidy_row(Remover *remover, TupleTableSlot *slot)
 {
 	bool		isnull;
 	Datum		expires_at = slot_getattr(slot, RECORDED_ACTIVITY_EXPIRES_AT, &isnull);

@@ -35,7 +35,8 @@ typedef enum RequestAttr
 	REQUEST_DECISIONS,
 	REQUEST_KEY,
 	REQUEST_EXPIRES_AT,
-	REQUEST_NATTS = REQUEST_EXPIRES_AT
+	REQUEST_EARLIER_HEARTBEATS,
+	REQUEST_NATTS = REQUEST_EARLIER_HEARTBEATS
 } RequestAttr;
 
 /* Values that a column has to be equal to, or to be compared with */

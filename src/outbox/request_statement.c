@@ -26,7 +26,7 @@ static const char *const columns[REQUEST_NATTS] = {
 	"id", "server", "namespace", "verb", "workflow_id", "run_id", "activity_id",
 	"requested_by", "requested_at", "state", "attempts", "next_attempt_at",
 	"error_code", "error_message", "finished_at", "cancel_requested",
-	"activity_paused", "activity_reset", "decisions", "key", "expires_at"
+	"activity_paused", "activity_reset", "decisions", "key", "expires_at", "earlier_heartbeats"
 };
 
 /* Conditions on the values, of which the number of the parameter is missing */
@@ -185,7 +185,9 @@ add_tables(StringInfo query, int states)
 		appendStringInfoString(query, " AND r.stands_in OPERATOR(pg_catalog.<>) 'rejected'");
 	if ((states & STATES_FINISHED) == 0)
 		appendStringInfoString(query, " AND r.stands_in OPERATOR(pg_catalog.<>) 'delivery'");
-	else if ((states & STATES_FINISHED & ~STATES_WRONG) == 0)
+	if ((states & STATES_FINISHED & ~STATES_WRONG) == 0)
+		appendStringInfoString(query, " AND r.stands_in OPERATOR(pg_catalog.<>) 'last_heartbeat'");
+	if ((states & STATES_FINISHED) != 0 && (states & STATES_FINISHED & ~STATES_WRONG) == 0)
 		appendStringInfoString(query, " AND (r.stands_in OPERATOR(pg_catalog.<>) 'delivery' OR r.went_wrong)");
 }
 

@@ -131,6 +131,28 @@ static const Column delivery_columns[] = {
 	{"recorded_at", TIMESTAMPTZOID, false},
 	{"recorded_attempt", INT4OID, false},
 	{"recorded_in", INT8OID, false},
+	{"earlier_heartbeats", INT8OID, false},
+};
+
+static const Column last_heartbeat_columns[] = {
+	{"queue", INT8OID, true},
+	{"activity", INT8OID, true},
+	{"id", INT8OID, true},
+	{"requested_at", TIMESTAMPTZOID, true},
+	{"finished_at", TIMESTAMPTZOID, true},
+	{"earlier", INT8OID, true},
+	{"attempts", INT4OID, true},
+	{"method", INT2OID, true},
+	{"confirmed", BOOLOID, false},
+	{"cancel_requested", BOOLOID, false},
+	{"activity_paused", BOOLOID, false},
+	{"activity_reset", BOOLOID, false},
+	{"activity_id", TEXTOID, true},
+	{"workflow_id", TEXTOID, false},
+	{"run_uuid", UUIDOID, false},
+	{"run_id", TEXTOID, false},
+	{"key", TEXTOID, false},
+	{"recorded_activity", INT8OID, false},
 };
 
 static const Column delivery_segment_columns[] = {
@@ -239,6 +261,8 @@ static const Table tables[TABLE_COUNT] = {
 	SEGMENT("delivery_1"),
 	SEGMENT("delivery_2"),
 	SEGMENT("delivery_3"),
+	{"last_heartbeat", last_heartbeat_columns, lengthof(last_heartbeat_columns), false, 1,
+	{{BTREE_AM_OID, 2, {1, 2}, true, "UNIQUE INDEX ON %s (queue, activity)"}}},
 	{"delivery_segment", delivery_segment_columns, lengthof(delivery_segment_columns)},
 	{"last_worker", last_worker_columns, lengthof(last_worker_columns)},
 	{"queue_error", queue_error_columns, lengthof(queue_error_columns), false, 1, {PKEY("queue")}},

@@ -9,6 +9,12 @@
  * consists of atomics without a lock: who reads sees each request that was in
  * flight all the time that he looked.
  *
+ * A session that waits for a request says so in its place before it looks, and
+ * a worker that may drop outcomes says so before it reads these places.  So one
+ * of the two sees the other: the worker keeps the outcome, or the session looks
+ * when the worker has committed.  What a session that has ended left in its
+ * place does no harm but that an outcome more is kept.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +24,7 @@
 #include "port/atomics.h"
 #include "storage/shmem.h"
 
+#include "compat.h"
 #include "process/in_flight.h"
 
 /* Databases share them; who waits in another one than where outcomes were recorded looks in vain */
@@ -27,6 +34,8 @@ typedef struct SlotInFlight
 {
 	pg_atomic_uint32 count;
 	pg_atomic_uint32 end;		/* no place from here on was ever used */
+	pg_atomic_uint32 recording; /* odd: a transaction is open that may drop
+								 * outcomes */
 	pg_atomic_uint64 ids[TC_MAX_IN_FLIGHT]; /* 0 = none */
 } SlotInFlight;
 
@@ -38,12 +47,24 @@ typedef struct InFlight
 
 static InFlight *shared = NULL;
 
+/* For each backend the request for which it waits; 0 = none */
+static pg_atomic_uint64 *awaited = NULL;
+
 /* In a worker that has a slot: its part, and how many it has there */
 static SlotInFlight *mine = NULL;
 static uint32 my_count = 0;
 
+static Size slots_size(void);
+static void end_recording(void);
+
 Size
 tc_in_flight_size(void)
+{
+	return add_size(slots_size(), mul_size(tc_max_backends(), sizeof(pg_atomic_uint64)));
+}
+
+static Size
+slots_size(void)
 {
 	return MAXALIGN(add_size(offsetof(InFlight, slots),
 							 mul_size(max_worker_processes, sizeof(SlotInFlight))));
@@ -55,8 +76,12 @@ tc_in_flight_startup(void)
 	bool		found;
 
 	shared = ShmemInitStruct("temporal_complete in flight", tc_in_flight_size(), &found);
+	awaited = (pg_atomic_uint64 *) ((char *) shared + slots_size());
 	if (found)
 		return;
+
+	for (int i = 0; i < tc_max_backends(); i++)
+		pg_atomic_init_u64(&awaited[i], 0);
 
 	for (int i = 0; i < OUTCOME_CVS; i++)
 		ConditionVariableInit(&shared->outcomes[i].cv);
@@ -66,6 +91,7 @@ tc_in_flight_startup(void)
 
 		pg_atomic_init_u32(&slot->count, 0);
 		pg_atomic_init_u32(&slot->end, 0);
+		pg_atomic_init_u32(&slot->recording, 0);
 		for (int j = 0; j < TC_MAX_IN_FLIGHT; j++)
 			pg_atomic_init_u64(&slot->ids[j], 0);
 	}
@@ -90,6 +116,7 @@ tc_in_flight_clear(void)
 		pg_atomic_write_u64(&mine->ids[i], 0);
 	pg_atomic_write_u32(&mine->end, 0);
 	pg_atomic_write_u32(&mine->count, 0);
+	end_recording();
 	my_count = 0;
 }
 
@@ -134,6 +161,40 @@ tc_outcomes_recorded(void)
 	ConditionVariableBroadcast(tc_outcomes_cv());
 }
 
+void
+tc_outcomes_begin(void)
+{
+	if (mine != NULL)
+		pg_atomic_write_u32(&mine->recording, pg_atomic_read_u32(&mine->recording) | 1);
+	pg_memory_barrier();
+}
+
+void
+tc_outcomes_end(void)
+{
+	pg_memory_barrier();
+	if (mine != NULL)
+		end_recording();
+}
+
+static void
+end_recording(void)
+{
+	uint32		recording = pg_atomic_read_u32(&mine->recording);
+
+	pg_atomic_write_u32(&mine->recording, recording + recording % 2);
+}
+
+/* When the slot is given up nobody can see that something is recorded. */
+bool
+tc_outcome_is_awaited(int64 id)
+{
+	for (int i = 0; mine != NULL && i < tc_max_backends(); i++)
+		if ((int64) pg_atomic_read_u64(&awaited[i]) == id)
+			return true;
+	return mine == NULL;
+}
+
 /*---- for others ----*/
 
 int
@@ -172,4 +233,22 @@ tc_outcomes_cv(void)
 	if (shared == NULL)
 		return NULL;
 	return &shared->outcomes[murmurhash32(MyDatabaseId) % OUTCOME_CVS].cv;
+}
+
+void
+tc_outcome_await(int64 id)
+{
+	if (awaited == NULL)
+		return;
+	pg_atomic_write_u64(&awaited[tc_my_backend_number()], (uint64) id);
+	pg_memory_barrier();
+}
+
+uint32
+tc_outcomes_transaction(int slot)
+{
+	uint32		recording = shared == NULL || slot < 0 ? 0 :
+		pg_atomic_read_u32(&shared->slots[slot].recording);
+
+	return recording % 2 == 0 ? 0 : recording;
 }

@@ -37,6 +37,7 @@
 #include "process/launcher_list.h"
 #include "process/launcher_state.h"
 #include "process/launcher_turns.h"
+#include "process/statistics.h"
 #include "process/termination.h"
 #include "process/worker_slots.h"
 
@@ -131,6 +132,7 @@ tc_launcher_main(Datum arg)
 	tc_crash_mark(InvalidOid);
 	begin_at = tc_crashes_not_before(InvalidOid, NULL);
 	tc_slots_release_starting();
+	tc_statistics_begin();
 	if (*tc_databases != '\0')
 		report_missing_databases();
 

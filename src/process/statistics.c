@@ -68,7 +68,9 @@ typedef struct StatWorkerPlace
 typedef struct Statistics
 {
 	LWLock	   *lock;			/* protects keys, and which entries are used */
-	TimestampTz begun_at;		/* when shared memory was made */
+	TimestampTz begun_at;		/* when shared memory was made, or the first
+								 * launcher started: on a standby much later */
+	bool		begun;			/* the latter */
 	StatKey    *keys;			/* database InvalidOid = free */
 	StatEntry  *entries;
 	StatWorkerPlace *workers;
@@ -129,6 +131,7 @@ tc_statistics_startup(void)
 	memset(place, 0, shared_size());
 	shared->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 	shared->begun_at = GetCurrentTimestamp();
+	shared->begun = false;
 	place += MAXALIGN(sizeof(Statistics));
 	shared->keys = (StatKey *) place;
 	place += MAXALIGN(nentries * sizeof(StatKey));
@@ -203,6 +206,18 @@ may_have_another(const StatKey *key)
 			of_role++;
 	}
 	return left > 0 && (of_role == 0 || of_role < 3 * (3 * left - of_database));
+}
+
+void
+tc_statistics_begin(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (!shared->begun)
+		shared->begun_at = now;
+	shared->begun = true;
+	LWLockRelease(shared->lock);
 }
 
 /* Returns the entry, or TC_STAT_NONE if it is none. */

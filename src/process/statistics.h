@@ -36,6 +36,9 @@ typedef struct StatCounters
 	int64		discarded;		/* by somebody: while they waited, or when
 								 * they had been rejected */
 	int64		superseded;		/* of none of these */
+	int64		heartbeats_not_kept;	/* of heartbeats and those superseded:
+										 * only counted, since a later one
+										 * ended */
 	int64		retries;
 	int64		ambiguous;
 	int64		bytes;
@@ -131,6 +134,9 @@ typedef struct StatWorker
  */
 extern void tc_statistics_request(void);
 extern void tc_statistics_startup(void);
+
+/* The launcher has started: nothing was sent from here before it did so first. */
+extern void tc_statistics_begin(void);
 
 /*---- for the worker, and sessions that discard requests ----*/
 

@@ -81,6 +81,7 @@ SELECT setval('temporal_internal.request_id', m.id + 10000)
           FROM (SELECT max(id) AS id FROM temporal_internal.outbox
                 UNION ALL SELECT max(id) FROM temporal_internal.rejected
                 UNION ALL SELECT max(id) FROM temporal_internal.delivery
+                UNION ALL SELECT max(id) FROM temporal_internal.last_heartbeat
                 UNION ALL SELECT max(id) FROM temporal_internal.recorded_activity) ids) m, temporal_internal.request_id s
  WHERE m.id > s.last_value;
 

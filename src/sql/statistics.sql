@@ -5,7 +5,7 @@
 CREATE FUNCTION temporal_internal.stat_entries(
     OUT server text, OUT namespace text,
     OUT delivered bigint, OUT rejected bigint, OUT unconfirmed bigint, OUT expired bigint, OUT discarded bigint,
-    OUT heartbeats bigint, OUT superseded bigint, OUT background_heartbeats bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
+    OUT heartbeats bigint, OUT superseded bigint, OUT heartbeats_not_kept bigint, OUT background_heartbeats bigint, OUT calls bigint, OUT retries bigint, OUT ambiguous bigint, OUT bytes bigint,
     OUT delivery_time double precision,
     OUT backlog bigint, OUT in_flight bigint, OUT max_requests_per_second bigint, OUT rate_limited boolean, OUT oldest_request_time timestamptz, OUT connected boolean,
     OUT last_call_time timestamptz, OUT last_delivered_time timestamptz,
@@ -59,6 +59,7 @@ SELECT e.server, e.namespace,
        sum(e.discarded)::bigint AS discarded,
        sum(e.heartbeats)::bigint AS heartbeats,
        sum(e.superseded)::bigint AS superseded,
+       sum(e.heartbeats_not_kept)::bigint AS heartbeats_not_kept,
        sum(e.background_heartbeats)::bigint AS background_heartbeats,
        sum(e.calls)::bigint AS calls,
        sum(e.retries)::bigint AS retries,
@@ -99,6 +100,7 @@ COMMENT ON COLUMN temporal.stat_server.expired IS 'of those that were rejected o
 COMMENT ON COLUMN temporal.stat_server.discarded IS 'requests that somebody has given up, while they waited or after they were rejected';
 COMMENT ON COLUMN temporal.stat_server.heartbeats IS 'of all requests, heartbeats';
 COMMENT ON COLUMN temporal.stat_server.superseded IS 'heartbeats in whose place a later request was sent; not among requests';
+COMMENT ON COLUMN temporal.stat_server.heartbeats_not_kept IS 'of heartbeats and of those superseded, such as are not in temporal.request any more, since only the last one of an activity is kept';
 COMMENT ON COLUMN temporal.stat_server.background_heartbeats IS 'heartbeats that workers sent for recorded activities; not among requests, nor calls';
 COMMENT ON COLUMN temporal.stat_server.calls IS 'calls to Temporal that carried a request';
 COMMENT ON COLUMN temporal.stat_server.retries IS 'calls that failed and were, or will be, made again';

@@ -155,7 +155,8 @@ CREATE TABLE temporal_internal.delivery (
     recorded_activity bigint,
     recorded_at timestamptz,
     recorded_attempt integer,
-    recorded_in bigint
+    recorded_in bigint,
+    earlier_heartbeats bigint
 ) PARTITION BY LIST (segment);
 
 CREATE TABLE temporal_internal.delivery_0 PARTITION OF temporal_internal.delivery FOR VALUES IN (0);
@@ -196,6 +197,40 @@ COMMENT ON COLUMN temporal_internal.delivery.recorded_activity IS 'id of the rec
 COMMENT ON COLUMN temporal_internal.delivery.recorded_at IS 'when that was recorded, if it ended with this outcome; else NULL';
 COMMENT ON COLUMN temporal_internal.delivery.recorded_attempt IS 'the attempt that was recorded, if it ended with this outcome; NULL by ids';
 COMMENT ON COLUMN temporal_internal.delivery.recorded_in IS 'queue of the recording, if it is another one than that of the request';
+COMMENT ON COLUMN temporal_internal.delivery.earlier_heartbeats IS 'a heartbeat: how many of its activity before it are not kept; NULL: none';
+
+/*
+ * Of the heartbeats of an activity the last one only: the row is updated in
+ * place, so no column that changes may get an index.  When there is a verdict,
+ * the row moves to temporal_internal.delivery, see last_heartbeats.c.  It must stay
+ * small, because it is read as a whole: hence VACUUM comes soon.
+ */
+CREATE TABLE temporal_internal.last_heartbeat (
+    queue bigint NOT NULL,
+    activity bigint NOT NULL,
+    id bigint NOT NULL,
+    requested_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    earlier bigint NOT NULL,
+    attempts integer NOT NULL,
+    method smallint NOT NULL,
+    confirmed boolean,
+    cancel_requested boolean,
+    activity_paused boolean,
+    activity_reset boolean,
+    activity_id text NOT NULL,
+    workflow_id text,
+    run_uuid uuid,
+    run_id text,
+    key text COLLATE "C",
+    recorded_activity bigint,
+    CONSTRAINT last_heartbeat_pkey PRIMARY KEY (queue, activity)
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+COMMENT ON TABLE temporal_internal.last_heartbeat IS 'outcome of the last heartbeat of each activity, and how many there were before';
+COMMENT ON COLUMN temporal_internal.last_heartbeat.queue IS 'number of its queue';
+COMMENT ON COLUMN temporal_internal.last_heartbeat.activity IS 'hash of the ids of workflow and activity';
+COMMENT ON COLUMN temporal_internal.last_heartbeat.earlier IS 'how many of the activity before it are not kept';
+COMMENT ON COLUMN temporal_internal.last_heartbeat.confirmed IS 'true: it was delivered; NULL: it was superseded';
 
 /*
  * Not dumped, here and below: history and the state of a running worker.
@@ -420,4 +455,4 @@ COMMENT ON COLUMN temporal_internal.heartbeat_answer.error_code IS 'why no more 
 REVOKE ALL ON TABLE temporal_internal.queue, temporal_internal.outbox, temporal_internal.rejected, temporal_internal.delivery,
     temporal_internal.delivery_0, temporal_internal.delivery_1, temporal_internal.delivery_2, temporal_internal.delivery_3,
     temporal_internal.delivery_segment, temporal_internal.last_worker, temporal_internal.queue_error, temporal_internal.queue_pause, temporal_internal.recheck,
-    temporal_internal.recorded_activity, temporal_internal.ended_activity, temporal_internal.awaited_key, temporal_internal.heartbeat_answer FROM PUBLIC;
+    temporal_internal.recorded_activity, temporal_internal.ended_activity, temporal_internal.awaited_key, temporal_internal.heartbeat_answer, temporal_internal.last_heartbeat FROM PUBLIC;

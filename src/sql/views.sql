@@ -103,7 +103,7 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS cancel_requested,
        NULL::boolean AS activity_paused,
        NULL::boolean AS activity_reset,
-       o.decisions, o.key, o.expires_at,
+       o.decisions, o.key, o.expires_at, NULL::bigint AS earlier_heartbeats,
        q.role, 'outbox'::text AS stands_in, false AS went_wrong
   FROM temporal_internal.outbox o
        /* a subscriber may get a request sooner than its queue */
@@ -116,7 +116,7 @@ UNION ALL
 SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_id,
        q.requested_by, r.requested_at,
        CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
-       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at,
+       NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at, NULL,
        q.role, 'rejected', true
   FROM temporal_internal.rejected r
        LEFT JOIN temporal_internal.queue_here q ON q.number = r.queue
@@ -130,9 +130,19 @@ SELECT d.id, q.server, q.namespace, temporal_internal.method_verb(d.method), d.w
        d.attempts,
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL,
+       d.earlier_heartbeats,
        q.role, 'delivery', d.rejected OR NOT d.confirmed
   FROM temporal_internal.delivery d
-       LEFT JOIN temporal_internal.queue_here q ON q.number = d.queue;
+       LEFT JOIN temporal_internal.queue_here q ON q.number = d.queue
+UNION ALL
+SELECT l.id, q.server, q.namespace, temporal_internal.method_verb(l.method), l.workflow_id,
+       COALESCE(l.run_uuid::text, l.run_id), l.activity_id,
+       q.requested_by, l.requested_at, CASE WHEN l.confirmed THEN 'delivered' ELSE 'superseded' END,
+       l.attempts, NULL, NULL, NULL, l.finished_at,
+       l.cancel_requested, l.activity_paused, l.activity_reset, NULL, l.key, NULL, NULLIF(l.earlier, 0),
+       q.role, 'last_heartbeat', false
+  FROM temporal_internal.last_heartbeat l
+       LEFT JOIN temporal_internal.queue_here q ON q.number = l.queue;
 
 COMMENT ON VIEW temporal_internal.every_request IS 'internal: requests of all roles';
 REVOKE ALL ON TABLE temporal_internal.every_request FROM PUBLIC;
@@ -180,7 +190,8 @@ CREATE FOREIGN TABLE temporal_internal.visible_request (
     activity_reset boolean,
     decisions text,
     key text COLLATE "C",
-    expires_at timestamptz
+    expires_at timestamptz,
+    earlier_heartbeats bigint
 ) SERVER temporal_complete_request;
 COMMENT ON FOREIGN TABLE temporal_internal.visible_request IS 'internal: requests that the reader may see';
 REVOKE ALL ON TABLE temporal_internal.visible_request FROM PUBLIC;
@@ -189,7 +200,7 @@ CREATE VIEW temporal.request AS
 SELECT r.id, r.server, r.namespace, r.verb, r.workflow_id, r.run_id, r.activity_id,
        r.requested_by, r.requested_at, r.state, r.attempts, r.next_attempt_at,
        r.error_code, r.error_message, r.finished_at,
-       r.cancel_requested, r.activity_paused, r.activity_reset, r.decisions, r.key, r.expires_at
+       r.cancel_requested, r.activity_paused, r.activity_reset, r.decisions, r.key, r.expires_at, r.earlier_heartbeats
   FROM temporal_internal.visible_request r;
 
 COMMENT ON VIEW temporal.request IS 'requests to Temporal and what became of them';
@@ -215,6 +226,7 @@ COMMENT ON COLUMN temporal.request.activity_reset IS 'heartbeats: the activity w
 COMMENT ON COLUMN temporal.request.decisions IS 'who retried, adopted, discarded, acknowledged or redirected it, and when; the latest ones';
 COMMENT ON COLUMN temporal.request.key IS 'by which it names its activity, see temporal.activity';
 COMMENT ON COLUMN temporal.request.expires_at IS 'when it is given up, see expire_request()';
+COMMENT ON COLUMN temporal.request.earlier_heartbeats IS 'heartbeats: how many of the activity before it have ended and are not kept';
 
 REVOKE ALL ON TABLE temporal.request FROM PUBLIC;
 GRANT SELECT ON TABLE temporal.request TO PUBLIC;

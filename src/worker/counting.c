@@ -165,6 +165,20 @@ tc_count_outcome(const Request *request, bool expired)
 	set_error(&pending->times, request->outcome_at, request->error_code, request->error_message);
 }
 
+/* What was not counted when it ended is not taken off what was. */
+void
+tc_count_not_kept(const Request *request, int heartbeats, TimestampTz ended_at)
+{
+	Pending    *pending = to_be_published(request->queue);
+	StatView	view;
+
+	if (pending == NULL)
+		return;
+	if (ended_at != 0 && tc_stat_view(pending->entry, &view) && ended_at < view.reset_at)
+		heartbeats--;
+	pending->counters.heartbeats_not_kept += heartbeats;
+}
+
 static void
 set_error(StatTimes *times, TimestampTz at, const char *code, const char *message)
 {

@@ -27,6 +27,12 @@ extern void tc_count_failure(const Request *request, bool retried, bool ambiguou
 /* Its outcome was recorded. */
 extern void tc_count_outcome(const Request *request, bool expired);
 
+/*
+ * Because of it so many outcomes of heartbeats are not kept; of these, one that
+ * was until now had ended then, or at 0 all are new.
+ */
+extern void tc_count_not_kept(const Request *request, int heartbeats, TimestampTz ended_at);
+
 /* The requests of the queue are for another role, server or namespace than before. */
 extern void tc_counting_forget(Queue *queue);
 

@@ -146,6 +146,7 @@ tc_recording_turn(bool now)
 {
 	MemoryContext old;
 	Batch		batch;
+	bool		recorded;
 	int64		time;
 
 	if (nwaiting + naside == 0)
@@ -159,7 +160,10 @@ tc_recording_turn(bool now)
 
 	old = MemoryContextSwitchTo(batch_context);
 	fill_batch(&batch);
-	if (tc_run_transaction(record_batch, &batch))
+	tc_outcomes_begin();
+	recorded = tc_run_transaction(record_batch, &batch);
+	tc_outcomes_end();
+	if (recorded)
 	{
 		settle_batch(&batch);
 		if (batch.summarize)
@@ -267,6 +271,8 @@ settle_batch(const Batch *batch)
 		if (!batch->outcomes[i].gone)
 			tc_count_outcome(request, request->error_code != NULL &&
 							 strcmp(request->error_code, TC_EXPIRED) == 0);
+		if (batch->outcomes[i].not_kept > 0)
+			tc_count_not_kept(request, batch->outcomes[i].not_kept, batch->outcomes[i].replaced_at);
 		tc_request_forget(request);
 	}
 	tc_outcomes_recorded();

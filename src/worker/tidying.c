@@ -9,7 +9,8 @@
  * a queue again that was retired makes a new one.  A table of few pages is let
  * alone.  Before that, recorded activities that have expired are removed,
  * what was answered to heartbeats of those that are gone, and what is told of
- * how such ended, when outcomes of that time are gone.
+ * how such ended, and of the last heartbeats of activities, when outcomes of
+ * that time are gone.
  *
  * queue_tidying.c says what must hold between the two passes: all transactions
  * have ended that had an id when the first one was committed.  Each pass is
@@ -26,6 +27,7 @@
 #include "compat.h"
 #include "outbox/ended_activity.h"
 #include "outbox/heartbeats.h"
+#include "outbox/last_heartbeats.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "worker/tidying.h"
@@ -48,6 +50,7 @@ typedef enum Stage
 	STAGE_FORGET,
 	STAGE_FORGET_ANSWERS,
 	STAGE_FORGET_ENDED,
+	STAGE_FORGET_LAST,
 	STAGE_BEGIN,
 	STAGE_RETIRE,
 	STAGE_WAIT,
@@ -59,7 +62,8 @@ static bool segment_begun;		/* since unused queues were retired */
 static bool are_many;
 static int64 position;			/* of the pass: the last number looked at */
 static int64 next_position;		/* when the step is committed */
-static BlockNumber block;		/* STAGE_FORGET, _ANSWERS, _ENDED: the same */
+static BlockNumber block;		/* STAGE_FORGET, _ANSWERS, _ENDED, _LAST: the
+								 * same */
 static BlockNumber next_block;
 static int	later_ms = LATER_MIN_MS;
 static uint64 wait_for_xid;		/* STAGE_WAIT: those before it have to end */
@@ -176,6 +180,9 @@ do_step(void *arg)
 		case STAGE_FORGET_ENDED:
 			step_done = tc_ended_activities_tidy(&next_block);
 			break;
+		case STAGE_FORGET_LAST:
+			step_done = tc_last_heartbeats_tidy(&next_block);
+			break;
 		case STAGE_BEGIN:
 			are_many = tc_queues_are_many();
 			break;
@@ -210,6 +217,10 @@ next_stage(void)
 				stage = STAGE_FORGET_ENDED;
 			break;
 		case STAGE_FORGET_ENDED:
+			if (block == 0)
+				stage = STAGE_FORGET_LAST;
+			break;
+		case STAGE_FORGET_LAST:
 			if (block == 0)
 				stage = STAGE_BEGIN;
 			break;

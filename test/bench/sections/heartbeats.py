@@ -1,4 +1,5 @@
-"""heartbeats: of recorded activities, sent to the stub: how evenly, and what the worker takes for them."""
+"""heartbeats: of recorded activities, sent to the stub: how evenly, and what the worker takes for them; and requested by
+sessions: what they leave behind."""
 
 import os
 import time
@@ -90,7 +91,30 @@ def beating(bench, session, worker):
     bench.answered = bench.stub.counts()["answered"]
 
 
+def requested(bench):
+    """By a session, one after the other for each of 1,000 activities: what is written for each, and what is kept."""
+    rounds = bench.pick(100, 1000)
+    cluster = bench.new_cluster("heartbeats", {"max_wal_size": "20GB"})
+    session = cluster.create_database(f"127.0.0.1:{bench.stub.port}")
+    worker = cluster.worker(session)
+    lsn, cpu = session.value("SELECT pg_current_wal_insert_lsn()"), cpu_seconds(worker)
+    for i in range(rounds):
+        session.run(f"""SELECT count(temporal.heartbeat_activity_by_id('order-' || i, 'approval', '{i}'))
+            FROM generate_series(1, 1000) i""")
+        bench.await_empty(session)
+    name = f"{rounds:,} requested for each of 1,000 activities"
+    count = rounds * 1000
+    bench.add("heartbeats", f"{name}: CPU of the worker for each", "us", [(cpu_seconds(worker) - cpu) / count * 1e6])
+    bench.add("heartbeats", f"{name}: WAL for each, request and outcome", "bytes",
+              [float(session.value(f"SELECT pg_current_wal_insert_lsn() - '{lsn}'")) / count])
+    bench.add("heartbeats", f"{name}: what is kept of them", "MB",
+              [float(session.value("""SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+                  WHERE relkind = 'r' AND relname ~ '^(delivery_.|last_heartbeat)$'""")) / 1e6])
+    bench.end(cluster)
+
+
 def measure(bench):
+    requested(bench)
     session = bench.sql
     session.run("SELECT temporal.complete_activity_by_id('workflow', 'activity')")
     bench.await_empty(session)

@@ -144,6 +144,8 @@ WITH outcome AS (
     SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state, error_code, error_message, requested_at
       FROM temporal_internal.delivery
     UNION ALL
+    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'superseded' END, NULL, NULL, requested_at FROM temporal_internal.last_heartbeat
+    UNION ALL
     SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, error_code, error_message, requested_at
       FROM temporal_internal.rejected
 )
@@ -163,12 +165,26 @@ SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, 
 				&e.attempt, &e.identity, &e.state, &e.outcomes, &e.code, &e.message}, func() error {
 				one := e
 				one.asked = s.asked[one.nonce]
-				if one.outcomes != 1 {
+				switch {
+				case one.outcomes == 0 && one.isHeartbeat():
+					one.state = "counted"
+				case one.outcomes != 1:
 					wrong.add("%d outcomes: %s", one.outcomes, &one)
 				}
 				entries = append(entries, &one)
 				return nil
 			})
+			if err != nil {
+				return err
+			}
+			rows, err = c.Query(ctx, miscounted)
+			if err != nil {
+				return err
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			for _, line := range lines {
+				wrong.add("%s", line)
+			}
 			return err
 		})
 		if err != nil {
@@ -177,6 +193,22 @@ SELECT nonce, request_id, verb, server, coalesce(workflow_id, ''), activity_id, 
 	}
 	return entries, nil
 }
+
+// miscounted are activities of which not as many heartbeats are counted as have no outcome.
+const miscounted = `
+	WITH outcome AS (
+	    SELECT id, workflow_id, activity_id, earlier_heartbeats AS earlier FROM temporal_internal.delivery
+	    UNION ALL SELECT id, workflow_id, activity_id, earlier FROM temporal_internal.last_heartbeat
+	    UNION ALL SELECT id, NULL, NULL, NULL FROM temporal_internal.rejected),
+	counted AS (
+	    SELECT coalesce(workflow_id, '') AS workflow_id, activity_id, sum(earlier) AS n FROM outcome
+	     WHERE earlier > 0 GROUP BY 1, 2),
+	missing AS (
+	    SELECT coalesce(workflow_id, '') AS workflow_id, split_part(activity_id, '#', 1) AS activity_id, count(*) AS n FROM ledger
+	     WHERE verb >= 7 AND request_id NOT IN (SELECT id FROM outcome) GROUP BY 1, 2)
+	SELECT format('%s: heartbeats of %s/%s: %s without an outcome, %s counted', current_database(), workflow_id, activity_id,
+	              coalesce(m.n, 0), coalesce(c.n, 0))
+	  FROM counted c FULL JOIN missing m USING (workflow_id, activity_id) WHERE c.n IS DISTINCT FROM m.n LIMIT 10`
 
 // checkFates compares the ledger with what the writers were told.
 func (s *storm) checkFates(byNonce map[int64]*entry, wrong *findings) {
@@ -543,6 +575,8 @@ func (s *storm) accountStub(ctx context.Context, wrong *findings, outcomes *tall
 WITH outcome AS (
     SELECT id, CASE WHEN confirmed THEN 'delivered' WHEN confirmed IS NULL THEN 'superseded' ELSE 'unconfirmed' END AS state FROM temporal_internal.delivery
     UNION ALL
+    SELECT id, CASE WHEN confirmed THEN 'delivered' ELSE 'superseded' END FROM temporal_internal.last_heartbeat
+    UNION ALL
     SELECT id, CASE WHEN maybe_sent THEN 'unconfirmed' ELSE 'rejected' END FROM temporal_internal.rejected
 )
 SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.id)
@@ -582,7 +616,7 @@ SELECT nonce, request_id, xid::text::bigint, coalesce(min(state), ''), count(o.i
 			}
 			// whatever was made is in a ledger
 			n, err = s.number(ctx, database, `SELECT count(*) FROM (SELECT id FROM temporal_internal.delivery
-				UNION ALL SELECT id FROM temporal_internal.rejected EXCEPT (SELECT request_id FROM ledger UNION ALL SELECT request_id FROM stub_ledger)) AS x`)
+				UNION ALL SELECT id FROM temporal_internal.last_heartbeat UNION ALL SELECT id FROM temporal_internal.rejected EXCEPT (SELECT request_id FROM ledger UNION ALL SELECT request_id FROM stub_ledger)) AS x`)
 			if err == nil && n > 0 {
 				wrong.add("%s: %d outcomes of requests that were never committed", database, n)
 			}

@@ -10,25 +10,25 @@ import (
 )
 
 // What the statistics count of a server since PostgreSQL was started last, beside what became of requests since then. A
-// crash forgets what was counted, and stats_reset says so: what ended before is not compared, nor what another primary sent.
+// crash forgets what was counted, and stats_reset says so: what ended before is not compared, nor what another primary
+// sent. Of heartbeats that are not kept nobody can tell whether they were delivered or superseded.
 const differences = `
 	WITH begun AS (SELECT max(stats_reset) AS at FROM temporal.stat_server),
 	counted AS (
-	    SELECT server, sum(delivered) AS delivered, sum(rejected) AS rejected, sum(unconfirmed) AS unconfirmed,
-	           sum(superseded) AS superseded, sum(heartbeats) AS heartbeats, sum(backlog) AS backlog, sum(in_flight) AS in_flight
+	    SELECT server, sum(delivered + superseded - heartbeats_not_kept) AS good, sum(rejected) AS rejected,
+	           sum(unconfirmed) AS unconfirmed, sum(requests - heartbeats) AS verdicts, sum(backlog) AS backlog, sum(in_flight) AS in_flight
 	      FROM temporal.stat_server GROUP BY server),
 	known AS (
-	    SELECT server, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'rejected') AS rejected,
-	           count(*) FILTER (WHERE state = 'unconfirmed') AS unconfirmed, count(*) FILTER (WHERE state = 'superseded') AS superseded,
-	           count(*) FILTER (WHERE verb = 'heartbeat' AND state <> 'superseded') AS heartbeats, 0 AS backlog, 0 AS in_flight
+	    SELECT server, count(*) FILTER (WHERE state IN ('delivered', 'superseded')) AS good,
+	           count(*) FILTER (WHERE state = 'rejected') AS rejected, count(*) FILTER (WHERE state = 'unconfirmed') AS unconfirmed,
+	           count(*) FILTER (WHERE verb <> 'heartbeat') AS verdicts, 0 AS backlog, 0 AS in_flight
 	      FROM temporal.request WHERE finished_at >= (SELECT GREATEST(at, $1) FROM begun) GROUP BY server)
 	SELECT format('%s: %s: the statistics are %s, the requests %s', current_database(), server,
 	              COALESCE(c::text, 'none'), COALESCE(k::text, 'none'))
 	  FROM counted c FULL JOIN known k USING (server)
-	 WHERE (COALESCE(c.delivered, 0), COALESCE(c.rejected, 0), COALESCE(c.unconfirmed, 0), COALESCE(c.superseded, 0),
-	        COALESCE(c.heartbeats, 0), COALESCE(c.backlog, 0), COALESCE(c.in_flight, 0))
-	    <> (COALESCE(k.delivered, 0), COALESCE(k.rejected, 0), COALESCE(k.unconfirmed, 0), COALESCE(k.superseded, 0),
-	        COALESCE(k.heartbeats, 0), 0, 0)`
+	 WHERE (COALESCE(c.good, 0), COALESCE(c.rejected, 0), COALESCE(c.unconfirmed, 0), COALESCE(c.verdicts, 0),
+	        COALESCE(c.backlog, 0), COALESCE(c.in_flight, 0))
+	    <> (COALESCE(k.good, 0), COALESCE(k.rejected, 0), COALESCE(k.unconfirmed, 0), COALESCE(k.verdicts, 0), 0, 0)`
 
 // accountStatistics compares the statistics with the requests, to the request.
 func (s *storm) accountStatistics(ctx context.Context, wrong *findings, outcomes *tally) {
