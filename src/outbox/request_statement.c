@@ -168,6 +168,10 @@ statement_text(const RequestStatement *statement, Oid schema)
 			appendStringInfo(&query, conditions[i], PARAM_VALUES + i + 1);
 		}
 	add_tables(&query, statement->states);
+	/* it takes much less time than decoding a request for its workflow */
+	if (OidIsValid(statement->types[LOOKUP_WORKFLOW]))
+		appendStringInfo(&query, " AND (r.request IS NULL OR %s.request_may_name(r.request, $%d))",
+						 quote_identifier(get_namespace_name(schema)), PARAM_VALUES + LOOKUP_WORKFLOW + 1);
 	if (statement->newest_first)
 		appendStringInfo(&query, " AND r.id OPERATOR(pg_catalog.>=) $%d AND r.id OPERATOR(pg_catalog.<=) $%d"
 						 " ORDER BY r.id USING OPERATOR(pg_catalog.>)",

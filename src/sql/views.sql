@@ -10,6 +10,13 @@ AS 'MODULE_PATHNAME', 'tc_request_target';
 COMMENT ON FUNCTION temporal_internal.request_target(smallint, bytea) IS
     'internal: which activity an encoded request is about';
 
+CREATE FUNCTION temporal_internal.request_may_name(request bytea, workflow_id text)
+RETURNS boolean
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'tc_request_may_name';
+COMMENT ON FUNCTION temporal_internal.request_may_name(bytea, text) IS
+    'internal: false: the encoded request is not about that workflow';
+
 CREATE FUNCTION temporal_internal.made_here(system_identifier bigint, database oid)
 RETURNS boolean
 LANGUAGE C STABLE STRICT PARALLEL SAFE
@@ -62,7 +69,7 @@ AS 'MODULE_PATHNAME', 'tc_present_namespace';
 COMMENT ON FUNCTION temporal_internal.present_namespace(boolean, oid, text, text) IS
     'internal: into which namespace requests of a queue would go now; NULL if that is not known';
 
-REVOKE ALL ON FUNCTION temporal_internal.request_target(smallint, bytea),
+REVOKE ALL ON FUNCTION temporal_internal.request_target(smallint, bytea), temporal_internal.request_may_name(bytea, text),
     temporal_internal.made_here(bigint, oid), temporal_internal.method_verb(smallint),
     temporal_internal.role_here(bigint, oid, text), temporal_internal.server_here(boolean, oid, text),
     temporal_internal.present_role_name(bigint, oid, text), temporal_internal.present_server_name(boolean, oid, text),
@@ -104,7 +111,8 @@ SELECT o.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        NULL::boolean AS activity_paused,
        NULL::boolean AS activity_reset,
        o.decisions, o.key, o.expires_at, NULL::bigint AS earlier_heartbeats,
-       q.role, 'outbox'::text AS stands_in, false AS went_wrong
+       q.role, 'outbox'::text AS stands_in, false AS went_wrong,
+       CASE WHEN o.error_code IS DISTINCT FROM 'DATA_CORRUPTED' THEN o.request END AS request
   FROM temporal_internal.outbox o
        /* a subscriber may get a request sooner than its queue */
        LEFT JOIN temporal_internal.queue_here q ON q.number = o.queue
@@ -117,7 +125,7 @@ SELECT r.id, q.server, q.namespace, t.verb, t.workflow_id, t.run_id, t.activity_
        q.requested_by, r.requested_at,
        CASE WHEN r.maybe_sent THEN 'unconfirmed' ELSE 'rejected' END, COALESCE(r.attempts, 0),
        NULL, r.error_code, r.error_message, r.finished_at, NULL, NULL, NULL, r.decisions, r.key, r.expires_at, NULL,
-       q.role, 'rejected', true
+       q.role, 'rejected', true, r.request
   FROM temporal_internal.rejected r
        LEFT JOIN temporal_internal.queue_here q ON q.number = r.queue
        CROSS JOIN LATERAL temporal_internal.request_target(r.method, r.request) t
@@ -131,7 +139,7 @@ SELECT d.id, q.server, q.namespace, temporal_internal.method_verb(d.method), d.w
        NULL, d.error_code, d.error_message, d.finished_at,
        d.cancel_requested, d.activity_paused, d.activity_reset, d.decisions, d.key, NULL,
        d.earlier_heartbeats,
-       q.role, 'delivery', d.rejected OR NOT d.confirmed
+       q.role, 'delivery', d.rejected OR NOT d.confirmed, NULL
   FROM temporal_internal.delivery d
        LEFT JOIN temporal_internal.queue_here q ON q.number = d.queue
 UNION ALL
@@ -140,7 +148,7 @@ SELECT l.id, q.server, q.namespace, temporal_internal.method_verb(l.method), l.w
        q.requested_by, l.requested_at, CASE WHEN l.confirmed THEN 'delivered' ELSE 'superseded' END,
        l.attempts, NULL, NULL, NULL, l.finished_at,
        l.cancel_requested, l.activity_paused, l.activity_reset, NULL, l.key, NULL, NULLIF(l.earlier, 0),
-       q.role, 'last_heartbeat', false
+       q.role, 'last_heartbeat', false, NULL
   FROM temporal_internal.last_heartbeat l
        LEFT JOIN temporal_internal.queue_here q ON q.number = l.queue;
 

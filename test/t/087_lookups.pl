@@ -161,6 +161,15 @@ FETCH 2 FROM c;
 COMMIT;
 EOS
 
+# Names that cannot be told by their bytes alone, and such as are part of others: decoded or not, the same are found
+$node->safe_psql('postgres', q(SELECT temporal.complete_activity_by_id(w, 'odd') FROM unnest(ARRAY['what?', 'wer ä', 'waiting-too', '', 'odd']) w));
+foreach my $odd ('what?', 'wer ä', 'waiting-too', 'waiting', '', 'odd', 'wait', 'what', '?')
+{
+	is($node->safe_psql('postgres', "SELECT count(*), string_agg(activity_id, ',' ORDER BY id) FROM temporal.request WHERE workflow_id = '$odd'"),
+		$node->safe_psql('postgres', "SELECT count(*), string_agg(activity_id, ',' ORDER BY id) FROM (SELECT * FROM temporal.request OFFSET 0) r WHERE workflow_id = '$odd'"),
+		"a workflow '$odd'");
+}
+
 # Equal by a collation that knows several ways of writing is not equal by bytes
 SKIP:
 {
