@@ -8,18 +8,22 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
 #include "base/settings.h"
 #include "compat.h"
+#include "functions/rows.h"
+#include "outbox/summaries.h"
 #include "outbox/tables.h"
 #include "process/crash_memory.h"
 #include "process/launcher_databases.h"
@@ -28,7 +32,11 @@
 
 #define FACTS_NATTS 14
 
+/* So many ranges without a summary take a look-up some milliseconds; the worker is not always done */
+#define MISSING_SUMMARIES 64
+
 PG_FUNCTION_INFO_V1(tc_health_facts);
+PG_FUNCTION_INFO_V1(tc_summary_problems);
 PG_FUNCTION_INFO_V1(tc_raise_unhealthy);
 
 /* Tables with requests that are there, and are (or, if not, are not) exactly as the install script made them */
@@ -95,6 +103,69 @@ tc_health_facts(PG_FUNCTION_ARGS)
 	values[12] = PointerGetDatum(tables(true));
 	values[13] = PointerGetDatum(tables(false));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * Say what look-ups in a segment cannot pass over by an index.  What is being
+ * summarized just now is no problem; on a standby that is not known.
+ */
+static void
+add_problems(Row *row, Relation segment, Oid indexid)
+{
+	Relation	index = index_open(indexid, AccessShareLock);
+	SummaryLook look;
+
+	tc_summaries_look(segment, index, &look);
+	if (look.unfinished > 0)
+	{
+		if (!RecoveryInProgress() && ConditionalLockRelation(segment, ShareUpdateExclusiveLock))
+		{
+			tc_summaries_look(segment, index, &look);
+			UnlockRelation(segment, ShareUpdateExclusiveLock);
+		}
+		else
+			look.unfinished = 0;
+	}
+	if (look.unfinished > 0 || look.missing >= MISSING_SUMMARIES)
+	{
+		tc_row_add(row, ObjectIdGetDatum(indexid));
+		tc_row_add(row, Int64GetDatum(look.missing));
+		tc_row_add(row, Int64GetDatum(look.unfinished));
+		if (look.unfinished > 0)
+			tc_row_add(row, Int64GetDatum(look.first_unfinished));
+		else
+			tc_row_add_null(row);
+		tc_row_end(row);
+	}
+	index_close(index, AccessShareLock);
+}
+
+/* SQL: summary_problems() returns setof record */
+Datum
+tc_summary_problems(PG_FUNCTION_ARGS)
+{
+	static const int numbers[] = {DELIVERY_ID_IDX, DELIVERY_WORKFLOW_ID_IDX};
+	Row			row;
+
+	tc_rows_begin(fcinfo, &row);
+	for (int i = 0; i < DELIVERY_SEGMENTS; i++)
+	{
+		TableId		id = (TableId) (TABLE_DELIVERY_0 + i);
+		Relation	segment = tc_table_try_open(id, AccessShareLock);
+
+		/* it is being truncated, or is not there: another check says so */
+		if (segment == NULL)
+			continue;
+		for (int j = 0; j < lengthof(numbers); j++)
+		{
+			Oid			indexid = tc_table_index(segment, id, numbers[j]);
+
+			if (OidIsValid(indexid))
+				add_problems(&row, segment, indexid);
+		}
+		table_close(segment, AccessShareLock);
+	}
+	return (Datum) 0;
 }
 
 /* SQL: raise_unhealthy(problems text) returns void; NULL: nothing is wrong */

@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
+#include "outbox/summaries.h"
 
 /* Columns of temporal_internal.delivery_segment */
 enum
@@ -276,8 +277,13 @@ tc_delivery_summarize(void)
 	if (segment == NULL)
 		return;
 	for (int i = 0; i < lengthof(summaries); i++)
+	{
 		indexes[i] = RelationGetRelid(segment) == growing_segment ?
 			tc_table_index(segment, id, summaries[i].index) : InvalidOid;
+		/* once for each segment, and each worker */
+		if (OidIsValid(indexes[i]) && summaries[i].summarized_ranges == 0)
+			tc_summaries_mend(segment, indexes[i]);
+	}
 	table_close(segment, NoLock);
 	for (int i = 0; i < lengthof(summaries); i++)
 	{

@@ -11,13 +11,21 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_health_facts';
 COMMENT ON FUNCTION temporal_internal.health_facts() IS 'internal: what no table says of the state of the extension';
 
+CREATE FUNCTION temporal_internal.summary_problems(
+    OUT index regclass, OUT missing bigint, OUT unfinished bigint, OUT first_unfinished bigint)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+ROWS 1
+AS 'MODULE_PATHNAME', 'tc_summary_problems';
+COMMENT ON FUNCTION temporal_internal.summary_problems() IS 'internal: indexes on outcomes that lack summaries of ranges of pages';
+
 CREATE FUNCTION temporal_internal.raise_unhealthy(problems text)
 RETURNS void
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tc_raise_unhealthy';
 COMMENT ON FUNCTION temporal_internal.raise_unhealthy(text) IS 'internal: an error, unless there are no problems (NULL)';
 
-REVOKE ALL ON FUNCTION temporal_internal.health_facts(), temporal_internal.raise_unhealthy(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION temporal_internal.health_facts(), temporal_internal.summary_problems(), temporal_internal.raise_unhealthy(text) FROM PUBLIC;
 
 /*
  * Each check is one branch: what is wrong (NULL: nothing), how bad that is, and
@@ -187,7 +195,14 @@ problem AS (
            CASE WHEN f.altered <> '{}'
                 THEN format('not as they were made, so writing them takes longer: %s', array_to_string(f.altered, ', ')) END,
            (SELECT string_agg(format('\d+ temporal_internal.%s', t), E'\n') FROM unnest(f.altered) t)
-      FROM fact f)
+      FROM fact f
+    UNION ALL
+    SELECT 22, 'summaries', 'warning', s.detail, s.hint
+      FROM (SELECT string_agg(format('%s: %s ranges of pages without a summary, %s whose summary was cancelled: look-ups read all of these',
+                                  p.index, p.missing, p.unfinished), E'\n' ORDER BY p.index::text) AS detail,
+                   string_agg(concat_ws('; ', CASE WHEN p.first_unfinished IS NOT NULL THEN format('SELECT brin_desummarize_range(%L, %s)', p.index, p.first_unfinished) END,
+                                  format('SELECT brin_summarize_new_values(%L)', p.index)), '; ' ORDER BY p.index::text) AS hint
+              FROM (SELECT p.index, p.missing, p.unfinished, p.first_unfinished FROM temporal_internal.summary_problems() p) p) s)
 SELECT p.check_name, CASE WHEN p.detail IS NULL THEN 'ok' ELSE p.status END, p.detail, CASE WHEN p.detail IS NOT NULL THEN p.hint END
   FROM problem p
  ORDER BY p.place;
