@@ -14,10 +14,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 from harness.bench import Bench, load_programs
 from harness.figures import table, write_json
-from sections import drain, enqueue, growth, heartbeats, http, idle, keys, latency, lookups, real_server, wire
+from sections import collector, drain, enqueue, growth, heartbeats, http, idle, keys, latency, lookups, real_server, wire
 
 SECTIONS = {
     "wire": wire, "http": http, "drain": drain, "real_server": real_server, "latency": latency, "enqueue": enqueue, "keys": keys,
+    "collector": collector,
     "growth": growth, "heartbeats": heartbeats, "idle": idle, "lookups": lookups,
 }
 
