@@ -22,7 +22,7 @@
 #define TEXT_MAX 1000
 
 void
-tc_kept_begin(KeptEvents * kept, MemoryContext parent)
+tc_kept_begin(KeptEvents *kept, MemoryContext parent)
 {
 	MemoryContext context = kept->context;
 
@@ -36,7 +36,7 @@ tc_kept_begin(KeptEvents * kept, MemoryContext parent)
 }
 
 static ProtoSpan
-copy(KeptEvents * kept, ProtoSpan span)
+copy(KeptEvents *kept, ProtoSpan span)
 {
 	ProtoSpan	result = {NULL, Min(span.len, TEXT_MAX)};
 	uint8	   *bytes;
@@ -78,7 +78,7 @@ tc_kept_take(void *arg, const ActivityEvent *event)
 }
 
 void
-tc_kept_give(const KeptEvents * kept, ActivityEventConsumer consumer, void *arg)
+tc_kept_give(const KeptEvents *kept, ActivityEventConsumer consumer, void *arg)
 {
 	for (int i = kept->n - 1; i >= 0; i--)
 		if (!consumer(arg, &kept->events[i]))

@@ -20,15 +20,15 @@ typedef struct KeptEvents
 	int			max;
 	size_t		size;			/* of the copies */
 	bool		too_many;
-}			KeptEvents;
+} KeptEvents;
 
 /* Begin with a history; what was kept of another one goes.  To be zeroed before the first one. */
-extern void tc_kept_begin(KeptEvents * kept, MemoryContext parent);
+extern void tc_kept_begin(KeptEvents *kept, MemoryContext parent);
 
 /* Keep an event; it is an ActivityEventConsumer. */
 extern bool tc_kept_take(void *kept, const ActivityEvent *event);
 
 /* Give the events to a consumer, the newest first, until it wants no more. */
-extern void tc_kept_give(const KeptEvents * kept, ActivityEventConsumer consumer, void *arg);
+extern void tc_kept_give(const KeptEvents *kept, ActivityEventConsumer consumer, void *arg);
 
 #endif							/* TC_PROOF_KEPT_H */
