@@ -10,7 +10,8 @@
  *
  * What was finished must not come back by a recording that was made before it
  * and is committed later.  So as long as a transaction runs that could have
- * made one, the row stays and counts as expired since ever: see bury().
+ * made one, the row stays and counts as expired since ever: see bury().  Who
+ * removes it then removes such recordings with it.
  *
  * Whatever removes a recording notes how it ended, see ended_activity.c.
  *
@@ -54,6 +55,7 @@ typedef struct FoundRow
 {
 	ItemPointerData tid;
 	TransactionId xmin;
+	bool		removed;		/* by our own transaction, in this command */
 	RecordedActivity activity;
 } FoundRow;
 
@@ -75,9 +77,12 @@ typedef struct Remover
 	bool		nowait;			/* not for a lock on a table, either */
 } Remover;
 
+static OwnQueue *queues_with(int64 number, int *count);
 static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 						   Found *found);
 static void tidy_row(Remover *remover, TupleTableSlot *slot);
+static bool end_older(Remover *remover, const RecordedActivity *activity);
+static void take_row(FoundRow *row, HeapTuple tuple, Relation rel);
 static bool is_still_needed(const FoundRow *row);
 static bool open_ended(Remover *remover);
 static void close_ended(Remover *remover);
@@ -214,7 +219,8 @@ tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *
 				   int64 request, RecordedActivity *finished)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
-	OwnQueue	own_queue = {.number = queue};
+	OwnQueue   *queues;
+	int			nqueues;
 	Found		found = {0};
 	Remover		remover = {.rel = rel,.policy = LockWaitSkip,.nowait = true};
 	bool		result = true;
@@ -223,7 +229,8 @@ tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *
 	finished->id = 0;
 	if (rel == NULL)
 		return false;
-	find_in_queues(rel, &own_queue, 1, key, &found);
+	queues = queues_with(queue, &nqueues);
+	find_in_queues(rel, queues, nqueues, key, &found);
 	foreach(lc, found.rows)
 	{
 		FoundRow   *row = lfirst(lc);
@@ -381,14 +388,79 @@ tidy_row(Remover *remover, TupleTableSlot *slot)
 		return;
 	tuple = ExecCopySlotHeapTuple(slot);
 	ExecClearTuple(slot);
-	row.tid = tuple->t_self;
-	row.xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	tc_activity_deform(tuple, remover->rel, &row.activity);
-	if (!is_still_needed(&row))
-		(void) end_row(remover, &row,
-					   row.activity.expires_at != DT_NOBEGIN && GetActiveSnapshot()->xcnt > 0,
-					   TC_ENDED_EXPIRED, 0);
+	take_row(&row, tuple, remover->rel);
+	if (!row.removed && !is_still_needed(&row))
+	{
+		bool		and_bury = row.activity.expires_at != DT_NOBEGIN && GetActiveSnapshot()->xcnt > 0;
+
+		if (and_bury || end_older(remover, &row.activity))
+			(void) end_row(remover, &row, and_bury, TC_ENDED_EXPIRED, 0);
+	}
 	heap_freetuple(tuple);
+}
+
+/*
+ * Remove what was recorded under a key before: by who committed later, or while
+ * somebody had it locked.  Without the newer one it would count again.  False
+ * if something of it has to stay.
+ */
+static bool
+end_older(Remover *remover, const RecordedActivity *activity)
+{
+	int			nqueues;
+	OwnQueue   *queues = queues_with(activity->queue, &nqueues);
+	Found		found = {0};
+	bool		result = true;
+	ListCell   *lc;
+
+	find_in_queues(remover->rel, queues, nqueues, activity->key, &found);
+	foreach(lc, found.rows)
+	{
+		FoundRow   *row = lfirst(lc);
+
+		if (row->activity.id >= activity->id || row->removed)
+			continue;
+		result &= !is_still_needed(row) && end_row(remover, row, false, TC_ENDED_REPLACED, 0);
+	}
+	list_free_deep(found.rows);
+	return result;
+}
+
+/*
+ * All queues that are what that one is, and so have one set of keys: two
+ * transactions that need one for the first time at once make two.  For the
+ * worker, which asks for the same one many times in a transaction.
+ */
+static OwnQueue *
+queues_with(int64 number, int *count)
+{
+	static uint64 asked_in = 0;
+	static int64 asked_for;
+	static OwnQueue *queues;	/* in TopTransactionContext */
+	static int	nqueues;
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+
+	if (xid != asked_in || number != asked_for)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+		QueueRow	row;
+		bool		is_from_here;
+
+		asked_in = 0;
+		if (tc_queue_find(number, &row, &is_from_here) && is_from_here)
+			queues = tc_own_queues(&row.key, &nqueues);
+		else
+		{
+			queues = palloc0(sizeof(OwnQueue));
+			queues->number = number;
+			nqueues = 1;
+		}
+		asked_in = xid;
+		asked_for = number;
+		MemoryContextSwitchTo(old);
+	}
+	*count = nqueues;
+	return queues;
 }
 
 /* Queues of one role. */
@@ -412,10 +484,7 @@ find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 		{
 			FoundRow   *row = palloc(sizeof(FoundRow));
 
-			tuple = heap_copytuple(tuple);
-			tc_activity_deform(tuple, rel, &row->activity);
-			row->tid = tuple->t_self;
-			row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+			take_row(row, heap_copytuple(tuple), rel);
 			found->rows = lappend(found->rows, row);
 			found->heartbeats |= row->activity.heartbeats;
 			if (row->activity.id > found->newest.id)
@@ -423,6 +492,20 @@ find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 		}
 		systable_endscan(scan);
 	}
+}
+
+/* The tuple is to live as long as what is taken from it. */
+static void
+take_row(FoundRow *row, HeapTuple tuple, Relation rel)
+{
+	HeapTupleHeader header = tuple->t_data;
+
+	row->tid = tuple->t_self;
+	row->xmin = HeapTupleHeaderGetXmin(header);
+	row->removed = !(header->t_infomask & HEAP_XMAX_INVALID) &&
+		!HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(header));
+	tc_activity_deform(tuple, rel, &row->activity);
 }
 
 static bool

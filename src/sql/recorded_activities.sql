@@ -124,7 +124,8 @@ SELECT DISTINCT ON (a.role, a.server_oid, a.given_namespace, a.key, a.queue_of_c
                h.cancel_requested, h.activity_paused, h.activity_reset, h.error_code AS heartbeat_error,
                h.answered_at,
                q.role, q.server_oid, q.given_namespace,
-               CASE WHEN q.made_here IS NOT TRUE OR r.queue < 0 THEN r.queue END AS queue_of_copy
+               CASE WHEN q.made_here IS NOT TRUE OR q.role IS NULL OR q.server_oid IS NULL OR r.queue < 0
+                    THEN r.queue END AS queue_of_copy
           FROM temporal_internal.recorded_activity r
                LEFT JOIN temporal_internal.queue_here q ON q.number = r.queue
                LEFT JOIN temporal_internal.heartbeat_answer h ON h.id = r.id
