@@ -207,7 +207,12 @@ mask(const char *str, size_t len, int depth)
 			}
 			else
 				found |= append_string(&out, str, n, open, !dollars, depth);
-			after_user = after_secret = false;
+
+			/*
+			 * after a secret: another string in the next line is the rest of
+			 * it
+			 */
+			after_user = false;
 			str += n;
 			continue;
 		}
