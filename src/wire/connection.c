@@ -110,13 +110,9 @@ tc_connection_has_files(void)
 ssize_t
 tc_connection_recv(Connection *conn, void *buf, size_t len)
 {
-	sigset_t	old;
 	size_t		n = 0;
 
-	tc_curl_enter(&old);
 	conn->code = curl_easy_recv(conn->easy, buf, len, &n);
-	tc_curl_leave(&old);
-
 	if (conn->code == CURLE_AGAIN)
 		return 0;
 	if (conn->code != CURLE_OK)
@@ -132,13 +128,9 @@ tc_connection_recv(Connection *conn, void *buf, size_t len)
 ssize_t
 tc_connection_send(Connection *conn, const void *buf, size_t len)
 {
-	sigset_t	old;
 	size_t		n = 0;
 
-	tc_curl_enter(&old);
 	conn->code = curl_easy_send(conn->easy, buf, len, &n);
-	tc_curl_leave(&old);
-
 	if (conn->code == CURLE_AGAIN)
 		return 0;
 	return conn->code == CURLE_OK ? (ssize_t) n : -1;

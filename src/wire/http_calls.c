@@ -10,8 +10,9 @@
  *
  * libcurl sends a request again by itself if a connection that was kept is
  * lost before an answer came, although the first one may have been processed.
- * So it gets the body from a callback that cannot go back: then it gives up,
- * and the call is ambiguous.
+ * So each sending is counted, and a second one is forbidden; where libcurl is
+ * too old to ask, it gets the body from a callback that cannot go back.  Then
+ * it gives up, and the call is ambiguous.
  *
  * Callbacks of calls are run by tc_http_calls_tell() alone, with nothing of
  * libcurl on the stack.  Nothing here raises errors.
@@ -48,6 +49,9 @@
 /* A wrong generation of paths is corrected that often without a success */
 #define MAX_CORRECTIONS 2
 
+/* Does libcurl ask before it sends a request? */
+#define ASKS_BEFORE_SENDING (LIBCURL_VERSION_NUM >= 0x075000)
+
 typedef struct HttpCall
 {
 	dlist_node	node;			/* in flight, unused, or finished */
@@ -60,7 +64,8 @@ typedef struct HttpCall
 	CURL	   *easy;
 	JsonBuffer	path;
 	JsonBuffer	body;
-	size_t		sent;			/* of the body */
+	size_t		sent;			/* 0 = certainly nothing; else times, or bytes
+								 * of the body */
 	struct curl_slist timeout;	/* first of the lines */
 	char		timeout_text[32];
 	JsonBuffer	line;			/* of a codec server, in its place */
@@ -80,8 +85,12 @@ static void recycle_call(HttpCall *http_call);
 static void free_call(HttpCall *http_call);
 static bool write_request(HttpCall *http_call, CallFate *fate);
 static bool set_request(HttpCall *http_call);
+#if ASKS_BEFORE_SENDING
+static int	on_sending(void *arg, char *to, char *from, int to_port, int from_port);
+#else
 static size_t on_read(char *buffer, size_t size, size_t nitems, void *arg);
 static int	on_seek(void *arg, curl_off_t offset, int origin);
+#endif
 static size_t on_header(char *line, size_t size, size_t nitems, void *arg);
 static size_t on_write(char *bytes, size_t size, size_t nitems, void *arg);
 static void over(HttpCall *http_call, CURLcode code);
@@ -141,11 +150,8 @@ tc_http_calls_take(HttpCalls *calls, HttpSession *session)
 	while (tc_curl_multi_next(session->multi, &easy, &code))
 	{
 		HttpCall   *http_call = NULL;
-		sigset_t	old;
 
-		tc_curl_enter(&old);
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &http_call);
-		tc_curl_leave(&old);
 		tc_curl_multi_remove(session->multi, easy);
 		over(http_call, code);
 	}
@@ -213,10 +219,15 @@ new_call(HttpSession *session)
 	SET(CURLOPT_PRIVATE, http_call);
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_PATH_AS_IS, 1L);
+#if ASKS_BEFORE_SENDING
+	SET(CURLOPT_PREREQFUNCTION, on_sending);
+	SET(CURLOPT_PREREQDATA, http_call);
+#else
 	SET(CURLOPT_READFUNCTION, on_read);
 	SET(CURLOPT_READDATA, http_call);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
 	SET(CURLOPT_SEEKDATA, http_call);
+#endif
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, http_call);
 	SET(CURLOPT_WRITEFUNCTION, on_write);
@@ -306,7 +317,6 @@ set_request(HttpCall *http_call)
 	CURL	   *easy = http_call->easy;
 	char		timeout[GRPC_TIMEOUT_SIZE];
 	bool		ok = true;
-	sigset_t	old;
 
 	tc_grpc_timeout(http_call->call.timeout_ms, timeout);
 	snprintf(http_call->timeout_text, sizeof(http_call->timeout_text), "Grpc-Timeout: %s", timeout);
@@ -314,7 +324,6 @@ set_request(HttpCall *http_call)
 		(char *) http_call->line.bytes : http_call->timeout_text;
 	http_call->timeout.next = http_call->session->lines;
 
-	tc_curl_enter(&old);
 #define SET(option, value) (ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
 	SET(CURLOPT_URL, (char *) http_call->path.bytes);
 	SET(CURLOPT_HTTPHEADER, &http_call->timeout);
@@ -323,13 +332,31 @@ set_request(HttpCall *http_call)
 		SET(CURLOPT_HTTPGET, 1L);
 	else
 	{
+#if ASKS_BEFORE_SENDING
+		/* with the head in one piece, if it is not long */
+		SET(CURLOPT_POSTFIELDS, (char *) http_call->body.bytes);
+#else
 		SET(CURLOPT_POST, 1L);
+#endif
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) http_call->body.len);
 	}
 #undef SET
-	tc_curl_leave(&old);
 	return ok;
 }
+
+#if ASKS_BEFORE_SENDING
+
+/* A connection is there, and the request would be sent now; what only looks may be sent again. */
+static int
+on_sending(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	HttpCall   *http_call = arg;
+
+	return http_call->sent++ == 0 || http_call->method->is_get ?
+		CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+#else
 
 static size_t
 on_read(char *buffer, size_t size, size_t nitems, void *arg)
@@ -353,6 +380,8 @@ on_seek(void *arg, curl_off_t offset, int origin)
 	return http_call->sent == 0 && offset == 0 && origin == SEEK_SET ?
 		CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
+
+#endif
 
 /* A line is not terminated, but for the end that HTTP gives it. */
 static size_t
@@ -411,11 +440,8 @@ over(HttpCall *http_call, CURLcode code)
 	const char *text = http_call->error_buffer[0] ? http_call->error_buffer : curl_easy_strerror(code);
 	CallFate	fate = CALL_AMBIGUOUS;
 	long		http_status = 0;
-	sigset_t	old;
 
-	tc_curl_enter(&old);
 	curl_easy_getinfo(http_call->easy, CURLINFO_RESPONSE_CODE, &http_status);
-	tc_curl_leave(&old);
 
 	if (code == CURLE_OK)
 		fate = session->options->codec_path != NULL ?
@@ -434,7 +460,7 @@ over(HttpCall *http_call, CURLcode code)
 		say(http_call, "%s", http_call->answer_problem);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
 		say(http_call, "no answer within %d ms", http_call->call.timeout_ms);
-	else if (code == CURLE_SEND_FAIL_REWIND)
+	else if (code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK)
 		say(http_call, "no answer: the connection was closed");
 	else
 		say(http_call, "no answer: %s", text);
@@ -451,14 +477,11 @@ static bool
 could_not_connect(HttpCall *http_call, CURLcode code)
 {
 	curl_off_t	ready_at = 0;
-	sigset_t	old;
 	bool		refused;
 
 	if (http_call->sent > 0)
 		return false;
-	tc_curl_enter(&old);
 	refused = tc_proxy_has_refused(http_call->easy);
-	tc_curl_leave(&old);
 	if (refused)
 		return true;
 
@@ -479,9 +502,7 @@ could_not_connect(HttpCall *http_call, CURLcode code)
 			if (http_call->session->options->proxy == NULL)
 				return false;
 	}
-	tc_curl_enter(&old);
 	curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
-	tc_curl_leave(&old);
 	return ready_at == 0;
 }
 

@@ -5,7 +5,7 @@
  *
  * libcurl looks up names in a thread.  A signal that arrives there would run
  * PostgreSQL's handlers on a foreign thread, therefore all signals are
- * blocked around every call of libcurl, and the thread inherits that.
+ * blocked where libcurl may start one, and the thread inherits that.
  * Nothing here may raise an error.
  *
  *-------------------------------------------------------------------------
@@ -324,33 +324,21 @@ tc_curl_multi_handle(CurlMulti *multi)
 bool
 tc_curl_multi_add(CurlMulti *multi, CURL *easy)
 {
-	sigset_t	old;
-	CURLMcode	code;
-
-	tc_curl_enter(&old);
-	code = curl_multi_add_handle(multi->handle, easy);
-	tc_curl_leave(&old);
-	return code == CURLM_OK;
+	return curl_multi_add_handle(multi->handle, easy) == CURLM_OK;
 }
 
 void
 tc_curl_multi_remove(CurlMulti *multi, CURL *easy)
 {
-	sigset_t	old;
-
-	tc_curl_enter(&old);
 	curl_multi_remove_handle(multi->handle, easy);
-	tc_curl_leave(&old);
 }
 
 bool
 tc_curl_multi_next(CurlMulti *multi, CURL **easy, CURLcode *code)
 {
-	sigset_t	old;
 	CURLMsg    *message;
 	int			left;
 
-	tc_curl_enter(&old);
 	do
 		message = curl_multi_info_read(multi->handle, &left);
 	while (message != NULL && message->msg != CURLMSG_DONE);
@@ -359,7 +347,6 @@ tc_curl_multi_next(CurlMulti *multi, CURL **easy, CURLcode *code)
 		*easy = message->easy_handle;
 		*code = message->data.result;
 	}
-	tc_curl_leave(&old);
 	return message != NULL;
 }
 
@@ -371,11 +358,8 @@ tc_curl_multi_forget_sockets(CurlMulti *multi)
 	dlist_foreach_modify(iter, &multi->sockets)
 	{
 		CurlSocket *watched = dlist_container(CurlSocket, node, iter.cur);
-		sigset_t	old;
 
-		tc_curl_enter(&old);
 		curl_multi_assign(multi->handle, watched->sock, NULL);
-		tc_curl_leave(&old);
 		tc_event_loop_unwatch(watched->watch);
 		dlist_delete(iter.cur);
 		free(watched);

@@ -16,8 +16,11 @@
 #include "wire/transport.h"
 
 /*
- * To be called around each call of libcurl: all signals but those of a fault
- * are blocked, for the threads that it starts, too.
+ * To be called around what may start a thread: all signals but
+ * those of a fault are blocked, for that thread, too.  Each costs two system
+ * calls; what is done for every call over the network, and only tells libcurl
+ * something or asks it, goes without: curl_easy_setopt(), curl_easy_getinfo(),
+ * curl_easy_send() and curl_easy_recv(), and handing handles to and fro.
  */
 extern void tc_curl_enter(sigset_t *old);
 extern void tc_curl_leave(const sigset_t *old);
