@@ -3,7 +3,8 @@
 #
 # Needs in the environment TEMPORAL_TEST, the program built from
 # test/temporal, and for the tests that use it GRPC_STUB, the one built from
-# test/bench.  A test without them fails, it is not skipped.
+# test/bench.  A test without them fails, it is not skipped.  With TRANSPORT=http
+# requests travel over Temporal's HTTP API in the tests that leave it open.
 #
 # Nothing here sleeps for a time in which something is hoped to happen:
 # conditions are awaited, for as long as PG_TEST_TIMEOUT_DEFAULT says.
@@ -175,6 +176,8 @@ sub await_worker
 			$pid ne '' && (!defined $not || $pid ne $not) ? $pid : ''; });
 }
 
+sub over_http { return ($ENV{TRANSPORT} // '') eq 'http'; }
+
 # Start a Temporal server.  Options: state => 1 keeps its state in a file, so
 # that it can be started again; http => 1 has it listen for HTTP, too; arguments => [...] of "temporal-test server".
 sub start_temporal
@@ -185,7 +188,7 @@ sub start_temporal
 		dir => File::Temp::tempdir(CLEANUP => 1),
 		arguments => [ @{ $options{arguments} // [] } ],
 		http => HTTP::Tiny->new(timeout => 30),
-		has_http => $options{http},
+		has_http => $options{http} || over_http(),
 	}, 'TemporalTest::Temporal';
 
 	push @{ $self->{arguments} }, '-db-filename', "$self->{dir}/temporal.db"
@@ -278,6 +281,7 @@ sub start
 
 	push @arguments, '-port', $self->{port}, '-control-port', $self->{control_port}
 	  if defined $self->{port};
+	push @arguments, '-http-port', $self->{http_port} if defined $self->{http_port};
 	unlink($ready);
 	$self->{pid} = TemporalTest::spawn("temporal_$self->{name}",
 		TemporalTest::program('TEMPORAL_TEST'),
@@ -296,12 +300,27 @@ sub start
 	$self->{control} = $told->{control};
 	$self->{http_address} = $told->{http_address};
 	($self->{port}) = $told->{address} =~ /:(\d+)$/;
+	($self->{http_port}) = $told->{http_address} =~ /:(\d+)$/ if $self->{has_http};
 	($self->{control_port}) = $told->{control} =~ /:(\d+)$/;
 	return;
 }
 
 sub address { return $_[0]->{address}; }
 sub http_address { return $_[0]->{http_address}; }
+
+# Where a foreign server for it finds it by the transport that is tested, and the
+# options of one that is made.
+sub foreign_address
+{
+	return TemporalTest::over_http() ? $_[0]->{http_address} : $_[0]->{address};
+}
+
+sub foreign_server
+{
+	my $address = $_[0]->foreign_address;
+
+	return TemporalTest::over_http() ? "address '$address', transport 'http'" : "address '$address'";
+}
 
 sub kill9
 {

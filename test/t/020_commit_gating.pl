@@ -15,7 +15,7 @@ my $node = new_cluster('main');
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 
 # One activity for each case, and one that is completed last of all: when it
 # has arrived, what was made before it and has not arrived is not coming.

@@ -18,7 +18,7 @@ my $other_port = PostgreSQL::Test::Cluster::get_free_port();
 start_stub($other_port);
 $node->safe_psql('postgres', <<EOS);
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$temporal->address]}', request_timeout '2s');
+  OPTIONS (@{[$temporal->foreign_server]}, request_timeout '2s');
 CREATE SERVER other FOREIGN DATA WRAPPER temporal_complete
   OPTIONS (address '127.0.0.1:$other_port');
 EOS

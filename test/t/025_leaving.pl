@@ -62,14 +62,14 @@ sub in_flight
 my $syn_sent = '02';
 my $established = '01';
 my %silence = (
-	suspended => { address => $temporal->address, reached => \&in_flight },
-	hanging => { address => "127.0.0.1:$hanging_port", reached => \&in_flight },
+	suspended => { server => $temporal->foreign_server, reached => \&in_flight },
+	hanging => { server => "address '127.0.0.1:$hanging_port'", reached => \&in_flight },
 	silent => {
-		address => "127.0.0.1:$silent_port",
+		server => "address '127.0.0.1:$silent_port'",
 		reached => sub { connections($silent_port, $established) > 0 }
 	},
 	lost => {
-		address => "127.0.0.1:$lost_port",
+		server => "address '127.0.0.1:$lost_port'",
 		reached => sub { connections($lost_port, $syn_sent) > scalar(@fillers) - 2 }
 	},
 );
@@ -83,7 +83,7 @@ sub make_database
 	$node->safe_psql($database, <<EOS);
 CREATE EXTENSION temporal_complete;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '$silence{$kind}{address}', request_timeout '10min', connect_timeout '10min');
+  OPTIONS ($silence{$kind}{server}, request_timeout '10min', connect_timeout '10min');
 EOS
 	return;
 }

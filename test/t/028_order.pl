@@ -16,7 +16,7 @@ my $temporal = start_temporal('main');
 
 # Few in flight, so that few need be read ahead to reach the bounds of memory
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', max_in_flight '50',"
+	  . " OPTIONS (" . $temporal->foreign_server . ", max_in_flight '50',"
 	  . " retry_initial_interval '50ms', retry_max_interval '150ms');"
 	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
 start_activities($temporal, $node, 'order', 1, 300);

@@ -26,9 +26,9 @@ CREATE ROLE good LOGIN;
 CREATE ROLE bad LOGIN;
 CREATE ROLE third LOGIN;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$temporal->address]}', namespaces 'second, nowhere', $slow);
+  OPTIONS (@{[$temporal->foreign_server]}, namespaces 'second, nowhere', $slow);
 CREATE SERVER locked FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$locked->address]}', tls 'false', $slow);
+  OPTIONS (@{[$locked->foreign_server]}, tls 'false', $slow);
 CREATE SERVER stub FOREIGN DATA WRAPPER temporal_complete
   OPTIONS (address '127.0.0.1:$stub_port', namespaces '*');
 GRANT USAGE ON FOREIGN SERVER temporal, locked, stub TO PUBLIC;
@@ -145,7 +145,7 @@ $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.
 my $unreachable = make('good', 'temporal');
 ok_waits($unreachable, 'CONNECTION_FAILED', 'nobody listens: the request waits');
 ok_sent(make('good', 'locked'), 'another server is not affected');
-$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->foreign_address . "')");
 ok_sent($unreachable, 'address put right: it is sent at once');
 
 # A server that is dropped while requests wait for it
@@ -156,7 +156,7 @@ $node->safe_psql('postgres', 'DROP SERVER temporal');
 ok_waits($orphan, 'CONFIGURATION', 'DROP SERVER: the request still waits');
 ok_sent(make('good', 'locked'), 'another server is not affected');
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', $slow);"
+	  . " OPTIONS (" . $temporal->foreign_server . ", $slow);"
 	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC');
 ok_sent(make('good', 'temporal'), 'a request of a new server of that name');
 ok_waits($orphan, 'CONFIGURATION', 'to which the former one does not go');
@@ -168,7 +168,7 @@ $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.
 my $left_behind = make('third', 'temporal');
 ok_waits($left_behind, 'CONNECTION_FAILED', 'nobody listens: the request waits');
 $node->safe_psql('postgres', 'DROP ROLE third');
-$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->foreign_address . "')");
 ok_waits($left_behind, 'NOT_PERMITTED', 'the request of a role that is gone waits');
 is($node->safe_psql('postgres', q(SELECT temporal.discard_requests('temporal', 'third'))), '1', 'and can be given up');
 
@@ -179,7 +179,7 @@ $node->safe_psql('latin1', <<"EOS");
 SET client_encoding = 'UTF8';
 CREATE EXTENSION temporal_complete;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$temporal->address]}', namespace 'größe');
+  OPTIONS (@{[$temporal->foreign_server]}, namespace 'größe');
 SELECT temporal.complete_activity_by_id('none', 'a');
 EOS
 ok($node->poll_query_until('latin1', 'SELECT error_code FROM temporal.request', 'INTERNAL'),

@@ -23,7 +23,7 @@ my $temporal = start_temporal('main');
 my $closed = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 start_activities($temporal, $node, 'durable', 1, 20);
 $node->safe_psql('postgres', 'CREATE TABLE own (id bigint); CHECKPOINT');
 

@@ -17,7 +17,7 @@ my $node = new_cluster('main');
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', request_timeout '1s',"
+	  . " OPTIONS (" . $temporal->foreign_server . ", request_timeout '1s',"
 	  . " retry_initial_interval '50ms', retry_max_interval '1s')");
 start_activities($temporal, $node, 'retry', 1, 700);
 
@@ -115,7 +115,7 @@ $temporal->clear_faults;
 # A database in another encoding records what Temporal says.
 $node->safe_psql('postgres', q(CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0));
 $node->safe_psql('latin', 'CREATE EXTENSION temporal_complete; CREATE SERVER temporal'
-	  . " FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '" . $temporal->address . "')");
+	  . " FOREIGN DATA WRAPPER temporal_complete OPTIONS (" . $temporal->foreign_server . ")");
 $temporal->fault(method => 'RespondActivityTask*', mode => 'fail-before', error => 'ResourceExhausted', message => '€ müde', count => 1);
 $temporal->fault(method => 'RespondActivityTask*', mode => 'fail-before', error => 'INVALID_ARGUMENT', message => '€ übel', count => 1);
 is($node->safe_psql('latin', encode_utf8(<<'EOS')), encode_utf8('rejected|2|INVALID_ARGUMENT|? übel'), 'a database in LATIN1');

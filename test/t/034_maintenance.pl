@@ -16,7 +16,7 @@ my $node = new_cluster('main');
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 start_activities($temporal, $node, 'care', 1, 20);
 $node->safe_psql('postgres', 'CREATE TABLE sent (id bigint)');
 

@@ -18,7 +18,7 @@ my $port = PostgreSQL::Test::Cluster::get_free_port();
 start_stub($port);
 $node->safe_psql('postgres', <<EOS);
 CREATE SERVER locked FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '@{[$locked->address]}', tls 'false');
+  OPTIONS (@{[$locked->foreign_server]}, tls 'false');
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
   OPTIONS (address '127.0.0.1:$port');
 GRANT USAGE ON FOREIGN SERVER locked TO PUBLIC;

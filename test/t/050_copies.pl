@@ -18,7 +18,7 @@ my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', <<"EOS");
 CREATE ROLE app;
-CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}');
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (${\($temporal->foreign_server)});
 GRANT USAGE ON FOREIGN SERVER temporal TO app;
 EOS
 $other->safe_psql('postgres', 'CREATE ROLE app');
@@ -160,7 +160,7 @@ SKIP:
 	$node->safe_psql('swap', <<"EOS");
 CREATE EXTENSION temporal_complete;
 SELECT setval('temporal_internal.request_id', 1000000);
-CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}');
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (${\($temporal->foreign_server)});
 EOS
 	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
 	$node->reload;

@@ -18,7 +18,7 @@ my $temporal = start_temporal('main');
 my $closed_port = PostgreSQL::Test::Cluster::get_free_port();
 
 $publisher->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', retry_max_interval '1s')");
+	  . " OPTIONS (" . $temporal->foreign_server . ", retry_max_interval '1s')");
 start_activities($temporal, $publisher, 'logical', 1, 3, map { ('-activity-id', $_) } qw(sent waiting later));
 sub request_for
 {
@@ -82,7 +82,7 @@ $subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION everything DISABLE');
 $subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION everything SET (slot_name = NONE)');
 $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION everything');
 $subscriber->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 is($subscriber->safe_psql('postgres', 'SELECT temporal.adopt()'), '1', 'adopt()');
 is($subscriber->safe_psql('postgres', "SELECT state FROM temporal.wait_for_request($waiting, '180 s')"),
 	'delivered', 'what waited is delivered');

@@ -16,7 +16,7 @@ my $node = new_cluster('main', init => { allows_streaming => 1 });
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 my @activities = qw(original copy other own);
 start_activities($temporal, $node, 'backup', 1, scalar(@activities), map { ('-activity-id', $_) } @activities);
 

@@ -20,7 +20,7 @@ CREATE ROLE one LOGIN;
 CREATE ROLE two LOGIN;
 CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '${\($temporal->address)}', retry_initial_interval '1h', retry_max_interval '1h');
+  OPTIONS (${\($temporal->foreign_server)}, retry_initial_interval '1h', retry_max_interval '1h');
 CREATE SERVER away FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$closed_port');
 GRANT USAGE ON FOREIGN SERVER temporal, away TO one, two;
 EOS

@@ -20,11 +20,11 @@ CREATE ROLE two LOGIN;
 CREATE ROLE gone LOGIN;
 CREATE ROLE dba LOGIN SUPERUSER;
 CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '${\($temporal->address)}', request_timeout '1s', retry_initial_interval '1h', retry_max_interval '1h');
+  OPTIONS (${\($temporal->foreign_server)}, request_timeout '1s', retry_initial_interval '1h', retry_max_interval '1h');
 CREATE SERVER hurry FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '${\($temporal->address)}', request_timeout '1s', retry_initial_interval '1s', retry_max_interval '1s');
+  OPTIONS (${\($temporal->foreign_server)}, request_timeout '1s', retry_initial_interval '1s', retry_max_interval '1s');
 CREATE SERVER other FOREIGN DATA WRAPPER temporal_complete
-  OPTIONS (address '${\($temporal->address)}', request_timeout '1s', retry_initial_interval '1h', retry_max_interval '1h');
+  OPTIONS (${\($temporal->foreign_server)}, request_timeout '1s', retry_initial_interval '1h', retry_max_interval '1h');
 GRANT USAGE ON FOREIGN SERVER temporal, hurry, other TO one, two, gone;
 EOS
 
@@ -205,7 +205,7 @@ $node->safe_psql('postgres', 'UPDATE temporal_internal.queue SET database = 1');
 $node->stop;
 $node->start;
 is(shown($held, 'state'), 'held', 'held');
-$node->safe_psql('postgres', 'ALTER SERVER temporal OPTIONS (SET address \'' . $temporal->address . '\')');
+$node->safe_psql('postgres', 'ALTER SERVER temporal OPTIONS (SET address \'' . $temporal->foreign_address . '\')');
 sql('dba', 'SELECT temporal.adopt()');
 is(outcome($held), 'delivered ', 'adopted');
 like(shown($held, 'decisions'), qr/^adopted by dba at $time$/, 'who adopted is shown');

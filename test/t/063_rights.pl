@@ -28,12 +28,12 @@ CREATE ROLE helper LOGIN IN ROLE boss;
 CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
 GRANT USAGE ON FOREIGN DATA WRAPPER temporal_complete TO clerk;
 GRANT ALL ON SCHEMA public TO boss;
-CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}', $slow);
-CREATE SERVER other FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($temporal->address)}', $slow);
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (${\($temporal->foreign_server)}, $slow);
+CREATE SERVER other FOREIGN DATA WRAPPER temporal_complete OPTIONS (${\($temporal->foreign_server)}, $slow);
 GRANT USAGE ON FOREIGN SERVER temporal, other TO boss;
 
 SET ROLE clerk;
-CREATE SERVER evil FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '${\($evil->address)}');
+CREATE SERVER evil FOREIGN DATA WRAPPER temporal_complete OPTIONS (${\($evil->foreign_server)});
 GRANT USAGE ON FOREIGN SERVER evil TO boss;
 RESET ROLE;
 
@@ -179,7 +179,7 @@ sub while_away
 	my $id = sql($role, q(SELECT temporal.complete_activity_by_id('away', 'a')));
 	await_code($id, 'CONNECTION_FAILED');
 	$node->safe_psql('postgres', $take);
-	$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+	$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->foreign_address . "')");
 	await_code($id, 'NOT_PERMITTED');
 	is($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $id"), $message, "$take: the request waits");
 	is(arrived($id), 0, 'and was not sent');
@@ -220,7 +220,7 @@ is(sql('app', q(SELECT temporal.discard_requests('temporal', 'boss'))), '0', 'di
 is(sql('app', q(BEGIN; SELECT temporal.discard_requests('temporal'); ROLLBACK)), '10', 'discard_requests() is rolled back');
 is(sql('app', q(SELECT temporal.discard_requests('temporal'))), '10', 'discard_requests() of what is one\'s own');
 is(sql('helper', q(SELECT temporal.discard_requests(NULL, 'boss'))), '11', 'and of roles whose privileges one has');
-$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->address . "')");
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '" . $temporal->foreign_address . "')");
 
 # --- Namespaces
 my $not_named = qr/ERROR:  namespace "second" may not be named for server "temporal"/;
@@ -232,7 +232,7 @@ is(outcome($named), 'temporal rejected', 'one that is listed, too');
 $node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:$closed_port')");
 $named = sql('app', q(SELECT temporal.complete_activity_by_id('w', 'b', namespace => 'second')));
 await_code($named, 'CONNECTION_FAILED');
-$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET namespaces 'third', SET address '" . $temporal->address . "')");
+$node->safe_psql('postgres', "ALTER SERVER temporal OPTIONS (SET namespaces 'third', SET address '" . $temporal->foreign_address . "')");
 await_code($named, 'NOT_PERMITTED');
 is($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $named"),
 	'namespace "second" may not be named for foreign server "temporal"', 'one that is no longer listed waits');

@@ -14,7 +14,7 @@ my $temporal = start_temporal('main');
 my $primary = new_cluster('primary', init => { allows_streaming => 1 });
 
 $primary->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "')");
+	  . " OPTIONS (" . $temporal->foreign_server . ")");
 start_activities($temporal, $primary, 'timeline', 1, 1, '-activity-id', 'it');
 my $token = $primary->safe_psql('postgres', "SELECT encode(task_token, 'hex') FROM pending_activity WHERE workflow_id = 'timeline-0'");
 
@@ -69,7 +69,7 @@ sub set
 }
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', request_timeout '1s')");
+	  . " OPTIONS (" . $temporal->foreign_server . ", request_timeout '1s')");
 is(outcome($node->safe_psql('postgres', $nobody)), 'rejected|NOT_FOUND', 'first request of all');
 
 set('worker_idle_timeout', '1s');

@@ -15,7 +15,7 @@ use Test::More;
 my $temporal = start_temporal('main', arguments => [ '-namespace', 'default', '-namespace', 'other' ]);
 my $node = new_cluster('main', settings => 'fsync = off');
 
-$node->safe_psql('postgres', "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '" . $temporal->address . "', namespaces '*', retry_initial_interval '10ms', retry_max_interval '100ms')");
+$node->safe_psql('postgres', "CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (" . $temporal->foreign_server . ", namespaces '*', retry_initial_interval '10ms', retry_max_interval '100ms')");
 
 # Make a request and wait for its end: state|code|message
 sub outcome

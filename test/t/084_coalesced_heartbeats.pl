@@ -15,7 +15,7 @@ my $node = new_cluster('main');
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', retry_initial_interval '50ms', retry_max_interval '100ms');"
+	  . " OPTIONS (" . $temporal->foreign_server . ", retry_initial_interval '50ms', retry_max_interval '100ms');"
 	  . ' GRANT USAGE ON FOREIGN SERVER temporal TO PUBLIC; CREATE ROLE other');
 start_activities($temporal, $node, 'beats', 1, 20);
 $node->safe_psql('postgres', 'GRANT SELECT ON pending_activity TO PUBLIC');

@@ -16,7 +16,7 @@ my $node = new_cluster('main', settings => 'fsync = off');
 my $temporal = start_temporal('main');
 
 $node->safe_psql('postgres', 'CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete'
-	  . " OPTIONS (address '" . $temporal->address . "', request_timeout '3s', retry_initial_interval '50ms', retry_max_interval '200ms')");
+	  . " OPTIONS (" . $temporal->foreign_server . ", request_timeout '3s', retry_initial_interval '50ms', retry_max_interval '200ms')");
 start_activities($temporal, $node, 'beats', 1, 4);
 
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }

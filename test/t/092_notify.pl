@@ -35,7 +35,7 @@ sub await_heard
 	return @payloads;
 }
 
-sql(sprintf(q(CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%s')), $temporal->address));
+sql(sprintf(q(CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (%s)), $temporal->foreign_server));
 $listener->query('LISTEN temporal_complete');
 
 # Off by default
