@@ -17,7 +17,7 @@
  *	 a snapshot keeps VACUUM from it: it has no index on ids and is read as a
  *	 whole, so it must stay small.  If it gets full, rows of activities that
  *	 have been still for a while move away;
- * - when a session is about to purge() the row of the activity.
+ * - when a session has just purged the row of the activity, or is about to.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,7 +32,6 @@
 #include "common/hashfn.h"
 #include "storage/bufmgr.h"
 #include "storage/freespace.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -116,6 +115,7 @@ struct LastHeartbeats
 	bool		opened;
 	BlockNumber nblocks;
 	CatalogIndexState indexes;	/* NULL: rows are written by the executor */
+	TupleTableSlot *slot;
 	HTAB	   *entries;		/* NULL: none */
 };
 
@@ -126,7 +126,7 @@ static void copy_ids(LastHeartbeats *last, DeliveryRow *to, const DeliveryRow *f
 static void settle(LastHeartbeats *last, Entry *entry);
 static void displace(LastHeartbeats *last, Entry *entry, const DeliveryRow *row);
 static HeapTuple find_row(LastHeartbeats *last, const Entry *entry);
-static bool is_being_purged(HeapTuple tuple);
+static bool claim(Relation rel, HeapTuple tuple, TupleTableSlot *slot);
 static bool is_of_same(const DeliveryRow *one, const DeliveryRow *other);
 static bool same_text(const DeliveryRow *one, const DeliveryRow *other, int attr);
 static void from_table(Relation rel, HeapTuple tuple, DeliveryRow *row);
@@ -226,13 +226,18 @@ tc_last_heartbeats_end(LastHeartbeats *last)
 	if (last->indexes != NULL)
 		CatalogCloseIndexes(last->indexes);
 	if (last->rel != NULL)
+	{
+		ExecDropSingleTupleTableSlot(last->slot);
 		table_close(last->rel, NoLock);
+	}
 }
 
 /* False if somebody has locked it. */
 static bool
 open_table(LastHeartbeats *last)
 {
+	MemoryContext old;
+
 	if (last->opened)
 		return last->rel != NULL;
 	last->opened = true;
@@ -240,13 +245,11 @@ open_table(LastHeartbeats *last)
 	if (last->rel == NULL)
 		return false;
 	last->nblocks = RelationGetNumberOfBlocks(last->rel);
+	old = MemoryContextSwitchTo(last->context);
+	last->slot = table_slot_create(last->rel, NULL);
 	if (tc_table_is_as_made(last->rel, TABLE_LAST_HEARTBEAT))
-	{
-		MemoryContext old = MemoryContextSwitchTo(last->context);
-
 		last->indexes = CatalogOpenIndexes(last->rel);
-		MemoryContextSwitchTo(old);
-	}
+	MemoryContextSwitchTo(old);
 	return true;
 }
 
@@ -323,9 +326,9 @@ settle(LastHeartbeats *last, Entry *entry)
 		TimestampTz old_finished_at;
 
 		from_table(last->rel, old, &old_row);
-		if (is_being_purged(old) || !is_of_same(&old_row, &row))
+		/* another activity of the same hash */
+		if (!is_of_same(&old_row, &row) || !claim(last->rel, old, last->slot))
 		{
-			/* the latter: another activity of the same hash */
 			if (has_row)
 				last->write(last->arg, &row);
 			return;
@@ -387,15 +390,22 @@ find_row(LastHeartbeats *last, const Entry *entry)
 	return tuple;
 }
 
-/* Whoever begins to do so in this moment is waited for: lock_timeout says how long. */
+/*
+ * Lock a row that is to be changed.  False if somebody has purged it since the
+ * snapshot was taken, or is about to: that must neither be waited for nor be an
+ * error, or whoever purges all the time would hold up everybody's outcomes.
+ */
 static bool
-is_being_purged(HeapTuple tuple)
+claim(Relation rel, HeapTuple tuple, TupleTableSlot *slot)
 {
-	HeapTupleHeader header = tuple->t_data;
+	ItemPointerData tid = tuple->t_self;
+	TM_FailureData failure;
+	bool		ok = table_tuple_lock(rel, &tid, GetActiveSnapshot(), slot,
+									  GetCurrentCommandId(true), LockTupleExclusive,
+									  LockWaitSkip, 0, &failure) == TM_Ok;
 
-	return (header->t_infomask & HEAP_XMAX_INVALID) == 0 &&
-		!HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
-		TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(header));
+	ExecClearTuple(slot);
+	return ok;
 }
 
 static bool
@@ -497,7 +507,7 @@ move_still_ones(LastHeartbeats *last)
 			DeliveryRow row;
 
 			ExecClearTuple(slot);
-			if (is_being_purged(tuple))
+			if (!claim(last->rel, tuple, slot))
 				continue;
 			from_table(last->rel, tuple, &row);
 			row.nulls[DELIVERY_EARLIER_HEARTBEATS - 1] =
@@ -543,10 +553,10 @@ tc_last_heartbeats_tidy(BlockNumber *block)
 			if (table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot) &&
 				DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) < first)
 			{
-				bool		passes = is_being_purged(ExecCopySlotHeapTuple(slot));
+				HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
 
 				ExecClearTuple(slot);
-				if (!passes)
+				if (claim(rel, tuple, slot))
 					tc_row_delete(rel, TABLE_LAST_HEARTBEAT, &tid);
 			}
 			ExecClearTuple(slot);

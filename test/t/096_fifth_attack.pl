@@ -90,6 +90,28 @@ is(history('dropped'), 'on_first recorded, on_second recorded', 'what was record
 is(as('app', q(SELECT string_agg(activity_id, ', ' ORDER BY id) FROM temporal.activity_history('dropped') WHERE state = 'recorded')),
 	as('app', q(SELECT string_agg(activity_id, ', ' ORDER BY activity_id) FROM temporal.activity WHERE key = 'dropped')), 'and the view shows both');
 
+# --- Who purges all the time, while heartbeats end, does not have outcomes recorded anew again and again.
+$node->safe_psql('postgres', 'CREATE TABLE enough (); GRANT SELECT ON enough TO PUBLIC');
+foreach my $n (1 .. 3)
+{
+	spawn("purger_$n", 'psql', '-X', '-d', $node->connstr('postgres'), '-c', 'SET ROLE other', '-c',
+		q(DO $$BEGIN LOOP PERFORM temporal.purge('0'); COMMIT; EXIT WHEN EXISTS (SELECT FROM enough); END LOOP; END$$));
+}
+await('them to purge', sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*purge')) eq '3' });
+$node->safe_psql('postgres', <<'EOS');
+SET ROLE other;
+DO $$BEGIN FOR i IN 1..200 LOOP
+	PERFORM temporal.heartbeat_activity_by_id('w', 'beat' || g, server => 'temporal') FROM generate_series(1, 300) g;
+	COMMIT;
+END LOOP; END$$;
+EOS
+$id = as('app', q(SELECT temporal.complete_activity_by_id('w', 'beside', server => 'temporal')));
+await_finished($node, "id = $id");
+await_finished($node);
+$node->safe_psql('postgres', 'INSERT INTO enough DEFAULT VALUES');
+await('the purges to end', sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*purge')) eq '0' });
+unlike(slurp_file($node->logfile), qr/ERROR:  tuple concurrently/, 'outcomes are recorded whatever is purged meanwhile');
+
 # --- A secret in several lines, each a string of its own, is hidden to its end.
 $node->append_conf('postgresql.conf', "log_statement = 'all'");
 $node->reload;
