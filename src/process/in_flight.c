@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "process/in_flight.h"
@@ -54,8 +55,13 @@ static pg_atomic_uint64 *awaited = NULL;
 static SlotInFlight *mine = NULL;
 static uint32 my_count = 0;
 
+/* The requests for which sessions wait, as this transaction knows them; -1: it has not looked yet */
+static int64 *seen = NULL;
+static int	nseen = -1;
+
 static Size slots_size(void);
 static void end_recording(void);
+static void see_awaited(void);
 
 Size
 tc_in_flight_size(void)
@@ -164,6 +170,7 @@ tc_outcomes_recorded(void)
 void
 tc_outcomes_begin(void)
 {
+	nseen = -1;
 	if (mine != NULL)
 		pg_atomic_write_u32(&mine->recording, pg_atomic_read_u32(&mine->recording) | 1);
 	pg_memory_barrier();
@@ -189,10 +196,30 @@ end_recording(void)
 bool
 tc_outcome_is_awaited(int64 id)
 {
-	for (int i = 0; mine != NULL && i < tc_max_backends(); i++)
-		if ((int64) pg_atomic_read_u64(&awaited[i]) == id)
+	if (mine == NULL)
+		return true;
+	if (nseen < 0)
+		see_awaited();
+	for (int i = 0; i < nseen; i++)
+		if (seen[i] == id)
 			return true;
-	return mine == NULL;
+	return false;
+}
+
+/* Once in a transaction is enough: who begins to wait later waits for its end first. */
+static void
+see_awaited(void)
+{
+	if (seen == NULL)
+		seen = MemoryContextAlloc(TopMemoryContext, tc_max_backends() * sizeof(int64));
+	nseen = 0;
+	for (int i = 0; i < tc_max_backends(); i++)
+	{
+		int64		id = (int64) pg_atomic_read_u64(&awaited[i]);
+
+		if (id != 0)
+			seen[nseen++] = id;
+	}
 }
 
 /*---- for others ----*/

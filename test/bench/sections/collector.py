@@ -55,7 +55,7 @@ def deliver(bench, count, times):
 
 
 def measure(bench):
-    count, times = bench.pick(100_000, 500_000), bench.pick(4, 5)
+    count, times = bench.pick(100_000, 500_000), bench.pick(3, 4)
     texts = queries()
     if not texts:
         raise RuntimeError(f"no queries in {QUERIES}")
@@ -64,7 +64,7 @@ def measure(bench):
     bench.await_empty(bench.sql)
     plain, collected, costs = [], [], []
     # by turns, and who is first by turns, too
-    for turn in range(bench.pick(2, 6)):
+    for turn in range(bench.pick(2, 4)):
         for with_collector in (turn % 2 == 0, turn % 2 != 0):
             bench.tidy()
             if not with_collector:

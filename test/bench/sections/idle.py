@@ -58,6 +58,14 @@ def backlog(bench):
     bench.add("idle", f"memory of the worker, {count:,} wait for a server that is down", "MB",
               [(anonymous + file) / 1024], goal=("ours", "<=", 50))
     bench.add("idle", "of that: its own (RssAnon)", "MB", [anonymous / 1024])
+    looks = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        rows = session.run("SELECT server, state, error_code, requests FROM temporal.stat_backlog")
+        looks.append((time.perf_counter() - begin) * 1000)
+    if not rows:
+        raise RuntimeError("temporal.stat_backlog does not know what waits")
+    bench.add("idle", "what of that waits, by server, state and code", "ms", looks, goal=("ours", "<=", 10))
     session.run("TRUNCATE temporal_internal.outbox")
     session.run(f"ALTER SERVER temporal OPTIONS (SET address '127.0.0.1:{bench.stub.port}')")
 
