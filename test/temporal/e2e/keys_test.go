@@ -139,6 +139,37 @@ func TestKeysOfFormerAttempts(t *testing.T) {
 	})
 }
 
+// TestKeyHistory follows a key over the attempts of an activity.
+func TestKeyHistory(t *testing.T) {
+	t.Parallel()
+	for _, h := range []handle{handles[0], handles[2]} {
+		t.Run(h.name, func(t *testing.T) {
+			w := startActivity(t, h, flows.ActivityOptions{RetryInitialMS: 1})
+			key := w.record(t)
+			failed := w.requestByKey(t, "fail_activity_by_key", key, "message => 'again', ")
+			awaitDelivered(t, failed)
+			w.Pending = awaitToken(t, w.id(), 2)
+			w.record(t)
+			if err := w.client.CompleteActivity(t.Context(), w.TaskToken, nil, errors.New("by another one")); err != nil {
+				t.Fatal(err)
+			}
+			w.Pending = awaitToken(t, w.id(), 3)
+			w.record(t)
+			completed := w.requestByKey(t, "complete_activity_by_key", key, "")
+			awaitDelivered(t, completed)
+			var history string
+			if err := db.QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', attempt, state, request, verb), ', ' ORDER BY id)
+  FROM temporal.activity_history($1)`, key).Scan(&history); err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("1 finished %d fail, 2 replaced, 3 finished %d complete", failed, completed)
+			if history != want {
+				t.Errorf("%s, and not %s", history, want)
+			}
+		})
+	}
+}
+
 // TestKeysAwaited asks for the end of activities before they have recorded their keys.
 func TestKeysAwaited(t *testing.T) {
 	t.Parallel()
