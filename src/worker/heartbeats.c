@@ -33,7 +33,12 @@
 #include "worker/heartbeat_notes.h"
 #include "worker/heartbeats.h"
 
-/* The first heartbeat comes soon, because it is not known when the last one was */
+/*
+ * The first heartbeat comes soon, because it is not known when the last one
+ * was: of what was recorded since this worker began at once, its timeout is
+ * running; of what was there before a little spread
+ */
+#define FIRST_OF_NEW_MS 200
 #define FIRST_MS 2000
 
 /* What is due together is sent together: so few turns see to many */
@@ -70,6 +75,7 @@ static beats_hash *beats_by_activity;
 static MemoryContext beat_context;
 static int64 nbeats;
 static int	nfound;				/* queues that have some to read */
+static TimestampTz began_at;
 
 static int64 read_at(const Queue *queue);
 static void drop(Beat *beat);
@@ -80,6 +86,7 @@ tc_heartbeats_init(void)
 	beat_context = SlabContextCreate(TopMemoryContext, "temporal_complete heartbeats",
 									 64 * 1024, sizeof(Beat));
 	beats_by_activity = beats_create(TopMemoryContext, 64, NULL);
+	began_at = GetCurrentTimestamp();
 }
 
 bool
@@ -100,6 +107,7 @@ tc_beat_create(Queue *queue, const HeartbeatRow *row, const BeatPlace *place, co
 {
 	Beat	   *beat = MemoryContextAllocZero(beat_context, sizeof(Beat));
 	int64		now = tc_monotonic_ms();
+	int			first = row->identity.requested_at > began_at ? FIRST_OF_NEW_MS : FIRST_MS;
 	BeatEntry  *entry;
 	bool		found;
 
@@ -118,7 +126,7 @@ tc_beat_create(Queue *queue, const HeartbeatRow *row, const BeatPlace *place, co
 	nbeats++;
 	tc_share_take(queue->account, SHARE_HEARTBEATS, 1);
 	beat->state = BEAT_SETTLED;
-	tc_beat_wait(beat, now + (int64) ((beat->interval_ms > 0 ? Min(beat->interval_ms / 2, FIRST_MS) : FIRST_MS) *
+	tc_beat_wait(beat, now + (int64) ((beat->interval_ms > 0 ? Min(beat->interval_ms / 2, first) : first) *
 									  tc_random_fraction()));
 }
 

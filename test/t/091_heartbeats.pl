@@ -90,6 +90,18 @@ is(sql('SELECT count(*) FROM temporal_internal.heartbeat_answer'), '1', 'and no 
 await('the statistics', sub { sql('SELECT background_heartbeats FROM temporal.stat_server') >= 5 });
 pass('they are counted');
 
+# New ones begin at once, before another one has had two more: their timeout is running
+my $from = here();
+await_beats($first, 1, $from);
+$from = here();
+my @new = split(/\n/, app(q(SELECT temporal.record_activity_by_id('new ' || n, 'w', 'new ' || n, heartbeat => true) FROM pg_catalog.generate_series(1, 30) n;
+SELECT id FROM temporal.activity WHERE key LIKE 'new %')) =~ s/^\s+//r);
+await_beats($_, 1, $from) foreach @new;
+my $second = (beats($first, $from))[1];
+my %begun = map { $_->[2] => 1 } grep { !defined $second || $_->[0] < $second->[0] } called($from);
+is(scalar(grep { $begun{$_} } @new), 30, 'new ones begin at once');
+app(q(SELECT count(temporal.forget_activity(key)) FROM temporal.activity WHERE key LIKE 'new %'));
+
 # Nothing before the commit, nothing after a rollback
 my $as_app = q(SET ROLE app; SET temporal_complete.default_server = 'temporal');
 my $open = $node->background_psql('postgres');
@@ -99,7 +111,8 @@ $open->query_safe('ROLLBACK');
 $open->query_safe('BEGIN; ' . record('open'));
 my $since = here();
 await_beats($first, 2, $since);
-is(scalar(grep { $_->[2] != $first } called()), 0, 'none for what is not committed');
+my %known = map { $_ => 1 } ($first, @new);
+is(scalar(grep { $_->[1] =~ /Heartbeat/ && !$known{ $_->[2] } } called()), 0, 'none for what is not committed');
 $open->query_safe('COMMIT');
 await_beats(id_of('open'), 1);
 pass('some when it is');
