@@ -30,6 +30,7 @@
 
 #include "request/request_payloads.h"
 #include "wire/codec.h"
+#include "worker/active_queues.h"
 #include "worker/encoding.h"
 
 /* Of a batch; one request may have more bytes */
@@ -37,7 +38,7 @@
 #define BATCH_BYTES_MAX (256 * 1024)
 
 /* What is encrypted is longer, by a little for each, and what is compressed shorter */
-#define MAX_REPLY(len, n) (2 * (len) + 4096 * (size_t) (n) + 65536)
+#define MAX_REPLY(len, n) (2 * (len) + 4096 * (size_t) (n))
 
 /* As share.c has it: the more, the more of a codec server one role alone gets */
 #define GREED 3
@@ -76,7 +77,7 @@ static Queue *open_queue;
 static dlist_head waiting = DLIST_STATIC_INIT(waiting);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 
-static bool has_room(const Queue *queue);
+static bool has_room(Queue *queue);
 static Batch *make_batch(PooledChannel *codec, Account *account, Oid role, const char *namespace_utf8,
 						 bool common_attributes);
 static bool add_item(Batch *batch, const Encodable *it, const StringInfo payloads, int count);
@@ -152,15 +153,20 @@ tc_encode(Queue *queue, const Encodable *it)
 	return ENCODE_BEGUN;
 }
 
-/* A role has its part of what a codec server takes at once, as it has of all. */
+/*
+ * A role has its part of what a codec server takes at once, as it has of all.
+ * A codec server may make much of little: that counts for whoever has it encode.
+ */
 static bool
-has_room(const Queue *queue)
+has_room(Queue *queue)
 {
 	PooledChannel *codec = queue->channel->codec;
 	int			left = tc_channel_capacity(codec->channel);
 	int			own = 0;
 	dlist_iter	iter;
 
+	if (left > 0 && !tc_queue_may_have(queue, SHARE_ENCODED))
+		return false;
 	dlist_foreach(iter, &codec->batches)
 		own += dlist_container(Batch, node, iter.cur)->role == queue->row.key.role;
 	return left > 0 && own < GREED * left;
@@ -242,9 +248,8 @@ start(Batch *batch)
 		dlist_push_tail(&answered, &batch->list_node);
 		return;
 	}
-	/* what is on its way counts for whose it is, whether there is room or not */
 	batch->charged = batch->payloads.len;
-	tc_share_take(batch->account, SHARE_BYTES, batch->charged);
+	tc_share_take(batch->account, SHARE_ENCODED, batch->charged);
 	call.path = TC_CODEC_ENCODE;
 	call.namespace_name = batch->namespace_utf8;
 	call.message = (const uint8 *) batch->payloads.data;
@@ -297,7 +302,7 @@ settle(Batch *batch)
 	EncodeResult result = {ENCODE_FAILED};
 	CodecVerdict verdict = batch->fate != CALL_ANSWERED ? CODEC_FAILED : (CodecVerdict) batch->status;
 
-	tc_share_give(batch->account, SHARE_BYTES, batch->charged);
+	tc_share_give(batch->account, SHARE_ENCODED, batch->charged);
 	batch->charged = 0;
 	if (verdict == CODEC_OK && batch->reply == NULL)
 		verdict = CODEC_FAILED;

@@ -75,7 +75,8 @@ typedef struct BeatCall
 	size_t		len;
 	const char *path;
 	RequestMethod method;		/* of a heartbeat */
-	uint64		encoded_by;		/* as that of a request */
+	uint64		encoded_by;		/* as those of a request */
+	bool		has_encoded;
 	char	   *workflow_id;	/* it asks for the timeout; "" = of a
 								 * standalone activity */
 	int64		session;
@@ -392,7 +393,8 @@ take_encoded(BeatCall *call, const EncodeResult *result)
 	tc_share_give(call->queue->account, SHARE_BYTES, call->len);
 	call->bytes = bytes;
 	call->len = result->len;
-	tc_share_take(call->queue->account, SHARE_BYTES, call->len);
+	call->has_encoded = true;
+	tc_share_take(call->queue->account, SHARE_ENCODED, call->len);
 	call->encoded_by = call->channel->serial;
 	call->beat->state = BEAT_LOADED;
 	call->queue->heartbeats_loaded++;
@@ -660,7 +662,7 @@ free_call(BeatCall *call)
 
 	queue->heartbeats_asking -= call->workflow_id != NULL;
 	tc_share_give(queue->account, SHARE_PLACES, 1);
-	tc_share_give(queue->account, SHARE_BYTES, call->len);
+	tc_share_give(queue->account, call->has_encoded ? SHARE_ENCODED : SHARE_BYTES, call->len);
 	pfree(call->bytes);
 	if (call->workflow_id != NULL)
 		pfree(call->workflow_id);

@@ -293,7 +293,8 @@ tc_request_set_encoded(Request *request, const uint8 *bytes, size_t len, uint64 
 	request->bytes = copy;
 	request->len = len;
 	request->encoded_by = serial;
-	tc_share_take(request->queue->account, SHARE_BYTES, len);
+	request->has_encoded = true;
+	tc_share_take(request->queue->account, SHARE_ENCODED, len);
 }
 
 static void
@@ -303,7 +304,9 @@ drop_bytes(Request *request)
 		return;
 	pfree(request->bytes);
 	request->bytes = NULL;
-	tc_share_give(request->queue->account, SHARE_BYTES, request->len);
+	tc_share_give(request->queue->account, request->has_encoded ? SHARE_ENCODED : SHARE_BYTES,
+				  request->len);
+	request->has_encoded = false;
 }
 
 Request *

@@ -115,6 +115,7 @@ typedef struct Request
 	bool		is_being_encoded;	/* in flight to a codec server, not to
 									 * Temporal */
 	bool		encode_alone;	/* it failed there */
+	bool		has_encoded;	/* its bytes came from there */
 	uint64		encoded_by;		/* serial of the channel through whose codec
 								 * server its bytes went; 0 = none */
 	TimestampTz requested_at;

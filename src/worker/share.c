@@ -96,6 +96,7 @@ static Kind kinds[SHARE_KINDS] =
 	[SHARE_QUEUES] = {16 * 1024, 4 * 1024, 16},
 	[SHARE_MESSAGES] = {6 * 1024 * 1024, 2 * 1024 * 1024, 64 * 1024},
 	[SHARE_HEARTBEATS] = {384 * 1024, 128 * 1024, 1024},
+	[SHARE_ENCODED] = {8 * 1024 * 1024, 8 * 1024 * 1024, 1},
 };
 
 /* Of the connections that there may be, those of pings, which are not counted here */

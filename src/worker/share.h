@@ -22,10 +22,12 @@ typedef enum ShareKind
 	SHARE_QUEUES,				/* in memory */
 	SHARE_MESSAGES,				/* bytes of what requests in memory were told,
 								 * if it is long */
-	SHARE_HEARTBEATS			/* recorded activities that have some sent */
+	SHARE_HEARTBEATS,			/* recorded activities that have some sent */
+	SHARE_ENCODED				/* bytes that are encoded by codec servers, or
+								 * being: as many as these like */
 } ShareKind;
 
-#define SHARE_KINDS (SHARE_HEARTBEATS + 1)
+#define SHARE_KINDS (SHARE_ENCODED + 1)
 
 /* The account of a role at a server */
 typedef struct Account Account;

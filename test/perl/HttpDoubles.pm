@@ -121,6 +121,9 @@ my %modes = (
 	'bad-key' => sub { return http_answer('200 OK', qq({"payloads":[{"metadata":{"\xFF":"YQ=="},"data":"YQ=="}]})); },
 	gzip => sub { return http_answer('200 OK', "\x1f\x8b\x08" . "\0" x 100, 'Content-Encoding: gzip'); },
 	deep => sub { return http_answer('200 OK', '{"payloads":' . '[' x 30000 . ']' x 30000 . '}'); },
+	inflate => sub {
+		return http_answer('200 OK', JSON::PP->new->encode({ payloads => [ map { my $one = encrypt($_); $one->{metadata}{filler} = MIME::Base64::encode_base64('x' x 3800, ''); $one } @{ $_[0]{payloads} } ] }));
+	},
 	reset => sub { reset_connection($_[1]); return ''; },
 	hang => sub { until_closed($_[1]); return ''; },
 	endless => sub {
