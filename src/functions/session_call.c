@@ -111,6 +111,8 @@ call_timeout_ms(const SessionCall *call)
 
 	if (config != NULL)
 		timeout += (int64) config->channel.connect_timeout_ms + 2 * (int64) config->request_timeout_ms;
+	if (config != NULL && config->codec.codec_path != NULL)
+		timeout += (int64) config->codec.connect_timeout_ms + config->request_timeout_ms;
 	return (int) Min(timeout, INT_MAX);
 }
 

@@ -2,7 +2,7 @@
  *
  * request_payloads.c
  *	  The payloads of an encoded request: all of them, and others in their
- *	  places.
+ *	  places.  And those of a description that say what went wrong.
  *
  * One walk serves for both, so what is taken out is what is put back.  Where
  * payloads are in messages is said here alone, also for fields that are not
@@ -17,6 +17,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <cjson/cJSON.h>
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -39,10 +41,14 @@
 
 #define ENCODED_MESSAGE "Encoded failure"
 
+/* Of what was encoded of a failure; more is not meant to be looked at */
+#define MAX_ATTRIBUTES 65536
+
 typedef enum PartKind
 {
 	PART_PAYLOADS,
 	PART_FAILURE,
+	PART_ENCODED_FAILURE,		/* of a description */
 	PART_MESSAGE
 } PartKind;
 
@@ -83,11 +89,18 @@ static const Part *const parts_of_methods[] = {
 	[METHOD_HEARTBEAT_BY_ID] = payloads_in_5,
 };
 
+/* Of the replies: PendingActivityInfo, ActivityExecutionInfo; their last_failure */
+static const Part pending_activity_parts[] = {{11, PART_ENCODED_FAILURE}, {0}};
+static const Part activity_info_parts[] = {{20, PART_ENCODED_FAILURE}, {0}};
+static const Part workflow_reply_parts[] = {{3, PART_MESSAGE, pending_activity_parts}, {0}};
+static const Part activity_reply_parts[] = {{2, PART_MESSAGE, activity_info_parts}, {0}};
+
 typedef struct Walk
 {
 	bool		common_attributes;
 	StringInfo	gathered;		/* NULL: others are put in their places */
 	ProtoReader *others;
+	size_t		room;			/* for payloads of a description */
 	int			count;
 	bool		failed;
 } Walk;
@@ -95,6 +108,8 @@ typedef struct Walk
 static void walk_message(Walk *walk, const Part *parts, ProtoSpan message, StringInfo out);
 static void walk_payloads(Walk *walk, ProtoSpan message, StringInfo out);
 static void walk_failure(Walk *walk, ProtoSpan failure, StringInfo out);
+static void walk_encoded_failure(Walk *walk, ProtoSpan failure, StringInfo out);
+static char *message_of(ProtoSpan payload);
 static ProtoSpan common_attributes_of(ProtoSpan failure);
 static ProtoSpan next_payload(Walk *walk, ProtoSpan own);
 static bool is_payload(ProtoSpan payload);
@@ -128,6 +143,31 @@ tc_request_with_payloads(RequestMethod method, const uint8 *request, size_t len,
 	}
 	*new_len = out.len;
 	return (uint8 *) out.data;
+}
+
+int
+tc_description_payloads(bool is_workflow, const uint8 *reply, size_t len, size_t max_bytes,
+						StringInfo payloads)
+{
+	Walk		walk = {.gathered = payloads,.room = max_bytes};
+	ProtoSpan	message = {reply, len};
+
+	walk_message(&walk, is_workflow ? workflow_reply_parts : activity_reply_parts, message, NULL);
+	return walk.failed ? 0 : walk.count;
+}
+
+uint8 *
+tc_description_decoded(bool is_workflow, const uint8 *reply, size_t len, size_t max_bytes,
+					   ProtoReader *payloads, size_t *new_len)
+{
+	Walk		walk = {.others = payloads,.room = max_bytes};
+	ProtoSpan	message = {reply, len};
+	StringInfoData out;
+
+	initStringInfo(&out);
+	walk_message(&walk, is_workflow ? workflow_reply_parts : activity_reply_parts, message, &out);
+	*new_len = out.len;
+	return walk.failed ? NULL : (uint8 *) out.data;
 }
 
 int
@@ -172,6 +212,8 @@ walk_message(Walk *walk, const Part *parts, ProtoSpan message, StringInfo out)
 			walk_payloads(walk, field.span, out ? &inner : NULL);
 		else if (part->kind == PART_FAILURE)
 			walk_failure(walk, field.span, out ? &inner : NULL);
+		else if (part->kind == PART_ENCODED_FAILURE)
+			walk_encoded_failure(walk, field.span, out ? &inner : NULL);
 		else
 			walk_message(walk, part->parts, field.span, out ? &inner : NULL);
 		if (out != NULL)
@@ -240,6 +282,45 @@ walk_failure(Walk *walk, ProtoSpan failure, StringInfo out)
 	remaining.len = rest.len;
 	walk_message(walk, failure_parts, remaining, out);
 	pfree(rest.data);
+}
+
+/* Only its message is looked at; of several fields of a number the last one counts. */
+static void
+walk_encoded_failure(Walk *walk, ProtoSpan failure, StringInfo out)
+{
+	ProtoSpan	attributes = tc_span_field(failure, FAILURE_ENCODED_ATTRIBUTES);
+	char	   *message = NULL;
+
+	if (out != NULL)
+		appendBinaryStringInfo(out, (const char *) failure.bytes, (int) failure.len);
+	if (attributes.bytes == NULL || attributes.len > MAX_ATTRIBUTES || attributes.len > walk->room)
+		return;
+	walk->room -= attributes.len;
+	attributes = next_payload(walk, attributes);
+	if (out != NULL && !walk->failed)
+		message = message_of(attributes);
+	if (message != NULL)
+		put_span(out, FAILURE_MESSAGE, message, strlen(message));
+}
+
+/* As SDKs encode it: JSON with a message in it.  NULL if it is something else. */
+static char *
+message_of(ProtoSpan payload)
+{
+	PayloadParts parts;
+	cJSON	   *json;
+	const char *message;
+	char	   *result = NULL;
+
+	if (payload.len > MAX_ATTRIBUTES || !tc_payload_read(payload.bytes, payload.len, &parts) ||
+		parts.data.bytes == NULL)
+		return NULL;
+	json = cJSON_ParseWithLength((const char *) parts.data.bytes, parts.data.len);
+	message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "message"));
+	if (message != NULL && pg_encoding_verifymbstr(PG_UTF8, message, strlen(message)) == strlen(message))
+		result = pstrdup(message);
+	cJSON_Delete(json);
+	return result;
 }
 
 /* Texts are UTF-8, in which what JSON escapes is ASCII. */

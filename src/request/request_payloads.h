@@ -2,7 +2,7 @@
  *
  * request_payloads.h
  *	  The payloads of an encoded request: all of them, and others in their
- *	  places.
+ *	  places.  And those of a description that say what went wrong.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,5 +34,22 @@ extern uint8 *tc_request_with_payloads(RequestMethod method, const uint8 *reques
 
 /* How many payloads a Payloads message has; -1 if the bytes are none. */
 extern int	tc_payloads_count(const uint8 *payloads, size_t len);
+
+/*
+ * Append to a Payloads message what failures of activities that are described
+ * have in encoded_attributes, as long as there is room for so many bytes.
+ * is_workflow: the reply is a DescribeWorkflowExecutionResponse, else a
+ * DescribeActivityExecutionResponse.  Returns how many there are.
+ */
+extern int	tc_description_payloads(bool is_workflow, const uint8 *reply, size_t len,
+									size_t max_bytes, StringInfo payloads);
+
+/*
+ * The same reply with the messages that a decoded Payloads message has for these
+ * failures, palloc'd; what cannot be read in it leaves its failure as it is.  NULL
+ * if there are not as many.
+ */
+extern uint8 *tc_description_decoded(bool is_workflow, const uint8 *reply, size_t len,
+									 size_t max_bytes, ProtoReader *payloads, size_t *new_len);
 
 #endif							/* TC_REQUEST_PAYLOADS_H */

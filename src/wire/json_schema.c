@@ -136,7 +136,8 @@ DEFINE_MESSAGE(workflow_info,
 DEFINE_MESSAGE(activity_type, TEXT("name", 1));
 DEFINE_MESSAGE(activity_options, DURATION("heartbeatTimeout", 5));
 DEFINE_MESSAGE(retry_policy, INT32("maximumAttempts", 4));
-DEFINE_MESSAGE(activity_failure, TEXT("message", 1), TEXT("source", 2));
+DEFINE_MESSAGE(activity_failure,
+			   TEXT("message", 1), TEXT("source", 2), MESSAGE("encodedAttributes", 20, payload));
 DEFINE_MESSAGE(pending_activity,
 			   TEXT("activityId", 1), MESSAGE("activityType", 2, activity_type),
 			   ENUM("state", 3, pending_states), TIMESTAMP("lastHeartbeatTime", 5),

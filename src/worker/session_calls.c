@@ -13,20 +13,26 @@
  *
  * A description is asked for over the channel that requests use.  It is handed
  * over as it came: the session reads it.  So nothing in it can harm the worker.
+ * But where there is a codec server, what it has of failures is decoded, if the
+ * role may use the server: then it has those messages in place of what stands
+ * for them.  If that cannot be done it is handed over as it came.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "lib/ilist.h"
+#include "lib/stringinfo.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
 #include "base/foreign_text.h"
+#include "compat.h"
 #include "process/session_calls.h"
 #include "request/description.h"
 #include "request/method.h"
 #include "request/replies.h"
+#include "request/request_payloads.h"
 #include "request/request.h"
 #include "server/server.h"
 #include "wire/classify.h"
@@ -42,6 +48,10 @@
 
 /* Of a description, with what activities have failed with and heartbeaten: as of proofs */
 #define MAX_DESCRIPTION (8 * 1024 * 1024)
+
+/* Of that, what is decoded, and what that may get to be */
+#define MAX_ENCODED (256 * 1024)
+#define MAX_DECODED (1024 * 1024)
 
 typedef struct CallOfSession
 {
@@ -61,6 +71,11 @@ typedef struct CallOfSession
 	PooledChannel *pooled;
 	Account    *account;
 	bool		is_called;		/* and there is no answer yet */
+	bool		may_decode;
+	bool		is_described;	/* and perhaps to be decoded */
+	StringInfoData encoded;		/* what is */
+	uint8	   *decoded;		/* NULL = nothing */
+	size_t		decoded_len;
 	const char *path;			/* of the call that matters */
 	uint8	   *message;
 	size_t		message_len;
@@ -88,6 +103,9 @@ static dlist_head calls = DLIST_STATIC_INIT(calls);
 static bool may_begin(const SessionCall *asked);
 static void end_calls(void);
 static void describe(CallOfSession *it);
+static void decode(CallOfSession *it);
+static void decode_done(void *arg, const CallResult *result);
+static void put_in_decoded(CallOfSession *it);
 static bool hand_over(CallOfSession *it);
 static void begin_call(const SessionCall *asked);
 static void read_options(void *arg);
@@ -162,7 +180,12 @@ end_calls(void)
 		CallOfSession *it = dlist_container(CallOfSession, node, iter.cur);
 
 		if (it->pooled != NULL && !it->over && !it->is_called)
-			describe(it);
+		{
+			if (it->is_described)
+				decode(it);
+			else
+				describe(it);
+		}
 		if (!it->is_called &&
 			(!tc_worker_call_is_awaited(&it->asked) || (it->over && hand_over(it))))
 			end_call(it);
@@ -186,6 +209,77 @@ describe(CallOfSession *it)
 	}
 	else if (tc_channel_state(pooled->channel) != CHANNEL_CONNECTING && tc_channels_backing_off(pooled))
 		call_failed(it, pooled->error.code, pooled->error.message);
+}
+
+/* Have decoded what there is, as soon as the codec server is connected, or else leave it as it is. */
+static void
+decode(CallOfSession *it)
+{
+	PooledChannel *codec = it->pooled->codec;
+
+	if (it->decoded != NULL)
+		put_in_decoded(it);
+	else if (it->encoded.data == NULL && codec != NULL && it->may_decode)
+	{
+		MemoryContext old = MemoryContextSwitchTo(it->context);
+
+		initStringInfo(&it->encoded);
+		MemoryContextSwitchTo(old);
+		(void) tc_description_payloads(it->asked.kind == CALL_DESCRIBE_WORKFLOW, it->description,
+									   it->description_len, MAX_ENCODED, &it->encoded);
+	}
+	if (it->encoded.len == 0 || it->decoded != NULL)
+		it->over = true;
+	else if (tc_channels_connect(codec, it->account))
+	{
+		if (tc_channel_capacity(codec->channel) == 0)
+			return;
+		tc_channels_begin_call(codec);
+		it->is_called = true;
+		make_call(it, codec->channel, TC_CODEC_DECODE, (const uint8 *) it->encoded.data,
+				  it->encoded.len, MAX_DECODED, decode_done);
+	}
+	else if (tc_channel_state(codec->channel) != CHANNEL_CONNECTING)
+		it->over = true;
+}
+
+/* Beneath the wire */
+static void
+decode_done(void *arg, const CallResult *result)
+{
+	CallOfSession *it = arg;
+
+	it->is_called = false;
+	tc_channels_end_call(it->pooled->codec);
+	if (result->fate == CALL_ANSWERED && result->grpc_status == CODEC_OK)
+		it->decoded = MemoryContextAllocExtended(it->context, result->reply_len + 1,
+												 MCXT_ALLOC_NO_OOM);
+	if (it->decoded == NULL)
+	{
+		it->over = true;
+		return;
+	}
+	memcpy(it->decoded, result->reply, result->reply_len);
+	it->decoded_len = result->reply_len;
+}
+
+static void
+put_in_decoded(CallOfSession *it)
+{
+	MemoryContext old = MemoryContextSwitchTo(it->context);
+	ProtoReader payloads;
+	uint8	   *description;
+	size_t		len;
+
+	tc_proto_begin(&payloads, it->decoded, it->decoded_len);
+	description = tc_description_decoded(it->asked.kind == CALL_DESCRIBE_WORKFLOW, it->description,
+										 it->description_len, MAX_ENCODED, &payloads, &len);
+	if (description != NULL)
+	{
+		it->description = description;
+		it->description_len = len;
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /* Hand over as much as the session takes now.  True when it has got all of it, and the answer. */
@@ -313,6 +407,7 @@ prepare_description(CallOfSession *it, const QueueRow *queue)
 	if (it->pooled == NULL)
 		return;
 	it->timeout_ms = it->pooled->config->request_timeout_ms;
+	it->may_decode = tc_server_aclcheck(asked->serverid, asked->role) == ACLCHECK_OK;
 	it->namespace_name = tc_namespace_to_utf8(namespace_name);
 	if (asked->kind == CALL_DESCRIBE_WORKFLOW)
 	{
@@ -462,7 +557,7 @@ description_done(void *arg, const CallResult *result)
 	}
 	memcpy(it->description, result->reply, result->reply_len);
 	it->description_len = result->reply_len;
-	it->over = true;
+	it->is_described = true;
 }
 
 /* It is over, and why: the turn tells who asked. */

@@ -187,6 +187,54 @@ func TestCodec(t *testing.T) {
 					sameValues(t, "result", []flows.Value{*w.outcome(t).Result}, `"`+secret("proof")+`"`)
 				}
 			})
+			t.Run("description", func(t *testing.T) {
+				for _, h := range []handle{handles[0], handles[2]} {
+					w := startActivityAt(t, s.client, name, h, flows.ActivityOptions{RetryInitialMS: 3600_000})
+					id, _ := w.request(t, "fail_activity", `message => '`+text("described")+` "é"'`)
+					awaitDelivered(t, id)
+					query := "SELECT last_failure FROM temporal.pending_activities('" + w.WorkflowID + "', server => '" + name + "')"
+					if h.standalone {
+						query = "SELECT last_failure FROM temporal.describe_activity('" + w.ActivityID + "', server => '" + name + "')"
+					}
+					shows := func(role, want string) {
+						t.Helper()
+						tx, err := db.Begin(t.Context())
+						if err != nil {
+							t.Fatal(err)
+						}
+						defer tx.Rollback(t.Context()) //nolint:errcheck // there is nothing to undo
+						var got string
+						if _, err := tx.Exec(t.Context(), "SET LOCAL ROLE "+role); err != nil {
+							t.Fatal(err)
+						}
+						if err := tx.QueryRow(t.Context(), query).Scan(&got); err != nil {
+							t.Fatal(err)
+						}
+						if got != want {
+							t.Errorf("as %s: %q, not %q", role, got, want)
+						}
+					}
+					shows("postgres", secret("described")+` "é"`)
+					// who monitors sees what Temporal sees
+					exec(t, "CREATE USER MAPPING IF NOT EXISTS FOR PUBLIC SERVER "+name+" OPTIONS (codec_auth 'Bearer of the codec')")
+					shows("pg_monitor", "Encoded failure")
+					s.server.Status.Store(http.StatusServiceUnavailable)
+					shows("postgres", "Encoded failure")
+					s.server.Status.Store(http.StatusBadRequest)
+					shows("postgres", "Encoded failure")
+					s.server.Status.Store(0)
+					eventually(t, "the codec server to be asked again", func() error {
+						var got string
+						if err := db.QueryRow(t.Context(), query).Scan(&got); err != nil {
+							return err
+						}
+						if got == "Encoded failure" {
+							return errors.New(got)
+						}
+						return nil
+					})
+				}
+			})
 			t.Run("outage", func(t *testing.T) {
 				w := startActivityAt(t, s.client, name, handles[0], flows.ActivityOptions{})
 				s.server.Status.Store(http.StatusServiceUnavailable)
