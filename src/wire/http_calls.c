@@ -346,13 +346,17 @@ set_request(HttpCall *http_call)
 
 #if ASKS_BEFORE_SENDING
 
-/* A connection is there, and the request would be sent now; what only looks may be sent again. */
+/*
+ * A connection is there, and the request would be sent now; what only looks may
+ * be sent again, and to encode something twice does no harm.
+ */
 static int
 on_sending(void *arg, char *to, char *from, int to_port, int from_port)
 {
 	HttpCall   *http_call = arg;
 
-	return http_call->sent++ == 0 || http_call->method->is_get ?
+	return http_call->sent++ == 0 || http_call->method->is_get ||
+		http_call->session->options->codec_path != NULL ?
 		CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 

@@ -124,6 +124,8 @@ my %modes = (
 	inflate => sub {
 		return http_answer('200 OK', JSON::PP->new->encode({ payloads => [ map { my $one = encrypt($_); $one->{metadata}{filler} = MIME::Base64::encode_base64('x' x 3800, ''); $one } @{ $_[0]{payloads} } ] }));
 	},
+	# after the next request, which it has read and does not answer
+	closes => sub { my ($body, $socket) = @_; send_all($socket, payloads($body)); read_request($socket); close($socket); return ''; },
 	reset => sub { reset_connection($_[1]); return ''; },
 	hang => sub { until_closed($_[1]); return ''; },
 	endless => sub {

@@ -268,6 +268,18 @@ await_finished($node);
 is(sql("SELECT state FROM temporal.request WHERE activity_id = 'killed'"), 'delivered', 'another worker has it encoded anew');
 arrived();
 
+# one that closes connections that were kept, also when a request is under way
+mode('closes');
+foreach my $i (1 .. 5)
+{
+	sql("SELECT temporal.complete_activity(${\ token(\"'kept$i'\")}, '\"plain\"')");
+	await_finished($node);
+}
+is(sql("SELECT state, attempts, count(*) FROM temporal.request WHERE activity_id LIKE 'kept%' GROUP BY 1, 2"), 'delivered|1|5',
+	'a connection that is lost is no attempt: what was on it is encoded again');
+mode('');
+arrived();
+
 # one that is not there
 stop_liar($codec);
 sql("SELECT temporal.complete_activity(${\ token(\"('down' || i)\")}, '\"plain\"') FROM generate_series(1, 20) i");
