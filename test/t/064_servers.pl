@@ -19,7 +19,7 @@ my $node = new_cluster('main', settings => 'temporal_complete.safety_poll_interv
 my %temporal = map { $_ => start_temporal($_) } qw(home thief);
 my $closed_port = PostgreSQL::Test::Cluster::get_free_port();
 my $away = "address '127.0.0.1:$closed_port'";
-my %at = map { $_ => $temporal{$_}->foreign_server } keys %temporal;
+my %at = map { $_ => "address '" . $temporal{$_}->address . "'" } keys %temporal;
 
 $node->safe_psql('postgres', <<"EOS");
 CREATE ROLE app LOGIN;

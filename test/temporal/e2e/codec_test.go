@@ -123,13 +123,18 @@ func TestCodec(t *testing.T) {
 					w.Pending = awaitToken(t, w.id(), 2)
 					sameJSON(t, "heartbeat details", w.heartbeatDetails(t), `"`+secret("last heartbeat")+`"`)
 					histories[h.name+": fail, between"] = w.history(t)
-					id, _ = w.request(t, "fail_activity", `message => '`+text("message")+` "é"', type => 'Denied', stack_trace => '`+text("stack")+`', non_retryable => true, details => '"`+text("details")+`"'`)
+					id, _ = w.request(t, "fail_activity", `message => '`+text("message")+` "é"', type => 'Denied', stack_trace => '`+text("stack")+`', non_retryable => true, details => '"`+text("details")+`"',
+						cause => '{"message": "`+text("cause")+`", "stack_trace": "`+text("stack of the cause")+`", "details": "`+text("details of the cause")+`"}'`)
 					awaitDelivered(t, id)
 					f := applicationFailure(t, w.outcome(t))
 					if f.Message != secret("message")+` "é"` || f.Type != "Denied" {
 						t.Error(marshal(f))
 					}
 					sameValues(t, "details", f.Details, `"`+secret("details")+`"`)
+					if f.Cause == nil || f.Cause.Message != secret("cause") {
+						t.Fatal(marshal(f))
+					}
+					sameValues(t, "details of the cause", f.Cause.Details, `"`+secret("details of the cause")+`"`)
 					histories[h.name+": fail"] = w.history(t)
 
 					w = startActivityAt(t, s.client, name, h, flows.ActivityOptions{WaitForCancellation: true})
