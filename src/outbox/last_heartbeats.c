@@ -90,6 +90,10 @@ static const AttrNumber in_delivery[LAST_NATTS] = {
 /* How many blocks are looked at in one transaction, by tidying up */
 #define TIDY_BLOCKS 64
 
+/* Bits of activities that may have a row; they are read anew when so many rows were put there since */
+#define KNOWN_BITS (1 << 20)
+#define KNOWN_PUTS (1 << 16)
+
 typedef struct ActivityKey
 {
 	int64		queue;
@@ -119,9 +123,17 @@ struct LastHeartbeats
 	HTAB	   *entries;		/* NULL: none */
 };
 
+static uint8 *known = NULL;		/* of the table known_relid */
+static Oid	known_relid = InvalidOid;
+static int	known_puts;
+
 static bool open_table(LastHeartbeats *last);
+static void read_known(LastHeartbeats *last);
+static void set_known(const ActivityKey *key);
+static uint32 known_bit(const ActivityKey *key);
+static ActivityKey key_of(const DeliveryRow *row);
 static bool has_room(LastHeartbeats *last);
-static Entry *entry_of(LastHeartbeats *last, const DeliveryRow *row);
+static Entry *entry_of(LastHeartbeats *last, const ActivityKey *key);
 static void copy_ids(LastHeartbeats *last, DeliveryRow *to, const DeliveryRow *from);
 static void settle(LastHeartbeats *last, Entry *entry);
 static void displace(LastHeartbeats *last, Entry *entry, const DeliveryRow *row);
@@ -153,12 +165,15 @@ tc_last_heartbeats_context(LastHeartbeats *last)
 bool
 tc_last_heartbeat_add(LastHeartbeats *last, Outcome *outcome, const DeliveryRow *row)
 {
+	ActivityKey key;
 	Entry	   *entry;
 
 	if (row->nulls[DELIVERY_ACTIVITY_ID - 1] || !row->nulls[DELIVERY_ERROR_CODE - 1] ||
 		!row->nulls[DELIVERY_DECISIONS - 1] || !open_table(last))
 		return false;
-	entry = entry_of(last, row);
+	key = key_of(row);
+	set_known(&key);
+	entry = entry_of(last, &key);
 	if (entry->outcome == NULL)
 	{
 		/* that of a verdict has the same ids */
@@ -181,12 +196,18 @@ tc_last_heartbeat_add(LastHeartbeats *last, Outcome *outcome, const DeliveryRow 
 void
 tc_last_heartbeat_verdict(LastHeartbeats *last, const DeliveryRow *row)
 {
+	ActivityKey key;
+	uint32		bit;
 	Entry	   *entry;
 
 	if (row->nulls[DELIVERY_ACTIVITY_ID - 1] || !open_table(last) ||
 		(last->nblocks == 0 && last->entries == NULL))
 		return;
-	entry = entry_of(last, row);
+	key = key_of(row);
+	bit = known_bit(&key);
+	if ((known[bit / 8] & (1 << bit % 8)) == 0)
+		return;
+	entry = entry_of(last, &key);
 	entry->has_verdict = true;
 	if (entry->outcome == NULL)
 		copy_ids(last, &entry->row, row);
@@ -250,6 +271,8 @@ open_table(LastHeartbeats *last)
 	if (tc_table_is_as_made(last->rel, TABLE_LAST_HEARTBEAT))
 		last->indexes = CatalogOpenIndexes(last->rel);
 	MemoryContextSwitchTo(old);
+	if (known_relid != RelationGetRelid(last->rel) || known_puts > KNOWN_PUTS)
+		read_known(last);
 	return true;
 }
 
@@ -262,14 +285,12 @@ has_room(LastHeartbeats *last)
 		 GetPageWithFreeSpace(last->rel, ROOM) != InvalidBlockNumber);
 }
 
-static Entry *
-entry_of(LastHeartbeats *last, const DeliveryRow *row)
+static ActivityKey
+key_of(const DeliveryRow *row)
 {
+	static const AttrNumber ids[] = {DELIVERY_WORKFLOW_ID, DELIVERY_ACTIVITY_ID};
 	ActivityKey key = {DatumGetInt64(row->values[DELIVERY_QUEUE - 1])};
 	uint64		hash = 0;
-	Entry	   *entry;
-	bool		found;
-	static const AttrNumber ids[] = {DELIVERY_WORKFLOW_ID, DELIVERY_ACTIVITY_ID};
 
 	for (int i = 0; i < lengthof(ids); i++)
 		if (!row->nulls[ids[i] - 1])
@@ -280,6 +301,58 @@ entry_of(LastHeartbeats *last, const DeliveryRow *row)
 									   hash + i);
 		}
 	key.activity = (int64) hash;
+	return key;
+}
+
+/* Which activities have a row: of those that the worker has put there, it knows already. */
+static void
+read_known(LastHeartbeats *last)
+{
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (known == NULL)
+		known = MemoryContextAlloc(TopMemoryContext, KNOWN_BITS / 8);
+	memset(known, 0, KNOWN_BITS / 8);
+	scan = systable_beginscan(last->rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Datum		values[LAST_NATTS];
+		bool		nulls[LAST_NATTS];
+		ActivityKey key;
+
+		tc_row_deform(tuple, last->rel, TABLE_LAST_HEARTBEAT, values, nulls);
+		key.queue = DatumGetInt64(values[LAST_QUEUE - 1]);
+		key.activity = DatumGetInt64(values[LAST_ACTIVITY - 1]);
+		set_known(&key);
+	}
+	systable_endscan(scan);
+	known_relid = RelationGetRelid(last->rel);
+	known_puts = 0;
+}
+
+static void
+set_known(const ActivityKey *key)
+{
+	uint32		bit = known_bit(key);
+
+	if ((known[bit / 8] & (1 << bit % 8)) == 0)
+		known_puts++;
+	known[bit / 8] |= 1 << bit % 8;
+}
+
+static uint32
+known_bit(const ActivityKey *key)
+{
+	return (uint32) hash_combine64(key->queue, key->activity) % KNOWN_BITS;
+}
+
+static Entry *
+entry_of(LastHeartbeats *last, const ActivityKey *key)
+{
+	Entry	   *entry;
+	bool		found;
+
 	if (last->entries == NULL)
 	{
 		HASHCTL		ctl = {0};
@@ -290,7 +363,7 @@ entry_of(LastHeartbeats *last, const DeliveryRow *row)
 		last->entries = hash_create("temporal_complete heartbeats", 64, &ctl,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	entry = hash_search(last->entries, &key, HASH_ENTER, &found);
+	entry = hash_search(last->entries, key, HASH_ENTER, &found);
 	if (!found)
 	{
 		entry->outcome = NULL;

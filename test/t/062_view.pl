@@ -244,7 +244,7 @@ my ($rc, $stdout, $stderr) = $node->psql('postgres', 'SELECT * FROM temporal_int
 like($stderr, qr/permission denied for schema temporal_internal/, 'what is internal has a schema of its own');
 $node->safe_psql('postgres', 'GRANT USAGE ON SCHEMA temporal_internal TO snoop');
 foreach my $object ('temporal_internal.outbox', 'temporal_internal.rejected', 'temporal_internal.delivery', 'temporal_internal.delivery_0',
-	'temporal_internal.queue', 'temporal_internal.queue_here', 'temporal_internal.queue_error', 'temporal_internal.every_request', 'temporal_internal.visible_request',
+	'temporal_internal.last_heartbeat', 'temporal_internal.queue', 'temporal_internal.queue_here', 'temporal_internal.queue_error', 'temporal_internal.every_request', 'temporal_internal.visible_request',
 	'temporal_internal.in_flight_requests()', q(temporal_internal.made_here(1, 1)), q(temporal_internal.method_verb(2::smallint)),
 	q(temporal_internal.request_target(2::smallint, '\\x')))
 {
