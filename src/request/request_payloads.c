@@ -111,6 +111,7 @@ static void walk_failure(Walk *walk, ProtoSpan failure, StringInfo out);
 static void walk_encoded_failure(Walk *walk, ProtoSpan failure, StringInfo out);
 static char *message_of(ProtoSpan payload);
 static ProtoSpan common_attributes_of(ProtoSpan failure);
+static void append_text(StringInfo json, ProtoSpan text);
 static ProtoSpan next_payload(Walk *walk, ProtoSpan own);
 static bool is_payload(ProtoSpan payload);
 static void put_span(StringInfo out, uint32 number, const void *bytes, size_t len);
@@ -335,14 +336,23 @@ common_attributes_of(ProtoSpan failure)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"message\":");
-	escape_json(&json, pnstrdup((const char *) message.bytes, message.len));
+	append_text(&json, message);
 	appendStringInfoString(&json, ",\"stack_trace\":");
-	escape_json(&json, pnstrdup((const char *) stack_trace.bytes, stack_trace.len));
+	append_text(&json, stack_trace);
 	appendStringInfoChar(&json, '}');
 	payload = tc_payload_make(TC_ENCODING_JSON, json.data, json.len, NULL, 0);
 	result.bytes = (const uint8 *) VARDATA_ANY(payload);
 	result.len = VARSIZE_ANY_EXHDR(payload);
 	return result;
+}
+
+static void
+append_text(StringInfo json, ProtoSpan text)
+{
+	char	   *copy = text.len > 0 ? pnstrdup((const char *) text.bytes, text.len) : pstrdup("");
+
+	escape_json(json, copy);
+	pfree(copy);
 }
 
 /* One that is gathered, or the one that takes its place. */

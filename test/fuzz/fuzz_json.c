@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_json.c
- *	  Fuzzes json_read.c: answers of Temporal's HTTP API, which may be anything.
+ *	  Fuzzes json_read.c: answers of Temporal's HTTP API and of codec
+ *	  servers, which may be anything.
  *
  * The first byte says of which method the answer is.
  *
@@ -19,7 +20,7 @@
 static const char *const methods[] = {
 	"/GetSystemInfo", "/RespondActivityTaskCompleted", "/RecordActivityTaskHeartbeatById",
 	"/GetWorkflowExecutionHistoryReverse", "/DescribeWorkflowExecution",
-	"/DescribeActivityExecution"
+	"/DescribeActivityExecution", "/encode"
 };
 
 /* Is it what a reader of protobuf takes for a message? */
