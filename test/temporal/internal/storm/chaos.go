@@ -141,7 +141,7 @@ func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) err
 	var left []int
 	for pause(rage, random, s.Pause/10, s.Pause*2/3) {
 		if len(left) == 0 {
-			left = random.Perm(14)
+			left = random.Perm(16)
 		}
 		what := left[0]
 		left = left[1:]
@@ -188,6 +188,11 @@ func (s *storm) disturbNetwork(ctx, rage context.Context, random *rand.Rand) err
 			pause(rage, random, time.Second, 3*time.Second)
 			s.stub.errors.Store(2)
 			s.stub.hangs.Store(0)
+		case 14, 15:
+			// some, or all
+			s.codec.errors.Store(map[int]int64{14: 200, 15: 1000}[what])
+			pause(rage, random, time.Second, 4*time.Second)
+			s.codec.errors.Store(2)
 		}
 	}
 	return nil
@@ -244,6 +249,7 @@ func (s *storm) calmDown(ctx context.Context) error {
 	s.stubProxy.calm()
 	s.stub.errors.Store(0)
 	s.stub.hangs.Store(0)
+	s.codec.errors.Store(0)
 	s.faults.add("network to Temporal: connections", s.realProxy.accepted.Load())
 	s.faults.add("network to Temporal's HTTP API: connections", s.httpProxy.accepted.Load())
 	s.faults.add("network to the stub: connections", s.stubProxy.accepted.Load())
@@ -252,6 +258,11 @@ func (s *storm) calmDown(ctx context.Context) error {
 		s.faults.add("stub: "+name, n)
 	}
 	s.stub.mu.Unlock()
+	s.codec.mu.Lock()
+	for name, n := range s.codec.counts {
+		s.faults.add("codec server: "+name, n)
+	}
+	s.codec.mu.Unlock()
 	return s.await(ctx, 2*time.Minute, "PostgreSQL is away", func() error {
 		_, err := s.number(ctx, databases[0], "SELECT count(*) FROM ledger")
 		return err

@@ -118,6 +118,8 @@ type world struct {
 	standby  *pgtest.Cluster
 	temporal *temporaltest.Server
 	stub     *stub
+	// Through which all payloads of the second database go.
+	codec *codec
 	// To Temporal, to its HTTP API and to the stub.
 	realProxy *proxy
 	httpProxy *proxy
@@ -147,6 +149,9 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 		return w, err
 	}
 	if w.stub, err = newStub(); err != nil {
+		return w, err
+	}
+	if w.codec, err = newCodec(); err != nil {
 		return w, err
 	}
 	if w.realProxy, err = newProxy(w.temporal.Address); err != nil {
@@ -204,9 +209,13 @@ func (w *world) startPostgreSQL(ctx context.Context) error {
 			if name == "second" {
 				address, transport = w.httpProxy.address, "http"
 			}
+			codec := ""
+			if database == databases[1] {
+				codec = ", codec_endpoint '" + w.codec.url + "', encode_common_attributes 'true'"
+			}
 			err := w.exec(ctx, database, fmt.Sprintf(`
-CREATE SERVER %[1]s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%[2]s', namespace '%[3]s', transport '%[5]s'%[4]s;
-GRANT USAGE ON FOREIGN SERVER %[1]s TO storm_writer`, name, address, namespace, serverOption, transport))
+CREATE SERVER %[1]s FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '%[2]s', namespace '%[3]s', transport '%[5]s'%[6]s%[4]s;
+GRANT USAGE ON FOREIGN SERVER %[1]s TO storm_writer`, name, address, namespace, serverOption, transport, codec))
 			if err != nil {
 				return err
 			}
