@@ -58,6 +58,9 @@ tc_proof_look_begin(ProofLook *look, bool is_last)
 	look->is_last = is_last;
 	look->problem = NULL;
 	memset(&look->workflow, 0, sizeof(WorkflowState));
+	/* not kept for as long as the look is put off */
+	if (look->forwards)
+		tc_kept_begin(&look->kept, MemoryContextGetParent(look->history_context));
 	if (look->sought->target.workflow_id == NULL)
 		look->stage = DESCRIBE_ACTIVITY;
 	else if (look->sought->by_id)
