@@ -171,7 +171,7 @@ sql('dba', "SELECT temporal.discard_request($orphan)");
 is(shown($orphan, 'error_code'), 'DISCARDED', 'but the owner of the extension can give it up');
 
 # Codes
-fails('one', q(SELECT temporal.retry_rejected(error_code => 'NOTFOUND')), qr/no request is rejected with error code "NOTFOUND"\n.*HINT:.*NOT_FOUND.* and MALFORMED/,
+fails('one', q(SELECT temporal.retry_rejected(error_code => 'NOTFOUND')), qr/no request is rejected with error code "NOTFOUND"\n.*HINT:.*NOT_FOUND.*, MALFORMED/,
 	'a code that does not exist is an error');
 is(sql('one', q(SELECT temporal.retry_rejected(error_code => 'MALFORMED'))), '0', 'one that does is none');
 
