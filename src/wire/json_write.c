@@ -219,7 +219,11 @@ write_string(JsonBuffer *buffer, ProtoSpan span)
 			continue;
 		tc_json_add(buffer, span.bytes + done, i - done);
 		done = i + 1;
-		snprintf(escape, sizeof(escape), "\\u%04x", c);
+		/* short where there are many: the server takes 4 MB */
+		if (c >= ' ')
+			snprintf(escape, sizeof(escape), "\\%c", c);
+		else
+			snprintf(escape, sizeof(escape), "\\u%04x", c);
 		tc_json_add_text(buffer, escape);
 	}
 	tc_json_add(buffer, span.bytes + done, span.len - done);
