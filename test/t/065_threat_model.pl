@@ -82,7 +82,7 @@ SKIP:
 
 # The owner of a database and CREATEDB
 my ($rc, $stdout, $stderr) =
-  $node->psql('owned', 'CREATE SCHEMA temporal; CREATE TABLE temporal_internal.outbox (i int)', extra_params => [ '-U', 'dbowner' ]);
+  $node->psql('owned', 'CREATE SCHEMA temporal; CREATE TABLE temporal.outbox (i int)', extra_params => [ '-U', 'dbowner' ]);
 is($rc, 0, 'the owner of a database may have a schema of that name');
 ($rc, $stdout, $stderr) = $node->psql('owned', 'CREATE EXTENSION temporal_complete', extra_params => [ '-U', 'dbowner' ]);
 like($stderr, qr/permission denied to create extension/, 'no extension');
