@@ -49,6 +49,17 @@ func forEachHandle(t *testing.T, run func(t *testing.T, h handle)) {
 	}
 }
 
+// present leaves out standalone activities where the server has none.
+func present(t *testing.T, all []handle) (some []handle) {
+	t.Helper()
+	for _, h := range all {
+		if !h.standalone || !serverIsBefore(t, 31) {
+			some = append(some, h)
+		}
+	}
+	return some
+}
+
 // waiting is an activity that waits to be finished, and how to name it.
 type waiting struct {
 	handle

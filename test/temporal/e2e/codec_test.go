@@ -108,7 +108,7 @@ func TestCodec(t *testing.T) {
 			}
 			histories := map[string][]byte{}
 			t.Run("verbs", func(t *testing.T) {
-				for _, h := range handles {
+				for _, h := range present(t, handles) {
 					w := startActivityAt(t, s.client, name, h, flows.ActivityOptions{})
 					id, _ := w.request(t, "complete_activity", `result => '{"value": "`+text("result")+`"}'`)
 					awaitDelivered(t, id)
@@ -121,7 +121,9 @@ func TestCodec(t *testing.T) {
 					id, _ = w.request(t, "fail_activity", `message => '`+text("first message")+`', heartbeat_details => '"`+text("last heartbeat")+`"'`)
 					awaitDelivered(t, id)
 					w.Pending = awaitToken(t, w.id(), 2)
-					sameJSON(t, "heartbeat details", w.heartbeatDetails(t), `"`+secret("last heartbeat")+`"`)
+					if !h.byID || !serverIsBefore(t, 32) { // earlier ones drop them
+						sameJSON(t, "heartbeat details", w.heartbeatDetails(t), `"`+secret("last heartbeat")+`"`)
+					}
 					histories[h.name+": fail, between"] = w.history(t)
 					id, _ = w.request(t, "fail_activity", `message => '`+text("message")+` "é"', type => 'Denied', stack_trace => '`+text("stack")+`', non_retryable => true, details => '"`+text("details")+`"',
 						cause => '{"message": "`+text("cause")+`", "stack_trace": "`+text("stack of the cause")+`", "details": "`+text("details of the cause")+`"}'`)
@@ -179,7 +181,7 @@ func TestCodec(t *testing.T) {
 				sameJSON(t, "heartbeat details", w.heartbeatDetails(t), `"`+secret("background")+`"`)
 			})
 			t.Run("proof", func(t *testing.T) {
-				for _, h := range handles {
+				for _, h := range present(t, handles) {
 					w := startActivityAt(t, s.client, name, h, flows.ActivityOptions{})
 					if err := s.AddFault(fault.Rule{Method: "RespondActivityTaskCompleted*", Mode: fault.FailAfter, Error: "UNAVAILABLE", Count: 1}); err != nil {
 						t.Fatal(err)
@@ -193,7 +195,7 @@ func TestCodec(t *testing.T) {
 				}
 			})
 			t.Run("description", func(t *testing.T) {
-				for _, h := range []handle{handles[0], handles[2]} {
+				for _, h := range present(t, []handle{handles[0], handles[2]}) {
 					w := startActivityAt(t, s.client, name, h, flows.ActivityOptions{RetryInitialMS: 3600_000})
 					id, _ := w.request(t, "fail_activity", `message => '`+text("described")+` "é"'`)
 					awaitDelivered(t, id)
