@@ -237,7 +237,7 @@ tc_curl_explain_connect(CURL *easy, CURLcode code, const char *error_buffer,
 			tc_channel_error(error, TC_ERROR_TLS_FAILED, true,
 							 "the certificate of \"%s\" is not accepted: %s%s",
 							 options->address, text,
-							 strstr(text, "target host name") != NULL ? "; " TC_SEE_TLS_NAME : "");
+							 strstr(text, "certificate subject name") != NULL ? "; " TC_SEE_TLS_NAME : "");
 			return;
 
 		case CURLE_SSL_CACERT_BADFILE:
