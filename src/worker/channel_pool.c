@@ -69,9 +69,11 @@ static void timer_due(void *arg);
 static void idle_due(void *arg);
 static bool is_idle(const PooledChannel *channel, int64 since);
 static void disconnect(PooledChannel *channel);
-static bool make_room(Account *account);
+static bool make_room(PooledChannel *channel, Account *account);
 static bool close_idle(Account *role_of);
 static void charge(PooledChannel *channel, Account *account);
+static void charge_own(PooledChannel *channel, Account *account);
+static void hold_codec_place(PooledChannel *channel, Account *account);
 static int	count_connections(const PooledChannel *channel);
 static void settle(PooledChannel *channel);
 static void look_at_files(PooledChannel *channel);
@@ -284,9 +286,43 @@ count_connections(const PooledChannel *channel)
 	return tc_channel_state(channel->channel) == CHANNEL_CONNECTING ? Max(sessions, 1) : sessions;
 }
 
-/* One connection more of that account, or with NULL none any longer. */
+/*
+ * One connection more of that account, or with NULL none any longer.  Who has a
+ * connection has a place for one to its codec server, too: else the two would
+ * wait for each other.
+ */
 static void
 charge(PooledChannel *channel, Account *account)
+{
+	PooledChannel *server = channel->codec_of != NULL ? channel->codec_of : channel;
+
+	charge_own(channel, account);
+	if (server->codec != NULL)
+		hold_codec_place(server, server->codec->account == NULL ? server->account : NULL);
+}
+
+static void
+hold_codec_place(PooledChannel *channel, Account *account)
+{
+	Account    *before = channel->codec_place;
+
+	if (before == account)
+		return;
+	if (account != NULL)
+	{
+		tc_share_take(account, SHARE_CONNECTIONS, 1);
+		(void) tc_account_share(account);
+	}
+	if (before != NULL)
+	{
+		tc_share_give(before, SHARE_CONNECTIONS, 1);
+		tc_account_release(before);
+	}
+	channel->codec_place = account;
+}
+
+static void
+charge_own(PooledChannel *channel, Account *account)
 {
 	/*
 	 * those that drain may be another one's: who connects anew takes them
@@ -350,14 +386,17 @@ disconnect(PooledChannel *channel)
 }
 
 /*
- * Is there a place for another connection of that account?  If not, those
- * that have been idle for the longest time give way: its role's own, or if
- * there is none left for anybody, any.
+ * Is there a place for another connection of that account, and for one to the
+ * codec server if it is to have one?  If not, those that have been idle for
+ * the longest time give way: its role's own, or if there is none left for
+ * anybody, any.
  */
 static bool
-make_room(Account *account)
+make_room(PooledChannel *channel, Account *account)
 {
-	while (!tc_share_has_room(account, SHARE_CONNECTIONS))
+	bool		needs_codec = channel->codec != NULL && channel->codec->account == NULL;
+
+	while (!tc_share_has_room_for(account, SHARE_CONNECTIONS, needs_codec ? 2 : 1))
 		if (!close_idle(account))
 			return false;
 	for (;;)
@@ -484,11 +523,7 @@ tc_channels_connect(PooledChannel *channel, Account *account)
 			tc_timer_set(&channel->timer, channel->connect_at, timer_due, channel);
 	}
 
-	/*
-	 * who has a connection has one to its codec server, too: else the two
-	 * would wait for each other
-	 */
-	else if (channel->codec_of != NULL || make_room(account))
+	else if (channel->codec_of != NULL || make_room(channel, account))
 	{
 		int			wanted = tc_channel_max_connections(channel->channel);
 		int			granted = 1;

@@ -63,6 +63,8 @@ typedef struct PooledChannel
 
 	/* its codec server, through which all payloads go before; or NULL */
 	struct PooledChannel *codec;
+	Account    *codec_place;	/* to which a connection to that is put down
+								 * that there is not yet, or NULL */
 
 	/* of a codec server, which has no queues, users or key of its own */
 	struct PooledChannel *codec_of;

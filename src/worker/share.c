@@ -127,7 +127,8 @@ tc_shares_init(void)
 	connections = Max(connections, 4);
 	kinds[SHARE_CONNECTIONS].reserve = connections / 4;
 	kinds[SHARE_CONNECTIONS].common = connections - connections / 4;
-	kinds[SHARE_CONNECTIONS].minimum = 1;
+	/* one to a server, and one to its codec server */
+	kinds[SHARE_CONNECTIONS].minimum = 2;
 }
 
 static Role *
@@ -195,9 +196,16 @@ tc_account_release(Account *account)
 bool
 tc_share_has_room(const Account *account, ShareKind kind)
 {
-	size_t		used = account->used[kind];
-	size_t		used_by_role = account->role->used[kind];
-	size_t		used_by_all = kinds[kind].used;
+	return tc_share_has_room_for(account, kind, 1);
+}
+
+bool
+tc_share_has_room_for(const Account *account, ShareKind kind, size_t amount)
+{
+	/* when the last one of them is taken */
+	size_t		used = account->used[kind] + amount - 1;
+	size_t		used_by_role = account->role->used[kind] + amount - 1;
+	size_t		used_by_all = kinds[kind].used + amount - 1;
 	size_t		left = 0;
 
 	if (used_by_all < kinds[kind].common)

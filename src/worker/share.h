@@ -41,6 +41,7 @@ extern void tc_account_release(Account *account);
 
 /* May it have more?  Whoever may takes as much as one thing needs, however much that is. */
 extern bool tc_share_has_room(const Account *account, ShareKind kind);
+extern bool tc_share_has_room_for(const Account *account, ShareKind kind, size_t amount);
 
 /*
  * It wanted more and found no room; that is forgotten when its role gives
