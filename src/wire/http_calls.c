@@ -480,15 +480,14 @@ over(HttpCall *http_call, CURLcode code)
 static bool
 could_not_connect(HttpCall *http_call, CURLcode code)
 {
-	curl_off_t	ready_at = 0;
-	bool		refused;
-
 	if (http_call->sent > 0)
 		return false;
-	refused = tc_proxy_has_refused(http_call->easy);
-	if (refused)
-		return true;
 
+#if ASKS_BEFORE_SENDING
+	return true;
+#else
+	if (tc_proxy_has_refused(http_call->easy))
+		return true;
 	switch (code)
 	{
 		case CURLE_COULDNT_RESOLVE_PROXY:
@@ -506,8 +505,13 @@ could_not_connect(HttpCall *http_call, CURLcode code)
 			if (http_call->session->options->proxy == NULL)
 				return false;
 	}
-	curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
-	return ready_at == 0;
+	{
+		curl_off_t	ready_at = 0;
+
+		curl_easy_getinfo(http_call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_at);
+		return ready_at == 0;
+	}
+#endif
 }
 
 /* What does the answer say? */
