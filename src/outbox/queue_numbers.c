@@ -11,9 +11,9 @@
  * Here, role and server are those of the OIDs, never those that have the
  * names now.
  *
- * Two transactions that begin at once may both make one.  Sessions agree on
- * the smallest number soon: what a session has found it looks up again from
- * time to time.
+ * Two transactions that begin at once may both make one, and each goes on with
+ * its own until it ends.  Sessions agree on the smallest number soon: what a
+ * session has found it looks up again from time to time.
  *
  * A number must never be used but by a transaction that has its id, and has
  * accepted the messages about changes since: queue_tidying.c takes rows away
@@ -164,8 +164,10 @@ tc_queue_number(const QueueKey *key)
 }
 
 /*
- * The smallest number that is committed, or else the one that the current
- * transaction has made; 0 if there is none.
+ * The one that the current transaction has made, or else the smallest number
+ * that is committed; 0 if there is none.  What a transaction asks for of one
+ * activity stands in one queue, so that it is read in its order, whatever
+ * others commit meanwhile.
  */
 static int64
 find_number(const QueueKey *key, bool *committed)
@@ -196,7 +198,7 @@ find_number(const QueueKey *key, bool *committed)
 			continue;
 		is_committed =
 			!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
-		if (result == 0 || (is_committed && !*committed) ||
+		if (result == 0 || (!is_committed && *committed) ||
 			(is_committed == *committed && number < result))
 		{
 			result = number;

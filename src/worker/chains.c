@@ -23,7 +23,7 @@
 /* Roles that get their turn when another one is refused, for one activity */
 #define TURN_QUEUES_MAX 16
 
-/* So many requests of a queue in a row, then others for the activity have their turn */
+/* So many requests of a queue in a row, then other roles' for the activity have their turn */
 #define RUN_MAX 64
 
 typedef struct Chain
@@ -205,7 +205,8 @@ tc_chain_leave(Request *request)
 
 /*
  * Whose turn is it, after one of that queue?  That of the first, unless its
- * queue cannot send, or has had very many turns.
+ * queue cannot send, or has had very many turns: then that of another role, as
+ * a role may have several queues, and its requests an order.
  */
 static void
 choose_next(Chain *chain, const Queue *former)
@@ -219,7 +220,8 @@ choose_next(Chain *chain, const Queue *former)
 	chain->run = 0;
 	for (Request *other = first->next; other != NULL; other = other->next)
 	{
-		if (other->queue != first->queue && other->state == REQUEST_BLOCKED && can_go_on(other))
+		if (other->queue != first->queue && other->state == REQUEST_BLOCKED && can_go_on(other) &&
+			(other->queue->row.key.role != first->queue->row.key.role || !can_go_on(first)))
 		{
 			move_first(chain, other);
 			return;

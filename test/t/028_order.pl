@@ -169,4 +169,20 @@ check_stuck('large ones behind', 7,
 	q(SELECT count(temporal.heartbeat_activity_by_id('order-0', '7', to_jsonb(repeat('x', 1900000)), p.run_id))
 	    FROM pending_activity p, generate_series(1, 5) i WHERE p.activity_id = '7'), '110 AND 159', 'delivered|6');
 
+# Two transactions of a role begin at once, and each makes the role's queue: what
+# one of them asks for is not read in two parts, in any order.
+$node->safe_psql('postgres', 'CREATE ROLE fresh LOGIN');
+my $first = $node->background_psql('postgres');
+$first->query_safe("BEGIN; SET ROLE fresh; SET temporal_complete.default_server = 'temporal'");
+$first->query_safe(q(SELECT temporal.heartbeat_activity_by_id('order-0', '200', to_jsonb(i)) FROM generate_series(1, 3) i));
+$node->safe_psql('postgres', q(SELECT temporal.heartbeat_activity_by_id('order-0', '201', '1', server => 'temporal')), extra_params => [ '-U', 'fresh' ]);
+$first->query_safe(q(SELECT temporal.heartbeat_activity_by_id('order-0', '200', '4')));
+$first->query_safe(q(SELECT temporal.complete_activity_by_id('order-0', '200', '5')));
+is($first->query_safe('SELECT count(*) FROM temporal.requested()'), '5', 'a transaction sees all that it asked for');
+is($first->query_safe('RESET ROLE; SELECT count(*), count(DISTINCT queue) FROM temporal_internal.outbox WHERE xid = pg_current_xact_id()'),
+	'5|1', 'and all of it stands in one queue, whoever makes another one meanwhile');
+$first->query_safe('COMMIT');
+$first->quit;
+await_finished($node);
+
 done_testing();
