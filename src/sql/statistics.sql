@@ -70,6 +70,9 @@ SELECT e.server, e.namespace,
        sum(e.in_flight)::bigint AS in_flight,
        max(e.max_requests_per_second) AS max_requests_per_second,
        bool_or(e.rate_limited) AS rate_limited,
+       (SELECT o.option_value
+          FROM pg_foreign_server f CROSS JOIN LATERAL pg_options_to_table(f.srvoptions) o
+         WHERE f.srvname = e.server AND o.option_name = 'namespaces') AS namespaces,
        min(e.oldest_request_time) AS oldest_request_time,
        bool_or(e.connected) AS connected,
        max(e.last_call_time) AS last_call_time,
@@ -112,6 +115,7 @@ COMMENT ON COLUMN temporal.stat_server.backlog IS 'requests that wait; what the 
 COMMENT ON COLUMN temporal.stat_server.in_flight IS 'requests that were sent and not answered yet';
 COMMENT ON COLUMN temporal.stat_server.max_requests_per_second IS 'the option of the server; NULL: there is no limit, or nothing was sent yet';
 COMMENT ON COLUMN temporal.stat_server.rate_limited IS 'do requests wait because of that?';
+COMMENT ON COLUMN temporal.stat_server.namespaces IS 'the option of the server: further namespaces that requests may name; NULL: none';
 COMMENT ON COLUMN temporal.stat_server.oldest_request_time IS 'when the oldest of those that wait was made, about';
 COMMENT ON COLUMN temporal.stat_server.connected IS 'is there a connection?';
 COMMENT ON COLUMN temporal.stat_server.last_call_time IS 'last call';

@@ -49,6 +49,7 @@ await('the first one', sub { sql(q(SELECT count(*) FROM temporal.request WHERE a
 await('the statistics', sub { sql('SELECT max_requests_per_second, rate_limited, backlog > 1000 FROM temporal.stat_server WHERE backlog > 0') eq '1|t|t' });
 pass('the statistics say that they wait because of the limit');
 is(sql('SELECT state, error_code FROM temporal.stat_backlog WHERE requests > 1000'), 'queued|', 'which is no error');
+is(sql('SELECT DISTINCT namespaces FROM temporal.stat_server'), '*', 'they say which namespaces may be named, too');
 sql(q(ALTER SERVER temporal OPTIONS (DROP max_requests_per_second)));
 is(drained(), 't', 'without a limit all is sent');
 is(sql(q(SELECT count(*) FROM temporal.request WHERE activity_id LIKE 'last-%' AND state = 'delivered')), '2000', 'all of it');
