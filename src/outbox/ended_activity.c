@@ -18,9 +18,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
-#include "executor/tuptable.h"
-#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -32,6 +29,7 @@
 #include "outbox/heartbeats.h"
 #include "outbox/outbox.h"
 #include "outbox/row_write.h"
+#include "outbox/table_pass.h"
 #include "request/request_fields.h"
 
 /* Pages that are looked at in one step of tidying */
@@ -39,6 +37,7 @@
 
 static void set_text(Datum *values, bool *nulls, int attr, const char *text);
 static void set_id(Datum *values, bool *nulls, int attr, const char *id);
+static void remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 
 void
 tc_ended_activity_note(Relation rel, const RecordedActivity *activity, const char *ended, int64 request)
@@ -106,9 +105,6 @@ tc_ended_activities_tidy(BlockNumber *block)
 	Relation	rel = tc_table_open_nowait(TABLE_ENDED_ACTIVITY, RowExclusiveLock);
 	TimestampTz first_segment;
 	TimestampTz last_segment;
-	BlockNumber nblocks;
-	BlockNumber end;
-	TupleTableSlot *slot;
 
 	if (rel == NULL)
 		return false;
@@ -117,26 +113,20 @@ tc_ended_activities_tidy(BlockNumber *block)
 		table_close(rel, NoLock);
 		return false;
 	}
-	nblocks = RelationGetNumberOfBlocks(rel);
-	end = Min(nblocks, *block + TIDY_BLOCKS);
-	slot = table_slot_create(rel, NULL);
-	for (; *block < end; (*block)++)
-		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
-		{
-			ItemPointerData tid;
-			bool		isnull;
-			bool		is_old;
-
-			ItemPointerSet(&tid, *block, n);
-			is_old = table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot) &&
-				DatumGetTimestampTz(slot_getattr(slot, ENDED_ACTIVITY_ENDED_AT, &isnull)) < first_segment;
-			ExecClearTuple(slot);
-			if (is_old)
-				tc_row_delete(rel, TABLE_ENDED_ACTIVITY, &tid);
-		}
-	if (*block >= nblocks)
-		*block = 0;
-	ExecDropSingleTupleTableSlot(slot);
+	tc_table_pass(rel, block, TIDY_BLOCKS, remove_if_old, &first_segment);
 	table_close(rel, NoLock);
 	return true;
+}
+
+static void
+remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+{
+	const TimestampTz *before = arg;
+	bool		isnull;
+
+	if (DatumGetTimestampTz(slot_getattr(slot, ENDED_ACTIVITY_ENDED_AT, &isnull)) < *before)
+	{
+		ExecClearTuple(slot);
+		tc_row_delete(rel, TABLE_ENDED_ACTIVITY, tid);
+	}
 }

@@ -15,9 +15,7 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "executor/tuptable.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -29,6 +27,7 @@
 #include "compat.h"
 #include "outbox/heartbeats.h"
 #include "outbox/row_write.h"
+#include "outbox/table_pass.h"
 
 /* Pages that are looked at in one step of tidying */
 #define TIDY_BLOCKS 20
@@ -47,6 +46,7 @@ enum
 	ANSWER_NATTS = ANSWER_ERROR_CODE
 };
 
+static void remove_if_not_recorded(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 static HeapTuple find_answer(Relation rel, int64 id);
 static bool is_there(void *arg, const HeartbeatRow *row);
 
@@ -139,9 +139,6 @@ tc_heartbeat_answers_tidy(BlockNumber *block)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_HEARTBEAT_ANSWER, RowExclusiveLock);
 	HeartbeatRows rows;
-	BlockNumber nblocks;
-	BlockNumber end;
-	TupleTableSlot *slot;
 
 	if (rel == NULL)
 		return false;
@@ -150,36 +147,29 @@ tc_heartbeat_answers_tidy(BlockNumber *block)
 		table_close(rel, NoLock);
 		return false;
 	}
-	nblocks = RelationGetNumberOfBlocks(rel);
-	end = Min(nblocks, *block + TIDY_BLOCKS);
-	slot = table_slot_create(rel, NULL);
 	tc_heartbeat_rows_open(&rows);
-	for (; *block < end; (*block)++)
-		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
-		{
-			ItemPointerData tid;
-			ItemPointerData nowhere;
-			bool		isnull;
-
-			ItemPointerSet(&tid, *block, n);
-			ItemPointerSet(&nowhere, InvalidBlockNumber, FirstOffsetNumber);
-			if (table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot) &&
-				!tc_heartbeat_row(&rows, DatumGetInt64(slot_getattr(slot, ANSWER_QUEUE, &isnull)),
-								  U64FromFullTransactionId(DatumGetFullTransactionId(slot_getattr(slot, ANSWER_XID, &isnull))),
-								  DatumGetInt64(slot_getattr(slot, ANSWER_ID, &isnull)),
-								  &nowhere, is_there, NULL))
-			{
-				ExecClearTuple(slot);
-				tc_row_delete(rel, TABLE_HEARTBEAT_ANSWER, &tid);
-			}
-			ExecClearTuple(slot);
-		}
-	if (*block >= nblocks)
-		*block = 0;
+	tc_table_pass(rel, block, TIDY_BLOCKS, remove_if_not_recorded, &rows);
 	tc_heartbeat_rows_close(&rows);
-	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	return true;
+}
+
+static void
+remove_if_not_recorded(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+{
+	HeartbeatRows *rows = arg;
+	ItemPointerData nowhere;
+	bool		isnull;
+
+	ItemPointerSet(&nowhere, InvalidBlockNumber, FirstOffsetNumber);
+	if (!tc_heartbeat_row(rows, DatumGetInt64(slot_getattr(slot, ANSWER_QUEUE, &isnull)),
+						  U64FromFullTransactionId(DatumGetFullTransactionId(slot_getattr(slot, ANSWER_XID, &isnull))),
+						  DatumGetInt64(slot_getattr(slot, ANSWER_ID, &isnull)),
+						  &nowhere, is_there, NULL))
+	{
+		ExecClearTuple(slot);
+		tc_row_delete(rel, TABLE_HEARTBEAT_ANSWER, tid);
+	}
 }
 
 static bool

@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "outbox/last_heartbeats.h"
 #include "outbox/row_write.h"
+#include "outbox/table_pass.h"
 #include "process/in_flight.h"
 
 /* Columns of temporal_internal.last_heartbeat */
@@ -144,6 +145,8 @@ static bool same_text(const DeliveryRow *one, const DeliveryRow *other, int attr
 static void from_table(Relation rel, HeapTuple tuple, DeliveryRow *row);
 static void put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTuple old);
 static void move_still_ones(LastHeartbeats *last);
+static void move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
+static void remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 
 LastHeartbeats *
 tc_last_heartbeats_begin(DeliveryWriter write, void *arg)
@@ -560,51 +563,43 @@ static void
 move_still_ones(LastHeartbeats *last)
 {
 	static BlockNumber block = 0;
-	TimestampTz before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -STILL_MS);
-	TupleTableSlot *slot;
 
 	if (last->nblocks <= PAGES_MAX / 2)
 		return;
-	block = (block + 1) % last->nblocks;
-	slot = table_slot_create(last->rel, NULL);
-	for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
-	{
-		ItemPointerData tid;
-		bool		isnull;
-
-		ItemPointerSet(&tid, block, n);
-		if (table_tuple_fetch_row_version(last->rel, &tid, GetActiveSnapshot(), slot) &&
-			DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) < before)
-		{
-			HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
-			DeliveryRow row;
-
-			ExecClearTuple(slot);
-			if (!claim(last->rel, tuple, slot))
-				continue;
-			from_table(last->rel, tuple, &row);
-			row.nulls[DELIVERY_EARLIER_HEARTBEATS - 1] =
-				DatumGetInt64(row.values[DELIVERY_EARLIER_HEARTBEATS - 1]) == 0;
-			last->write(last->arg, &row);
-			tc_row_delete(last->rel, TABLE_LAST_HEARTBEAT, &tid);
-		}
-		ExecClearTuple(slot);
-	}
-	ExecDropSingleTupleTableSlot(slot);
+	tc_table_pass(last->rel, &block, 1, move_if_still, last);
 	/* so that they are not found below */
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
+}
+
+static void
+move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+{
+	LastHeartbeats *last = arg;
+	TimestampTz before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -STILL_MS);
+	bool		isnull;
+	HeapTuple	tuple;
+	DeliveryRow row;
+
+	if (DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) >= before)
+		return;
+	tuple = ExecCopySlotHeapTuple(slot);
+	ExecClearTuple(slot);
+	if (!claim(rel, tuple, slot))
+		return;
+	from_table(rel, tuple, &row);
+	row.nulls[DELIVERY_EARLIER_HEARTBEATS - 1] =
+		DatumGetInt64(row.values[DELIVERY_EARLIER_HEARTBEATS - 1]) == 0;
+	last->write(last->arg, &row);
+	tc_row_delete(rel, TABLE_LAST_HEARTBEAT, tid);
 }
 
 bool
 tc_last_heartbeats_tidy(BlockNumber *block)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_LAST_HEARTBEAT, RowExclusiveLock);
-	BlockNumber nblocks;
-	BlockNumber end;
 	TimestampTz first;
 	TimestampTz latest;
-	TupleTableSlot *slot;
 
 	if (rel == NULL)
 		return false;
@@ -613,30 +608,22 @@ tc_last_heartbeats_tidy(BlockNumber *block)
 		table_close(rel, NoLock);
 		return false;
 	}
-	nblocks = RelationGetNumberOfBlocks(rel);
-	end = Min(nblocks, *block + TIDY_BLOCKS);
-	slot = table_slot_create(rel, NULL);
-	for (; *block < end; (*block)++)
-		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
-		{
-			ItemPointerData tid;
-			bool		isnull;
-
-			ItemPointerSet(&tid, *block, n);
-			if (table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot) &&
-				DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) < first)
-			{
-				HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
-
-				ExecClearTuple(slot);
-				if (claim(rel, tuple, slot))
-					tc_row_delete(rel, TABLE_LAST_HEARTBEAT, &tid);
-			}
-			ExecClearTuple(slot);
-		}
-	if (*block >= nblocks)
-		*block = 0;
-	ExecDropSingleTupleTableSlot(slot);
+	tc_table_pass(rel, block, TIDY_BLOCKS, remove_if_old, &first);
 	table_close(rel, NoLock);
 	return true;
+}
+
+static void
+remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+{
+	const TimestampTz *before = arg;
+	bool		isnull;
+	HeapTuple	tuple;
+
+	if (DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) >= *before)
+		return;
+	tuple = ExecCopySlotHeapTuple(slot);
+	ExecClearTuple(slot);
+	if (claim(rel, tuple, slot))
+		tc_row_delete(rel, TABLE_LAST_HEARTBEAT, tid);
 }

@@ -33,7 +33,6 @@
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -47,6 +46,7 @@
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "outbox/row_write.h"
+#include "outbox/table_pass.h"
 
 /* Pages that are looked at in one step of tidying */
 #define TIDY_BLOCKS 20
@@ -80,7 +80,7 @@ typedef struct Remover
 static OwnQueue *queues_with(int64 number, int *count);
 static void find_in_queues(Relation rel, const OwnQueue *queues, int count, const char *key,
 						   Found *found);
-static void tidy_row(Remover *remover, TupleTableSlot *slot);
+static void tidy_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 static bool end_older(Remover *remover, const RecordedActivity *activity);
 static void take_row(FoundRow *row, HeapTuple tuple, Relation rel);
 static bool is_still_needed(const FoundRow *row);
@@ -348,37 +348,20 @@ bool
 tc_activities_tidy(BlockNumber *block)
 {
 	Relation	rel = tc_table_open_nowait(TABLE_RECORDED_ACTIVITY, RowExclusiveLock);
-	BlockNumber nblocks;
-	BlockNumber end;
-	TupleTableSlot *slot;
 	Remover		remover = {.rel = rel,.policy = LockWaitSkip,.nowait = true};
 
 	if (rel == NULL)
 		return false;
-	nblocks = RelationGetNumberOfBlocks(rel);
-	end = Min(nblocks, *block + TIDY_BLOCKS);
-	slot = table_slot_create(rel, NULL);
-	for (; *block < end; (*block)++)
-		for (OffsetNumber n = FirstOffsetNumber; n <= MaxHeapTuplesPerPage; n++)
-		{
-			ItemPointerData tid;
-
-			ItemPointerSet(&tid, *block, n);
-			if (table_tuple_fetch_row_version(rel, &tid, GetActiveSnapshot(), slot))
-				tidy_row(&remover, slot);
-			ExecClearTuple(slot);
-		}
-	if (*block >= nblocks)
-		*block = 0;
-	ExecDropSingleTupleTableSlot(slot);
+	tc_table_pass(rel, block, TIDY_BLOCKS, tidy_row, &remover);
 	close_ended(&remover);
 	table_close(rel, NoLock);
 	return true;
 }
 
 static void
-tidy_row(Remover *remover, TupleTableSlot *slot)
+tidy_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
 {
+	Remover    *remover = arg;
 	bool		isnull;
 	Datum		expires_at = slot_getattr(slot, RECORDED_ACTIVITY_EXPIRES_AT, &isnull);
 	HeapTuple	tuple;
