@@ -97,7 +97,7 @@ BEGIN
         SELECT i, ask((1 + i % 4 * 2)::integer, i, server, NULL, NULL, NULL, token.value, i % 3 = 0,
                       CASE how WHEN 'keys' THEN 1 ELSE 0 END, 'stub ' || i)
           FROM generate_series(first, first + n - 1) AS i,
-               LATERAL (SELECT decode('0a016e1206', 'hex') || convert_to(lpad((i % 1000000)::text, 6, '0'), 'UTF8')
+               LATERAL (SELECT decode('0a016e1207', 'hex') || convert_to(lpad((i % 10000000)::text, 7, '0'), 'UTF8')
                                || decode('1a017220052801320161', 'hex')) AS token(value);
     END IF;
 END $$;
