@@ -20,6 +20,7 @@
 #include "access/brin_page.h"
 #include "access/brin_tuple.h"
 #include "access/genam.h"
+#include "catalog/pg_am.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgrprotos.h"
