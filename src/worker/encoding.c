@@ -347,7 +347,8 @@ settle(Batch *batch)
 				(batch->fate != CALL_NOT_PROCESSED ||
 				 tc_channel_state(codec->channel) == CHANNEL_READY))
 				break;
-			/* FALLTHROUGH */
+			tell_all(batch, ENCODE_PUT_BACK);
+			return;
 		case CODEC_CLOSED:
 			tell_all(batch, ENCODE_PUT_BACK);
 			return;
