@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use File::Temp ();
+use HttpDoubles;
 use LyingServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -18,34 +19,7 @@ use Test::More;
 my $requests = 4;				# to each liar
 my $max_memory = 160 * 1024;	# of the worker, kB, besides what is shared
 
-# Read a request: its first line and its body; nothing if there is none.
-sub read_request
-{
-	my ($socket) = @_;
-	my $text = '';
-
-	while ($text !~ /\r\n\r\n/)
-	{
-		sysread($socket, $text, 65536, length($text)) or return;
-	}
-	my ($head, $body) = split(/\r\n\r\n/, $text, 2);
-	my ($length) = $head =~ /^content-length: *(\d+)/mi;
-	while (length($body) < ($length // 0))
-	{
-		sysread($socket, $body, 65536, length($body)) or return;
-	}
-	return (split(/\r\n/, $head))[0], $body;
-}
-
-sub answer
-{
-	my ($status, $body, @headers) = @_;
-
-	return "HTTP/1.1 $status\r\n" . join('', map { "$_\r\n" } @headers)
-	  . 'Content-Length: ' . length($body) . "\r\n\r\n$body";
-}
-
-my $info = answer('200 OK', '{"serverVersion":"1.32.0"}');
+my $info = http_answer('200 OK', '{"serverVersion":"1.32.0"}');
 
 # Tell the version, and answer all else by that function of its first line and its socket.
 sub lying
@@ -67,16 +41,16 @@ sub always
 {
 	my @answer = @_;
 
-	return lying(sub { return answer(@answer); });
+	return lying(sub { return http_answer(@answer); });
 }
 
 my %lies = (
 	# the first answer is none of Temporal's
 	'login page' => { code => 'CONNECTION_FAILED', lie => sub {
-		send_all($_[0], answer('200 OK', '<html>Who are you?</html>', 'Content-Type: text/html')) while read_request($_[0]);
+		send_all($_[0], http_answer('200 OK', '<html>Who are you?</html>', 'Content-Type: text/html')) while read_request($_[0]);
 	} },
 	'redirect at once' => { code => 'CONNECTION_FAILED', lie => sub {
-		send_all($_[0], answer('302 Found', '', 'Location: http://127.0.0.1:1/')) while read_request($_[0]);
+		send_all($_[0], http_answer('302 Found', '', 'Location: http://127.0.0.1:1/')) while read_request($_[0]);
 	} },
 	'not HTTP' => { code => 'CONNECTION_FAILED', lie => sub {
 		send_all($_[0], map { chr(($_ * 7919) % 251) } 1 .. 65536);
@@ -119,7 +93,7 @@ my %lies = (
 	'chunks of nonsense' => { code => 'NO_ANSWER', lie => lying(sub {
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\n{}\r\n0\r\n\r\n"; }) },
 	'gzip that nobody asked for' => { code => 'NO_ANSWER', lie => lying(sub {
-		return answer('200 OK', "\x1f\x8b\x08" . "\0" x 100, 'Content-Encoding: gzip'); }) },
+		return http_answer('200 OK', "\x1f\x8b\x08" . "\0" x 100, 'Content-Encoding: gzip'); }) },
 	'endless body' => { code => 'NO_ANSWER', lie => lying(sub {
 		send_all($_[1], "HTTP/1.1 200 OK\r\n\r\n{");
 		send_all($_[1], '"a":"' . 'x' x 65536 . '",') while 1;
@@ -139,7 +113,7 @@ SELECT temporal.complete_activity('\\x0a016e1201771a01722005280132'::bytea || se
 EOS
 }
 
-my $honest = start_liar(lying(sub { return answer('200 OK', '{}'); }));
+my $honest = start_liar(lying(sub { return http_answer('200 OK', '{}'); }));
 my %by_server;
 my @names = sort keys %lies;
 
