@@ -23,7 +23,7 @@
 /* Roles that get their turn when another one is refused, for one activity */
 #define TURN_QUEUES_MAX 16
 
-/* So many requests of a queue in a row, then other roles' for the activity have their turn */
+/* So many requests of a role in a row, then others' for the activity have their turn */
 #define RUN_MAX 64
 
 typedef struct Chain
@@ -31,7 +31,7 @@ typedef struct Chain
 	SipHash		activity;
 	char		status;
 	int			run;			/* of how many requests of the first one's
-								 * queue, in a row */
+								 * role, in a row */
 	Request    *first;
 	Request    *last;
 } Chain;
@@ -205,23 +205,22 @@ tc_chain_leave(Request *request)
 
 /*
  * Whose turn is it, after one of that queue?  That of the first, unless its
- * queue cannot send, or has had very many turns: then that of another role, as
- * a role may have several queues, and its requests an order.
+ * queue cannot send, or its role has had very many turns: then that of another
+ * role, as a role may have several queues, and its requests an order.
  */
 static void
 choose_next(Chain *chain, const Queue *former)
 {
 	Request    *first = chain->first;
-	bool		is_run = first->queue == former;
 
-	chain->run = is_run ? chain->run + 1 : 0;
+	chain->run = tc_share_same_role(first->queue->account, former->account) ? chain->run + 1 : 0;
 	if (can_go_on(first) && chain->run < RUN_MAX)
 		return;
 	chain->run = 0;
 	for (Request *other = first->next; other != NULL; other = other->next)
 	{
 		if (other->queue != first->queue && other->state == REQUEST_BLOCKED && can_go_on(other) &&
-			(other->queue->row.key.role != first->queue->row.key.role || !can_go_on(first)))
+			(!tc_share_same_role(other->queue->account, first->queue->account) || !can_go_on(first)))
 		{
 			move_first(chain, other);
 			return;

@@ -169,6 +169,32 @@ check_stuck('large ones behind', 7,
 	q(SELECT count(temporal.heartbeat_activity_by_id('order-0', '7', to_jsonb(repeat('x', 1900000)), p.run_id))
 	    FROM pending_activity p, generate_series(1, 5) i WHERE p.activity_id = '7'), '110 AND 159', 'delivered|6');
 
+# A role that has very many requests for an activity lets another role's go first
+# after 64, also if they alternate between two of its queues: the server's
+# namespace is named, or not.
+$node->safe_psql('postgres', 'CREATE ROLE two_queues');
+my $alternating = $node->background_psql('postgres');
+$alternating->query_safe('BEGIN; SET ROLE two_queues');
+my @alternating = $alternating->query_safe(q(SELECT temporal.heartbeat_activity_by_id('order-0', '210', '"held up"')));
+my $held_up = $temporal->fault(identity => "postgresql:postgres/$alternating[0]\@*", mode => 'fail-before', error => 'UNAVAILABLE');
+push @alternating, split(/\n/, $alternating->query_safe(<<'EOS'));
+SELECT temporal.report_cancellation_by_id('order-0', '210', to_jsonb(i), namespace => CASE WHEN i % 2 = 1 THEN 'default' END)
+  FROM generate_series(1, 300) i
+EOS
+$alternating->query_safe('COMMIT');
+$alternating->quit;
+my $in_turn = $node->safe_psql('postgres', q(SET ROLE other; SELECT temporal.complete_activity_by_id('order-0', '210', '1')));
+$node->poll_query_until('postgres', "SELECT attempts > 10 FROM temporal.request WHERE id = $alternating[0]");
+is($node->safe_psql('postgres', "SELECT count(DISTINCT queue) FROM temporal_internal.outbox WHERE id IN ($alternating[1], $alternating[2])"), '2',
+	'a role has two queues for one activity');
+$temporal->clear_faults($held_up);
+await_finished($node);
+my %in_chain = map { $_ => 1 } @alternating, $in_turn;
+my @in_chain = map { $_->{id} } grep { $in_chain{ $_->{id} } } $temporal->arrivals_in_order;
+is(scalar(@in_chain), 302, 'all are sent');
+my ($turn) = grep { $in_chain[$_] == $in_turn } 0 .. $#in_chain;
+cmp_ok($turn, '<=', 65, 'after 64 of a role, of whichever queues, it is the turn of another one');
+
 # Two transactions of a role begin at once, and each makes the role's queue: what
 # one of them asks for is not read in two parts, in any order.
 $node->safe_psql('postgres', 'CREATE ROLE fresh LOGIN');
