@@ -21,7 +21,7 @@
 #include "worker/chains.h"
 
 /* Roles that get their turn when another one is refused, for one activity */
-#define TURN_QUEUES_MAX 16
+#define TURN_ROLES_MAX 16
 
 /* So many requests of a role in a row, then others' for the activity have their turn */
 #define RUN_MAX 64
@@ -55,6 +55,7 @@ static void unlink_from(Chain *chain, Request *request);
 static void move_first(Chain *chain, Request *request);
 static bool can_go_on(const Request *request);
 static void choose_next(Chain *chain, const Queue *former);
+static bool can_overtake(const Request *request, const Request *first);
 
 void
 tc_chains_init(MemoryContext context)
@@ -219,13 +220,25 @@ choose_next(Chain *chain, const Queue *former)
 	chain->run = 0;
 	for (Request *other = first->next; other != NULL; other = other->next)
 	{
-		if (other->queue != first->queue && other->state == REQUEST_BLOCKED && can_go_on(other) &&
-			(!tc_share_same_role(other->queue->account, first->queue->account) || !can_go_on(first)))
+		if (can_overtake(other, first) && can_go_on(other))
 		{
 			move_first(chain, other);
 			return;
 		}
 	}
+}
+
+/*
+ * Can it go before the first, if that makes room?  Requests of a role have an
+ * order, also those of several queues, unless one of these cannot send.
+ */
+static bool
+can_overtake(const Request *request, const Request *first)
+{
+	if (request->state != REQUEST_BLOCKED || request->queue->steps_aside)
+		return false;
+	return first->queue->steps_aside ? request->queue != first->queue :
+		!tc_share_same_role(request->queue->account, first->queue->account);
 }
 
 static bool
@@ -235,34 +248,32 @@ can_go_on(const Request *request)
 }
 
 /*
- * Each queue counts with the first of its requests in the chain.  If all were
- * refused they take turns, at the pace of retries.
+ * Each role counts with the first of its requests in the chain, however many
+ * queues it has there.  If all were refused they take turns, at the pace of
+ * retries.
  */
 Request *
 tc_chain_pass_turn(Request *first)
 {
 	Chain	   *chain = chains_lookup(chains, first->activity);
-	Queue	   *seen[TURN_QUEUES_MAX];
-	int			nseen = 0;
+	const Account *refused[TURN_ROLES_MAX];
+	int			nrefused = 0;
 	Request    *chosen = NULL;
 
 	Assert(chain != NULL && chain->first == first);
-	seen[nseen++] = first->queue;
-	for (Request *other = first->next; other != NULL && nseen < TURN_QUEUES_MAX;
+	for (Request *other = first->next; other != NULL && nrefused < TURN_ROLES_MAX;
 		 other = other->next)
 	{
-		bool		is_first = true;
+		bool		is_behind = false;
 
-		for (int i = 0; i < nseen; i++)
-			is_first &= seen[i] != other->queue;
-		if (!is_first)
-			continue;
-		seen[nseen++] = other->queue;
-		if (other->queue->steps_aside || other->state != REQUEST_BLOCKED)
+		for (int i = 0; i < nrefused; i++)
+			is_behind |= tc_share_same_role(refused[i], other->queue->account);
+		if (is_behind || !can_overtake(other, first))
 			continue;
 		chosen = other;
 		if (!tc_was_refused_role(other))
 			break;
+		refused[nrefused++] = other->queue->account;
 	}
 	if (chosen != NULL)
 	{

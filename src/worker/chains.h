@@ -45,8 +45,9 @@ extern void tc_chain_join(Request *request);
 extern Request *tc_chain_leave(Request *request);
 
 /*
- * The first one makes room for one of another queue, which is returned: it is
- * the first now.  NULL, and nothing is changed, if no other queue can go on.
+ * The first one makes room for one of another role, or if its queue cannot send
+ * of another queue, which is returned: it is the first now.  NULL, and nothing
+ * is changed, if there is none.
  */
 extern Request *tc_chain_pass_turn(Request *first);
 

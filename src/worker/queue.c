@@ -254,7 +254,8 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
  * may be older than one that committed before it made its request.  Within a
  * chain the order is that of requests' ids.  Was this one made before all
  * that are there, and has none of them been tried yet by this worker?  Or
- * does it belong to another queue than a first one that cannot be sent?
+ * does it belong to another queue than a first one that cannot be sent, or to
+ * another role than one that was refused?
  */
 static bool
 comes_first(const Request *first, const Request *request)
@@ -262,7 +263,9 @@ comes_first(const Request *first, const Request *request)
 	if (first->queue != request->queue && !request->queue->steps_aside)
 	{
 		if (first->state == REQUEST_RETRYING &&
-			(first->queue->steps_aside || tc_was_refused_role(first)))
+			(first->queue->steps_aside ||
+			 (tc_was_refused_role(first) &&
+			  !tc_share_same_role(first->queue->account, request->queue->account))))
 			return true;
 		if (first->state == REQUEST_CONFIRMING && first->queue->steps_aside)
 			return true;

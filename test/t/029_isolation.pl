@@ -112,6 +112,29 @@ ok($node->poll_query_until('postgres',
 	'another one does not wait behind it for the same activities');
 ok_waits($first, 'PERMISSION_DENIED', 'the refused ones still wait');
 
+# ... nor where one has many queues for an activity, because transactions that
+# began at once each made one, and is refused for all of them
+$node->safe_psql('postgres', 'ALTER SYSTEM SET temporal_complete.enabled = off; SELECT pg_reload_conf()');
+await('the worker to leave', sub { worker_pid($node) eq '' });
+$node->safe_psql('postgres', q(CREATE ROLE many_queues; CREATE USER MAPPING FOR many_queues SERVER locked OPTIONS (api_key 'bad-key', allow_plaintext_credentials 'true')));
+my $sessions = 17;
+my @sessions = map { $node->background_psql('postgres') } 1 .. $sessions;
+foreach my $session (@sessions)
+{
+	$session->query_safe(q(BEGIN; SET ROLE many_queues; SELECT temporal.heartbeat_activity_by_id('shared', 'many', server => 'locked')));
+}
+foreach my $session (@sessions)
+{
+	$session->query_safe('COMMIT');
+	$session->quit;
+}
+is($node->safe_psql('postgres', q(SELECT count(*) FROM temporal_internal.queue WHERE requested_by_name = 'many_queues')), $sessions,
+	'a role has many queues');
+my $behind = $node->safe_psql('postgres', q(SET ROLE good; SELECT temporal.complete_activity_by_id('shared', 'many', server => 'locked')));
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET temporal_complete.enabled; SELECT pg_reload_conf()');
+ok_sent($behind, 'another one does not wait behind all of them for the activity');
+is($node->safe_psql('postgres', q(SELECT temporal.discard_requests('locked', 'many_queues'))), $sessions, 'which wait, and are given up');
+
 $node->safe_psql('postgres', q(ALTER USER MAPPING FOR bad SERVER locked OPTIONS (SET api_key 'good-key')));
 ok_sent($refused, 'the right API key: it is sent at once');
 
