@@ -18,6 +18,7 @@
 #include "compat.h"
 #include "functions/keys.h"
 #include "functions/record_request.h"
+#include "outbox/key_waits.h"
 #include "outbox/outbox.h"
 #include "outbox/recorded_activity.h"
 #include "process/wakeup.h"
@@ -140,16 +141,29 @@ write_request(RequestMethod method, const RequestArgs *args, const QueueKey *que
 	int64		queue;
 	uint8	   *request;
 	size_t		len;
+	TimestampTz awaited_until;
 
 	identity.xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	queue = tc_queue_number(queue_key);
 	identity.id = tc_outbox_next_id();
 	identity.requested_at = GetCurrentTimestamp();
 	request = tc_request_encode(method, args, &identity, &len);
-	tc_outbox_insert(&identity, queue, method, request, len, key,
-					 tc_request_awaited_until(args, identity.requested_at));
-	if (!queue_key->suppressed)
-		tc_wake_at_commit(queue);
+	awaited_until = tc_request_awaited_until(args, identity.requested_at);
+	tc_outbox_insert(&identity, queue, method, request, len, key, awaited_until);
+	if (queue_key->suppressed)
+		return identity.id;
+	if (args->awaits_key)
+	{
+		KeyWait		wait = {
+			.key_hash = (int64) tc_key_hash(key->key, strlen(key->key)),
+			.queue = queue,
+			.id = identity.id,
+			.awaited_until = awaited_until
+		};
+
+		tc_key_wait_insert(&wait);
+	}
+	tc_wake_at_commit(queue);
 	return identity.id;
 }
 

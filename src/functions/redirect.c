@@ -67,7 +67,8 @@ static const char redirect[] =
 "     (SELECT segment FROM temporal_internal.delivery_segment ORDER BY since DESC LIMIT 1),"
 "     false, t.workflow_id, t.run_id, t.activity_id, g.error_code, g.error_message, g.rejected,"
 "     temporal_internal.add_decision(g.decisions, concat('redirected as ', $5)), g.key"
-"   FROM gone g CROSS JOIN LATERAL temporal_internal.request_target(g.method, g.request) t)"
+"   FROM gone g CROSS JOIN LATERAL temporal_internal.request_target(g.method, g.request) t),"
+" made AS ("
 " INSERT INTO temporal_internal.outbox (id, xid, requested_at, queue, written_by, method, maybe_sent, request,"
 "     former_identities, decisions, key, recorded_in, recorded_activity, awaited_until, expires_at)"
 " SELECT $5, pg_current_xact_id(), now(), temporal_internal.queue_number($3, $4, g.role),"
@@ -78,7 +79,9 @@ static const char redirect[] =
 "     temporal_internal.add_decision(g.decisions, concat('redirected from ', g.id)), g.key, g.recorded_in, g.recorded_activity,"
 "     now() + (g.awaited_until - g.requested_at), g.expires_at"
 "   FROM gone g"
-" RETURNING queue, 1::bigint";
+" RETURNING id, queue, key, recorded_activity, awaited_until),"
+" awaited AS (" NOTE_KEY_WAITS("made") ")"
+" SELECT m.queue, 1::bigint FROM made m";
 
 PG_FUNCTION_INFO_V1(tc_redirect_request);
 

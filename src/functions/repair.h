@@ -20,6 +20,16 @@
 	"   WHERE q.number = " request ".queue AND pg_has_role($1, q.role, 'USAGE')) OR $3)"
 
 /*
+ * With what was made, its columns id, queue, key, recorded_activity and
+ * awaited_until: what waits for its key, as outbox/key_waits.c has it.
+ */
+#define NOTE_KEY_WAITS(made) \
+	"INSERT INTO temporal_internal.awaited_key (key_hash, queue, id, awaited_until)" \
+	" SELECT hashtextextended(m.key COLLATE \"C\", 0), m.queue, m.id, m.awaited_until" \
+	"   FROM " made " m" \
+	"  WHERE m.key IS NOT NULL AND m.recorded_activity IS NULL AND m.awaited_until IS NOT NULL AND m.queue > 0"
+
+/*
  * Requests that were rejected, or are unconfirmed, move back to the outbox as
  * if they were made now; those of which it is not known are looked up first.
  * What they are sent with is new, so what they were sent with is noted.
@@ -45,7 +55,8 @@
 	"     temporal_internal.add_decision(g.decisions, 'retried'), g.key, g.recorded_in, g.recorded_activity," \
 	"     now() + (g.awaited_until - g.requested_at)" \
 	"   FROM gone g" \
-	" RETURNING queue)" \
+	" RETURNING id, queue, key, recorded_activity, awaited_until)," \
+	" awaited AS (" NOTE_KEY_WAITS("made") ")" \
 	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
 
 /*

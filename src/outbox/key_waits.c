@@ -6,9 +6,11 @@
  * Such a request stands in the outbox, without an activity, and is passed over
  * by who reads there.  temporal_internal.awaited_key says where those are whose key has
  * a hash, and when their time is over: so however many wait, no memory is
- * needed for them, and who records a key need not know of them.  It is the
- * worker's own: rows are added when it has read a request, which it does again
- * when it begins, and are of no use without one.
+ * needed for them, and who records a key need not know of them.  A row is added
+ * with the request, so that who is about to remove a recording sees also those
+ * that nobody has read yet.  The worker adds those that are missing, of what
+ * was dumped and restored, when it has read a request.  A row is of no use
+ * without one.
  *
  * When the activity is known, the request gets it, and the id of the
  * transaction that did so: it is read then as one that was made just now.
@@ -23,6 +25,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -48,6 +51,7 @@ enum
 static const TableId looked_at[] = {TABLE_QUEUE, TABLE_OUTBOX, TABLE_RECORDED_ACTIVITY, TABLE_AWAITED_KEY};
 
 static Relation open_table(TableId id, LOCKMODE lockmode);
+static void insert_wait(Relation rel, const KeyWait *wait);
 static int	scan_waits(Relation rel, int index, int nkeys, ScanKey keys, KeyWait *waits, int max);
 static ScanKeyData int8_key(AttrNumber attr, StrategyNumber strategy, RegProcedure function, int64 value);
 static HeapTuple find_request(Relation outbox, int64 id);
@@ -72,6 +76,44 @@ open_table(TableId id, LOCKMODE lockmode)
 	return rel;
 }
 
+bool
+tc_key_waits_try_begin(void)
+{
+	for (int i = 0; i < lengthof(looked_at); i++)
+	{
+		Relation	rel = tc_table_open_nowait(looked_at[i], AccessShareLock);
+
+		if (rel == NULL)
+			return false;
+		table_close(rel, NoLock);
+	}
+	return true;
+}
+
+bool
+tc_key_is_awaited(uint64 key_hash, bool *is_awaited)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_AWAITED_KEY, AccessShareLock);
+	ScanKeyData key = int8_key(AWAITED_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, (int64) key_hash);
+	KeyWait		wait;
+
+	if (rel == NULL)
+		return false;
+	*is_awaited = RelationGetNumberOfBlocks(rel) > 0 &&
+		scan_waits(rel, AWAITED_KEY_HASH_IDX, 1, &key, &wait, 1) > 0;
+	table_close(rel, NoLock);
+	return true;
+}
+
+void
+tc_key_wait_insert(const KeyWait *wait)
+{
+	Relation	rel = tc_table_open(TABLE_AWAITED_KEY, RowExclusiveLock);
+
+	insert_wait(rel, wait);
+	table_close(rel, NoLock);
+}
+
 void
 tc_key_waits_add(const KeyWait *waits, int count)
 {
@@ -79,8 +121,6 @@ tc_key_waits_add(const KeyWait *waits, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		Datum		values[AWAITED_KEY_NATTS];
-		bool		nulls[AWAITED_KEY_NATTS] = {false};
 		KeyWait		known;
 		ScanKeyData keys[] = {
 			int8_key(AWAITED_KEY_HASH, BTEqualStrategyNumber, F_INT8EQ, waits[i].key_hash),
@@ -88,15 +128,23 @@ tc_key_waits_add(const KeyWait *waits, int count)
 			int8_key(AWAITED_KEY_ID, BTEqualStrategyNumber, F_INT8EQ, waits[i].id)
 		};
 
-		if (scan_waits(rel, AWAITED_KEY_HASH_IDX, lengthof(keys), keys, &known, 1) > 0)
-			continue;
-		values[AWAITED_KEY_HASH - 1] = Int64GetDatum(waits[i].key_hash);
-		values[AWAITED_KEY_QUEUE - 1] = Int64GetDatum(waits[i].queue);
-		values[AWAITED_KEY_ID - 1] = Int64GetDatum(waits[i].id);
-		values[AWAITED_KEY_UNTIL - 1] = TimestampTzGetDatum(waits[i].awaited_until);
-		tc_row_insert(rel, TABLE_AWAITED_KEY, values, nulls);
+		if (scan_waits(rel, AWAITED_KEY_HASH_IDX, lengthof(keys), keys, &known, 1) == 0)
+			insert_wait(rel, &waits[i]);
 	}
 	table_close(rel, NoLock);
+}
+
+static void
+insert_wait(Relation rel, const KeyWait *wait)
+{
+	Datum		values[AWAITED_KEY_NATTS];
+	bool		nulls[AWAITED_KEY_NATTS] = {false};
+
+	values[AWAITED_KEY_HASH - 1] = Int64GetDatum(wait->key_hash);
+	values[AWAITED_KEY_QUEUE - 1] = Int64GetDatum(wait->queue);
+	values[AWAITED_KEY_ID - 1] = Int64GetDatum(wait->id);
+	values[AWAITED_KEY_UNTIL - 1] = TimestampTzGetDatum(wait->awaited_until);
+	tc_row_insert(rel, TABLE_AWAITED_KEY, values, nulls);
 }
 
 void

@@ -31,13 +31,22 @@ typedef struct KeyGroup
 	int64		queue;
 } KeyGroup;
 
+/* In the transaction that makes a request that waits; its tid is of no use. */
+extern void tc_key_wait_insert(const KeyWait *wait);
+
 /*
- * All of this is for the worker, in its transactions.  A table that somebody
+ * All others are for the worker, in its transactions.  A table that somebody
  * has locked is an error, as are damaged rows.
  */
 
 /* Lock what is looked at here for the rest of the transaction, without waiting. */
 extern void tc_key_waits_begin(void);
+
+/* The same; false if that cannot be done now. */
+extern bool tc_key_waits_try_begin(void);
+
+/* Does anything wait for a key of that hash?  False if that cannot be known now. */
+extern bool tc_key_is_awaited(uint64 key_hash, bool *is_awaited);
 
 /* Say of requests that they wait; of some of them that may be said already. */
 extern void tc_key_waits_add(const KeyWait *waits, int count);

@@ -257,12 +257,18 @@ typedef struct Outcome
 } Outcome;
 
 /*
+ * A verdict by a key was delivered, and what was recorded under the key, in
+ * that queue, is about to be removed.  False: not now.
+ */
+typedef bool (*KeyFinisher) (int64 queue, const char *key);
+
+/*
  * Record outcomes.  A row that is gone counts as recorded: somebody
  * discarded it.  One that another transaction is changing is not recorded;
  * nothing here waits for other transactions.  Returns whether, after the
  * transaction, tc_delivery_summarize() is due.
  */
-extern bool tc_outbox_record(Outcome *outcomes, int count);
+extern bool tc_outbox_record(Outcome *outcomes, int count, KeyFinisher before_finish);
 
 /*---- queue_error.c ----*/
 

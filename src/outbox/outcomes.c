@@ -63,6 +63,7 @@ typedef struct Recorder
 	int			ndelivery_rows;
 	int			segment;
 	MemoryContext chunk_context;	/* of the values for delivery_rows */
+	KeyFinisher before_finish;
 	RecordedActivity finished;	/* by the request at hand; id 0: none */
 	LastHeartbeats *last_heartbeats;
 } Recorder;
@@ -91,9 +92,9 @@ static void set_run(Datum *values, bool *nulls, const char *run_id);
 static bool is_canonical_uuid(const char *text, uint8 bytes[UUID_LEN]);
 
 bool
-tc_outbox_record(Outcome *outcomes, int count)
+tc_outbox_record(Outcome *outcomes, int count, KeyFinisher before_finish)
 {
-	Recorder	recorder = {0};
+	Recorder	recorder = {.before_finish = before_finish};
 	bool		grown = false;
 
 	recorder.outbox = tc_table_open_nowait(TABLE_OUTBOX, RowExclusiveLock);
@@ -263,7 +264,8 @@ find_row(Recorder *recorder, const Outcome *outcome)
 /*
  * A verdict that was delivered forgets the key by which it named its activity.
  * After a failure there may be another attempt, which is recorded by itself.
- * False if another transaction is changing what was recorded.
+ * False if another transaction is changing what was recorded, or before_finish
+ * says so.
  */
 static bool
 forget_key(Recorder *recorder, const Outcome *outcome)
@@ -273,6 +275,8 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 	bytea	   *request;
 	bool		has_ended;
 	const Datum *values;
+	int64		recorded_in;
+	const char *key;
 
 	recorder->finished.id = 0;
 	if (outcome->kind != OUTCOME_DELIVERED || slot_attisnull(recorder->row, OUTBOX_KEY))
@@ -287,10 +291,11 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 	has_ended = method != METHOD_FAIL && method != METHOD_FAIL_BY_ID &&
 		tc_request_decode(method, (const uint8 *) VARDATA_ANY(request),
 						  VARSIZE_ANY_EXHDR(request), &target);
-	return tc_activity_finish(DatumGetInt64(values[OUTBOX_RECORDED_IN - 1]),
-							  TextDatumGetCString(values[OUTBOX_KEY - 1]),
-							  DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]),
-							  has_ended ? &target : NULL, outcome->id, &recorder->finished);
+	recorded_in = DatumGetInt64(values[OUTBOX_RECORDED_IN - 1]);
+	key = TextDatumGetCString(values[OUTBOX_KEY - 1]);
+	return recorder->before_finish(recorded_in, key) &&
+		tc_activity_finish(recorded_in, key, DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]),
+						   has_ended ? &target : NULL, outcome->id, &recorder->finished);
 }
 
 /* The key is forgotten, but the outcome that would tell of it has to wait. */

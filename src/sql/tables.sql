@@ -408,8 +408,8 @@ COMMENT ON COLUMN temporal_internal.ended_activity.heartbeat_error IS 'why heart
 
 /*
  * Where the worker finds requests of the outbox that wait for a key, when the
- * key is recorded or their time is over.  It makes the rows itself: a request
- * that has none yet gets one when the next worker reads it.
+ * key is recorded or their time is over.  A row is made with the request; one
+ * that is missing, as after a restore, is made when the worker reads it.
  */
 CREATE TABLE temporal_internal.awaited_key (
     key_hash bigint NOT NULL,

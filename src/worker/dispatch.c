@@ -45,6 +45,7 @@
 #include "worker/heartbeat_notes.h"
 #include "worker/heartbeats.h"
 #include "worker/intake.h"
+#include "worker/key_settle.h"
 #include "worker/key_waits.h"
 #include "worker/notify.h"
 #include "worker/proof.h"
@@ -105,7 +106,7 @@ tc_dispatch_init(void)
 	tc_reading_init();
 	tc_proofs_init();
 	tc_encodings_init();
-	tc_recording_init();
+	tc_recording_init(tc_key_settle_before_finish);
 }
 
 bool

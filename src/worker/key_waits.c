@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * key_waits.c
- *	  Requests that wait until their key is recorded.
+ *	  Requests that wait until their key is recorded: when they are looked at.
  *
  *	  a request was read      a key was recorded      all may have changed
  *	  (intake.c)              (shared memory)         (wakes.c, options)
@@ -18,6 +18,7 @@
  *	                             |                        |
  *	                             v                        v
  *	               the outbox, to be read anew       rejected
+ *	               (key_settle.c)
  *
  * No recording is missed.  Before anything is looked at, it is published that
  * keys are awaited; only then comes the snapshot that looks.  Who records
@@ -50,21 +51,18 @@
 #include "base/foreign_text.h"
 #include "outbox/key_waits.h"
 #include "process/worker_slots.h"
-#include "worker/doubt.h"
+#include "worker/key_settle.h"
 #include "worker/key_waits.h"
-#include "worker/known_queues.h"
-#include "worker/queue.h"
-#include "worker/recording.h"
 #include "worker/transaction.h"
 
 /* Requests that are noted; groups that are to be looked at, of each share of roles */
 #define NOTED_MAX 256
 #define WANTED_MAX 1024
 
-/* Groups looked at in one transaction, for how long; requests of a group at once */
+/* Groups looked at in one transaction, for how long; and of those whose time is over */
 #define STEP_GROUPS 200
 #define STEP_MS 5
-#define GROUP_STEP 64
+#define DUE_STEP 64
 
 /* A step takes one of so many parts of the time, if others follow */
 #define STEP_PART 4
@@ -76,11 +74,6 @@
 
 /* It is looked at after that time whether any are left */
 #define COUNT_AGAIN_MS 1000
-
-/* Nothing is rejected while so many outcomes cannot be recorded */
-#define UNRECORDED_MAX 20000
-
-#define WORDS_MAX 400
 
 /* What is to be looked at: a group, or all those of its hash, or its queue, behind it */
 typedef enum WantedKind
@@ -122,44 +115,12 @@ static int64 pass_after;		/* monotonic ms: no other one begins before */
 static bool published;			/* that keys are awaited */
 static TimestampTz next_due = DT_NOBEGIN;	/* nobody's time is over before */
 static bool none_left;			/* in temporal_internal.awaited_key ... */
-static bool removed;			/* ... unless that is to be looked at ... */
+static bool removed;			/* ... unless that is to be looked at, as some
+								 * were removed ... */
 static int64 count_after;		/* monotonic ms: ... from then on */
-static bool in_the_way;			/* something was, in this step */
 static int64 not_before;		/* monotonic ms */
 static LoopTimer timer;
 static LoopTimer due_timer;
-static MemoryContext look_context;	/* reset after each group */
-
-/* Queues that requests were given back to in a step */
-static int64 *touched;
-static int	ntouched;
-static int	max_touched;
-
-/* What is known of a request that waits; see look_at() */
-typedef struct WaitRow
-{
-	char	   *key;
-	TimestampTz awaited_until;
-	bool		maybe_sent;
-} WaitRow;
-
-/* What is recorded under a key */
-typedef struct Finding
-{
-	const char *key;			/* NULL: nothing was looked for */
-	bool		found;
-	RecordedActivity activity;
-	Oid			owner;
-	Oid			second;			/* of another role, which may be meant, too */
-} Finding;
-
-/* For take_rejected() */
-typedef struct Rejection
-{
-	Queue	   *queue;
-	const char *code;
-	const char *words;
-} Rejection;
 
 static void publish(bool awaited);
 static void take_told(void);
@@ -170,18 +131,7 @@ static void pass_if_wanted(void);
 static void add_noted(void *arg);
 static void step(void *arg);
 static bool look_at_next(void);
-static bool look_at_group(const KeyGroup *group, Oid *role);
 static void look_at_due(void);
-static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
-static void look_at_over(const KeyWait *wait);
-static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
-static bool read_wait(const KeyWait *wait, WaitRow *row);
-static bool take_wait(void *arg, const OutboxRow *row);
-static bool reject(const KeyWait *wait, const char *code, const char *words);
-static bool take_rejected(void *arg, const OutboxRow *row);
-static void remove_wait(const KeyWait *wait);
-static void touch(int64 queue);
-static void give_back(void);
 static void come_back(int64 delay_ms);
 static void set_due_timer(void);
 
@@ -224,6 +174,8 @@ tc_key_waits_want_turn(void)
 {
 	int64		now = tc_monotonic_ms();
 
+	if (tc_key_settle_has_given())
+		return true;
 	return nnoted > 0 ? note_after <= now : !is_idle() && not_before <= now;
 }
 
@@ -249,6 +201,7 @@ tc_key_waits_turn(void)
 	bool		is_due;
 	bool		ok;
 
+	tc_key_settle_give_back();
 	if (published)
 		take_told();
 	if (is_idle())
@@ -264,12 +217,8 @@ tc_key_waits_turn(void)
 	if (is_due)
 		pass_if_wanted();
 
-	if (look_context == NULL)
-		look_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete keys",
-											 ALLOCSET_DEFAULT_SIZES);
 	publish(true);
-	in_the_way = false;
-	ntouched = 0;
+	tc_key_settle_begin();
 	ok = nnoted == 0 || tc_run_transaction(add_noted, NULL);
 	if (ok)
 	{
@@ -287,7 +236,7 @@ tc_key_waits_turn(void)
 	}
 	if (ok)
 	{
-		give_back();
+		tc_key_settle_give_back();
 		if (none_left && is_idle())
 			publish(false);
 	}
@@ -296,7 +245,13 @@ tc_key_waits_turn(void)
 		next_due = DT_NOBEGIN;
 		none_left = false;
 	}
-	if (!ok || in_the_way)
+	if (tc_key_settle_removed_some())
+	{
+		if (!removed)
+			count_after = tc_monotonic_ms() + COUNT_AGAIN_MS;
+		removed = true;
+	}
+	if (!ok || tc_key_settle_is_hindered())
 	{
 		/* what was to be looked at may have been taken from the list */
 		pass_wanted = true;
@@ -438,7 +393,7 @@ look_at_next(void)
 	if (turn_of_pass)
 	{
 		passing = tc_key_group_next(&pass_position, false);
-		if (passing && look_at_group(&pass_position, &role))
+		if (passing && tc_key_group_settle(&pass_position, &role))
 			want(TC_KEY_SHARE_OF(role), pass_position.key_hash, pass_position.queue, WANTED_GROUP);
 		return true;
 	}
@@ -453,66 +408,11 @@ look_at_next(void)
 	if (next.kind == WANTED_OF_HASH ? !tc_key_group_next(&next.group, true) :
 		next.kind == WANTED_OF_QUEUE && !tc_key_group_next_of_queue(&next.group))
 		return true;
-	if (look_at_group(&next.group, &role))
+	if (tc_key_group_settle(&next.group, &role))
 		want(TC_KEY_SHARE_OF(role), next.group.key_hash, next.group.queue, WANTED_GROUP);
 	if (next.kind != WANTED_GROUP)
 		want(share, next.group.key_hash, next.group.queue, next.kind);
 	return true;
-}
-
-/* True if it should be looked at again; *role: for whom. */
-static bool
-look_at_group(const KeyGroup *group, Oid *role)
-{
-	MemoryContext old = MemoryContextSwitchTo(look_context);
-	KeyWait    *waits = palloc(GROUP_STEP * sizeof(KeyWait));
-	int			count = tc_key_group_waits(group, waits, GROUP_STEP);
-	QueueRow	queue;
-	bool		made_here;
-	WaitRow		row;
-	Finding		finding = {NULL};
-	int			nremoved = 0;
-
-	if (count > 0 && !tc_queue_find(group->queue, &queue, &made_here))
-	{
-		in_the_way = true;
-		count = 0;
-	}
-	*role = count > 0 && made_here ? queue.key.role : InvalidOid;
-	for (int i = 0; i < count; i++)
-	{
-		if (!made_here || !read_wait(&waits[i], &row))
-			remove_wait(&waits[i]);
-		else if (!find(&finding, &queue.key, row.key))
-			break;
-		/* if it was recorded too late its time is over */
-		else if (finding.activity.recorded_at > row.awaited_until ||
-				 !settle(&waits[i], &row, &finding))
-			continue;
-		nremoved++;
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(look_context);
-	if (nremoved > 0)
-	{
-		/* what was done here is not to be seen again */
-		CommandCounterIncrement();
-		UpdateActiveSnapshotCommandId();
-	}
-	return count == GROUP_STEP && nremoved > 0;
-}
-
-/* The same as for the key before it, if it is the same. */
-static bool
-find(Finding *finding, const QueueKey *queue_key, const char *key)
-{
-	if (finding->key == NULL || strcmp(finding->key, key) != 0)
-	{
-		finding->key = key;
-		finding->found = tc_activity_find(queue_key, key, &finding->activity, &finding->owner,
-										  &finding->second);
-	}
-	return finding->found;
 }
 
 /*
@@ -523,175 +423,26 @@ look_at_due(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz from = next_due;
-	MemoryContext old;
 	KeyWait    *waits;
 	int			count;
 
 	if (next_due > now && !(removed && count_after <= tc_monotonic_ms()))
 		return;
-	old = MemoryContextSwitchTo(look_context);
-	waits = palloc(GROUP_STEP * sizeof(KeyWait));
-	count = tc_key_waits_due(from, now, waits, GROUP_STEP, &next_due);
+	waits = palloc(DUE_STEP * sizeof(KeyWait));
+	count = tc_key_waits_due(from, now, waits, DUE_STEP, &next_due);
 	none_left = count == 0 && next_due == DT_NOEND;
 	removed = false;
 	for (int i = 0; i < count; i++)
-		look_at_over(&waits[i]);
+		tc_key_wait_settle_over(&waits[i]);
 	/* then there may be more of that time */
-	if (in_the_way)
+	if (tc_key_settle_is_hindered())
 		next_due = from;
-	else if (count == GROUP_STEP)
+	else if (count == DUE_STEP)
 		next_due = waits[count - 1].awaited_until;
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(look_context);
+	pfree(waits);
 	if (count > 0)
 	{
 		CommandCounterIncrement();
 		UpdateActiveSnapshotCommandId();
-	}
-}
-
-static void
-look_at_over(const KeyWait *wait)
-{
-	QueueRow	queue;
-	bool		made_here;
-	WaitRow		row;
-	Finding		finding = {NULL};
-
-	if (!tc_queue_find(wait->queue, &queue, &made_here))
-		in_the_way = true;
-	else if (!made_here || !read_wait(wait, &row))
-		remove_wait(wait);
-	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
-		(void) settle(wait, &row, &finding);
-	else
-		(void) reject(wait, TC_KEY_NOT_RECORDED,
-					  "no activity was recorded under the key, and the time to wait for it is over");
-}
-
-/* An activity was found for a request.  False if it waits on: something is in the way. */
-static bool
-settle(const KeyWait *wait, const WaitRow *row, const Finding *finding)
-{
-	if (OidIsValid(finding->second))
-	{
-		char	   *name = GetUserNameFromId(finding->owner, true);
-		char	   *other = GetUserNameFromId(finding->second, true);
-
-		return reject(wait, TC_KEY_AMBIGUOUS,
-					  psprintf("roles \"%s\" and \"%s\" have recorded an activity under the key",
-							   name != NULL ? name : "?", other != NULL ? other : "?"));
-	}
-	switch (tc_key_wait_resolve(wait->id, &finding->activity, row->maybe_sent))
-	{
-		case KEY_RESOLVED:
-			touch(wait->queue);
-			remove_wait(wait);
-			return true;
-		case KEY_BUSY:
-			in_the_way = true;
-			break;
-		case KEY_UNREADABLE:
-			return reject(wait, "DATA_CORRUPTED", "what was recorded under the key cannot be read");
-	}
-	return false;
-}
-
-/* False if it does not wait any more. */
-static bool
-read_wait(const KeyWait *wait, WaitRow *row)
-{
-	row->key = NULL;
-	(void) tc_outbox_read_one(wait->id, take_wait, row);
-	return row->key != NULL && tc_request_by_id(wait->id) == NULL;
-}
-
-static bool
-take_wait(void *arg, const OutboxRow *row)
-{
-	WaitRow    *result = arg;
-
-	if (row->awaited_key == NULL)
-		return false;
-	result->key = pstrdup(row->awaited_key);
-	result->awaited_until = row->awaited_until;
-	/* what was put back, or copied, may have gone on elsewhere */
-	result->maybe_sent = row->maybe_sent || tc_doubt_is_of_copy(row->requested_at);
-	return false;
-}
-
-/* False if that cannot be done now. */
-static bool
-reject(const KeyWait *wait, const char *code, const char *words)
-{
-	Rejection	rejection = {tc_known_queue(wait->queue), code, tc_words_from_server(words)};
-
-	if (rejection.queue == NULL)
-		tc_known_queues_find_number(wait->queue);
-	if (rejection.queue == NULL || tc_recording_count() > UNRECORDED_MAX)
-	{
-		in_the_way = true;
-		return false;
-	}
-	(void) tc_outbox_read_one(wait->id, take_rejected, &rejection);
-	remove_wait(wait);
-	return true;
-}
-
-/* If this transaction fails, it has ended all the same. */
-static bool
-take_rejected(void *arg, const OutboxRow *row)
-{
-	Rejection  *rejection = arg;
-	Request    *request = tc_queue_add_malformed(rejection->queue, row);
-
-	request->outcome = OUTCOME_REJECTED;
-	request->outcome_at = GetCurrentTimestamp();
-	request->error_code = rejection->code;
-	tc_request_set_message(request, rejection->words);
-	tc_recording_add(request);
-	return false;
-}
-
-static void
-remove_wait(const KeyWait *wait)
-{
-	tc_key_wait_remove(wait);
-	if (!removed)
-		count_after = tc_monotonic_ms() + COUNT_AGAIN_MS;
-	removed = true;
-}
-
-static void
-touch(int64 queue)
-{
-	if (ntouched > 0 && touched[ntouched - 1] == queue)
-		return;
-	if (ntouched == max_touched)
-	{
-		max_touched = Max(64, 2 * max_touched);
-		touched = touched == NULL ? MemoryContextAlloc(TopMemoryContext, max_touched * sizeof(int64)) :
-			repalloc(touched, max_touched * sizeof(int64));
-	}
-	touched[ntouched++] = queue;
-}
-
-/*---- after it ----*/
-
-/* What was made by the transaction is new in these queues. */
-static void
-give_back(void)
-{
-	for (int i = 0; i < ntouched; i++)
-	{
-		Queue	   *queue = tc_known_queue(touched[i]);
-
-		if (queue == NULL)
-			tc_known_queues_find_number(touched[i]);
-		else
-		{
-			tc_queue_set_unread(queue, true);
-			tc_queue_activate(queue);
-		}
 	}
 }

@@ -47,6 +47,7 @@ static int64 not_before;		/* monotonic ms: after an error */
 static int64 aside_until;		/* monotonic ms */
 static int	batch_limit = BATCH;
 static LoopTimer timer;
+static KeyFinisher before_finish;
 static MemoryContext batch_context; /* reset after each batch */
 
 typedef struct Batch
@@ -67,8 +68,9 @@ static void put_aside(Request *request, int64 until);
 static void take_back(void);
 
 void
-tc_recording_init(void)
+tc_recording_init(KeyFinisher key_finisher)
 {
+	before_finish = key_finisher;
 	batch_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete outcomes",
 										  ALLOCSET_DEFAULT_SIZES);
 }
@@ -240,7 +242,7 @@ record_batch(void *arg)
 		if (message != NULL)
 			batch->outcomes[i].error_message = tc_words_to_server(message);
 	}
-	batch->summarize = tc_outbox_record(batch->outcomes, batch->count);
+	batch->summarize = tc_outbox_record(batch->outcomes, batch->count, before_finish);
 }
 
 static void

@@ -10,7 +10,8 @@
 
 #include "worker/in_memory.h"
 
-extern void tc_recording_init(void);
+/* before_finish: see outbox.h */
+extern void tc_recording_init(KeyFinisher before_finish);
 
 /* A request has ended so: the next one for its activity may be sent. */
 extern void tc_request_finish(Request *request, OutcomeKind kind);

@@ -211,14 +211,37 @@ is(state_of($id), 'waiting||', 'a key of another server is of no use');
 $second = as('app', "SELECT temporal.redirect_request($id, 'temporal')");
 is(outcome($second), 'delivered||moved', 'sent elsewhere it finds it');
 
+# The key is finished before the worker has read who waits for it: the queue is paused.  It was recorded in time.
+as('boss', 'SELECT temporal.pause()');
+$id = as('boss', complete('unread', '5 s') =~ s/complete/heartbeat/r);
+as('app', record('unread'));
+is(outcome(as('app', q(SELECT temporal.complete_activity_by_key('unread')))), 'delivered||unread', 'a key is finished for which others wait');
+is(as('app', q(SELECT count(*) FROM temporal.activity WHERE key = 'unread')), '0', 'and forgotten');
+as('boss', 'SELECT temporal.resume()');
+is(outcome($id), 'delivered||unread', 'these are for the activity that was recorded');
+$id = as('boss', complete('retried', '1 s'));
+is(outcome($id), 'rejected|KEY_NOT_RECORDED|', 'one whose time is over');
+as('boss', 'SELECT temporal.pause()');
+as('boss', "SELECT count(temporal.heartbeat_activity_by_key('unread by many', wait_for_key => '1 hour')) FROM generate_series(1, 1500)");
+as('app', record('unread by many') . record('retried'));
+as('boss', "SELECT temporal.retry_request($id)");
+is(outcome(as('app', q(SELECT temporal.complete_activity_by_key('unread by many')))), 'delivered||unread by many', 'so it is with many of them');
+is(outcome(as('app', q(SELECT temporal.complete_activity_by_key('retried')))), 'delivered||retried', 'and with what is retried');
+as('boss', 'SELECT temporal.resume()');
+await('all of them to be sent', sub {
+	$node->safe_psql('postgres', q(SELECT DISTINCT state IN ('delivered', 'superseded') FROM temporal.request WHERE key = 'unread by many')) eq 't' });
+is(outcome($id), 'delivered||retried', 'that too');
+
 # An error on the way stops only for a while
 $id = as('app', complete('locked'));
 await_known(1);
 $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE temporal_internal.awaited_key');
-as('app', record('locked'));
+as('app', record('locked') . record('finished'));
+$second = as('app', q(SELECT temporal.complete_activity_by_key('finished')));
 is(outcome(as('app', q(SELECT temporal.heartbeat_activity_by_key('locked')))) =~ s/\|.*//r, 'delivered', 'while the table is locked other requests go on');
 $holder->query_safe('ROLLBACK');
+is(outcome($second), 'delivered||finished', 'a key is finished when it is not any more');
 is(outcome($id), 'delivered||locked', 'and it comes to those that wait');
 $holder->quit;
 

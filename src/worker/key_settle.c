@@ -1,0 +1,382 @@
+/*-------------------------------------------------------------------------
+ *
+ * key_settle.c
+ *	  What becomes of requests that wait until their key is recorded.
+ *
+ * In a transaction of the worker: those whose key is recorded go back to the
+ * outbox, as requests for that activity; where that cannot be, or their time is
+ * over, they are rejected.  When that is looked at is decided by key_waits.c;
+ * and before a recording is removed because its activity has ended, those that
+ * were committed until then get it first: they were made in time, and would
+ * wait for another one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/foreign_text.h"
+#include "outbox/outbox.h"
+#include "worker/doubt.h"
+#include "worker/key_settle.h"
+#include "worker/known_queues.h"
+#include "worker/queue.h"
+#include "worker/recording.h"
+
+/* Requests of a group that are looked at at once */
+#define GROUP_STEP 64
+
+/* So many requests get what is removed in one transaction; so many queues of others are looked at for a key */
+#define FINISH_MAX 1024
+#define FINISH_GROUPS 256
+
+/* Nothing is rejected while so many outcomes cannot be recorded */
+#define UNRECORDED_MAX 20000
+
+static bool hindered;			/* something was in the way */
+static bool removed_some;		/* of temporal_internal.awaited_key */
+static int	nsettled;			/* in the transaction settled_in, for
+								 * tc_key_settle_before_finish() */
+static uint64 settled_in;
+static MemoryContext look_context;	/* reset after each group */
+
+/* Queues that requests were given back to */
+static int64 *touched;
+static int	ntouched;
+static int	max_touched;
+
+/* What is known of a request that waits */
+typedef struct WaitRow
+{
+	char	   *key;
+	TimestampTz awaited_until;
+	bool		maybe_sent;
+} WaitRow;
+
+/* What is recorded under a key */
+typedef struct Finding
+{
+	const char *key;			/* NULL: nothing was looked for */
+	bool		found;
+	RecordedActivity activity;
+	Oid			owner;
+	Oid			second;			/* of another role, which may be meant, too */
+} Finding;
+
+/* For take_rejected() */
+typedef struct Rejection
+{
+	Queue	   *queue;
+	const char *code;
+	const char *words;
+} Rejection;
+
+static MemoryContext context(void);
+static bool has_same_keys(const QueueKey *a, const QueueKey *b);
+static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
+static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
+static bool read_wait(const KeyWait *wait, WaitRow *row);
+static bool take_wait(void *arg, const OutboxRow *row);
+static bool reject(const KeyWait *wait, const char *code, const char *words);
+static bool take_rejected(void *arg, const OutboxRow *row);
+static void remove_wait(const KeyWait *wait);
+static void touch(int64 queue);
+
+void
+tc_key_settle_begin(void)
+{
+	hindered = false;
+}
+
+bool
+tc_key_settle_is_hindered(void)
+{
+	return hindered;
+}
+
+bool
+tc_key_settle_removed_some(void)
+{
+	bool		result = removed_some;
+
+	removed_some = false;
+	return result;
+}
+
+bool
+tc_key_settle_has_given(void)
+{
+	return ntouched > 0;
+}
+
+static MemoryContext
+context(void)
+{
+	if (look_context == NULL)
+		look_context = AllocSetContextCreate(TopMemoryContext, "temporal_complete keys",
+											 ALLOCSET_DEFAULT_SIZES);
+	return look_context;
+}
+
+bool
+tc_key_settle_before_finish(int64 queue, const char *key)
+{
+	uint64		hash = tc_key_hash(key, strlen(key));
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	KeyGroup	group = {(int64) hash, PG_INT64_MIN};
+	bool		is_awaited;
+	QueueRow	row;
+	QueueRow	other;
+	bool		made_here;
+	OwnQueue   *own;
+	int			nown;
+	Oid			role;
+
+	if (!tc_key_is_awaited(hash, &is_awaited))
+		return false;
+	if (!is_awaited)
+		return true;
+	if (xid != settled_in)
+	{
+		settled_in = xid;
+		nsettled = 0;
+	}
+	if (nsettled >= FINISH_MAX || !tc_key_waits_try_begin())
+		return false;
+	if (!tc_queue_find(queue, &row, &made_here) || !made_here)
+		return true;
+	tc_key_settle_begin();
+
+	/*
+	 * first the role's own: others may have asked for a key of that name in
+	 * very many queues
+	 */
+	own = tc_own_queues(&row.key, &nown);
+	for (int i = 0; i < nown; i++)
+	{
+		group.queue = own[i].number;
+		while (nsettled < FINISH_MAX && tc_key_group_settle(&group, &role))
+			;
+	}
+	group.queue = PG_INT64_MIN;
+	for (int i = 0; i < FINISH_GROUPS && nsettled < FINISH_MAX && tc_key_group_next(&group, true); i++)
+		if (tc_queue_find(group.queue, &other, &made_here) && made_here && has_same_keys(&other.key, &row.key))
+			while (nsettled < FINISH_MAX && tc_key_group_settle(&group, &role))
+				;
+	return !hindered && nsettled < FINISH_MAX;
+}
+
+/* May a role with the right privileges mean keys of the one in the other? */
+static bool
+has_same_keys(const QueueKey *a, const QueueKey *b)
+{
+	return a->server == b->server &&
+		(a->namespace_name == NULL || b->namespace_name == NULL ? a->namespace_name == b->namespace_name :
+		 strcmp(a->namespace_name, b->namespace_name) == 0);
+}
+
+bool
+tc_key_group_settle(const KeyGroup *group, Oid *role)
+{
+	MemoryContext old = MemoryContextSwitchTo(context());
+	KeyWait    *waits = palloc(GROUP_STEP * sizeof(KeyWait));
+	int			count = tc_key_group_waits(group, waits, GROUP_STEP);
+	QueueRow	queue;
+	bool		made_here;
+	WaitRow		row;
+	Finding		finding = {NULL};
+	int			nremoved = 0;
+
+	if (count > 0 && !tc_queue_find(group->queue, &queue, &made_here))
+	{
+		hindered = true;
+		count = 0;
+	}
+	*role = count > 0 && made_here ? queue.key.role : InvalidOid;
+	for (int i = 0; i < count; i++)
+	{
+		if (!made_here || !read_wait(&waits[i], &row))
+			remove_wait(&waits[i]);
+		else if (!find(&finding, &queue.key, row.key))
+			break;
+		/* if it was recorded too late its time is over */
+		else if (finding.activity.recorded_at > row.awaited_until ||
+				 !settle(&waits[i], &row, &finding))
+			continue;
+		nremoved++;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(look_context);
+	nsettled += nremoved;
+	if (nremoved > 0)
+	{
+		/* what was done here is not to be seen again */
+		CommandCounterIncrement();
+		UpdateActiveSnapshotCommandId();
+	}
+	return count == GROUP_STEP && nremoved > 0;
+}
+
+/* The same as for the key before it, if it is the same. */
+static bool
+find(Finding *finding, const QueueKey *queue_key, const char *key)
+{
+	if (finding->key == NULL || strcmp(finding->key, key) != 0)
+	{
+		finding->key = key;
+		finding->found = tc_activity_find(queue_key, key, &finding->activity, &finding->owner,
+										  &finding->second);
+	}
+	return finding->found;
+}
+
+void
+tc_key_wait_settle_over(const KeyWait *wait)
+{
+	MemoryContext old = MemoryContextSwitchTo(context());
+	QueueRow	queue;
+	bool		made_here;
+	WaitRow		row;
+	Finding		finding = {NULL};
+
+	if (!tc_queue_find(wait->queue, &queue, &made_here))
+		hindered = true;
+	else if (!made_here || !read_wait(wait, &row))
+		remove_wait(wait);
+	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
+		(void) settle(wait, &row, &finding);
+	else
+		(void) reject(wait, TC_KEY_NOT_RECORDED,
+					  "no activity was recorded under the key, and the time to wait for it is over");
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(look_context);
+}
+
+/* An activity was found for a request.  False if it waits on: something is in the way. */
+static bool
+settle(const KeyWait *wait, const WaitRow *row, const Finding *finding)
+{
+	if (OidIsValid(finding->second))
+	{
+		char	   *name = GetUserNameFromId(finding->owner, true);
+		char	   *other = GetUserNameFromId(finding->second, true);
+
+		return reject(wait, TC_KEY_AMBIGUOUS,
+					  psprintf("roles \"%s\" and \"%s\" have recorded an activity under the key",
+							   name != NULL ? name : "?", other != NULL ? other : "?"));
+	}
+	switch (tc_key_wait_resolve(wait->id, &finding->activity, row->maybe_sent))
+	{
+		case KEY_RESOLVED:
+			touch(wait->queue);
+			remove_wait(wait);
+			return true;
+		case KEY_BUSY:
+			hindered = true;
+			break;
+		case KEY_UNREADABLE:
+			return reject(wait, "DATA_CORRUPTED", "what was recorded under the key cannot be read");
+	}
+	return false;
+}
+
+/* False if it does not wait any more. */
+static bool
+read_wait(const KeyWait *wait, WaitRow *row)
+{
+	row->key = NULL;
+	(void) tc_outbox_read_one(wait->id, take_wait, row);
+	return row->key != NULL && tc_request_by_id(wait->id) == NULL;
+}
+
+static bool
+take_wait(void *arg, const OutboxRow *row)
+{
+	WaitRow    *result = arg;
+
+	if (row->awaited_key == NULL)
+		return false;
+	result->key = pstrdup(row->awaited_key);
+	result->awaited_until = row->awaited_until;
+	/* what was put back, or copied, may have gone on elsewhere */
+	result->maybe_sent = row->maybe_sent || tc_doubt_is_of_copy(row->requested_at);
+	return false;
+}
+
+/* False if that cannot be done now. */
+static bool
+reject(const KeyWait *wait, const char *code, const char *words)
+{
+	Rejection	rejection = {tc_known_queue(wait->queue), code, tc_words_from_server(words)};
+
+	if (rejection.queue == NULL)
+		tc_known_queues_find_number(wait->queue);
+	if (rejection.queue == NULL || tc_recording_count() > UNRECORDED_MAX)
+	{
+		hindered = true;
+		return false;
+	}
+	(void) tc_outbox_read_one(wait->id, take_rejected, &rejection);
+	remove_wait(wait);
+	return true;
+}
+
+/* If this transaction fails, it has ended all the same. */
+static bool
+take_rejected(void *arg, const OutboxRow *row)
+{
+	Rejection  *rejection = arg;
+	Request    *request = tc_queue_add_malformed(rejection->queue, row);
+
+	request->outcome = OUTCOME_REJECTED;
+	request->outcome_at = GetCurrentTimestamp();
+	request->error_code = rejection->code;
+	tc_request_set_message(request, rejection->words);
+	tc_recording_add(request);
+	return false;
+}
+
+static void
+remove_wait(const KeyWait *wait)
+{
+	tc_key_wait_remove(wait);
+	removed_some = true;
+}
+
+static void
+touch(int64 queue)
+{
+	if (ntouched > 0 && touched[ntouched - 1] == queue)
+		return;
+	if (ntouched == max_touched)
+	{
+		max_touched = Max(64, 2 * max_touched);
+		touched = touched == NULL ? MemoryContextAlloc(TopMemoryContext, max_touched * sizeof(int64)) :
+			repalloc(touched, max_touched * sizeof(int64));
+	}
+	touched[ntouched++] = queue;
+}
+
+void
+tc_key_settle_give_back(void)
+{
+	for (int i = 0; i < ntouched; i++)
+	{
+		Queue	   *queue = tc_known_queue(touched[i]);
+
+		if (queue == NULL)
+			tc_known_queues_find_number(touched[i]);
+		else
+		{
+			tc_queue_set_unread(queue, true);
+			tc_queue_activate(queue);
+		}
+	}
+	ntouched = 0;
+}
