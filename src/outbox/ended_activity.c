@@ -17,10 +17,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/foreign_text.h"
@@ -37,7 +35,7 @@
 
 static void set_text(Datum *values, bool *nulls, int attr, const char *text);
 static void set_id(Datum *values, bool *nulls, int attr, const char *id);
-static void remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
+static void remove_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 
 void
 tc_ended_activity_note(Relation rel, const RecordedActivity *activity, const char *ended, int64 request)
@@ -102,31 +100,13 @@ set_id(Datum *values, bool *nulls, int attr, const char *id)
 bool
 tc_ended_activities_tidy(BlockNumber *block)
 {
-	Relation	rel = tc_table_open_nowait(TABLE_ENDED_ACTIVITY, RowExclusiveLock);
-	TimestampTz first_segment;
-	TimestampTz last_segment;
-
-	if (rel == NULL)
-		return false;
-	if (!tc_delivery_begun(&first_segment, &last_segment))
-	{
-		table_close(rel, NoLock);
-		return false;
-	}
-	tc_table_pass(rel, block, TIDY_BLOCKS, remove_if_old, &first_segment);
-	table_close(rel, NoLock);
-	return true;
+	return tc_table_pass_old(TABLE_ENDED_ACTIVITY, ENDED_ACTIVITY_ENDED_AT, block, TIDY_BLOCKS,
+							 remove_row);
 }
 
 static void
-remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+remove_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
 {
-	const TimestampTz *before = arg;
-	bool		isnull;
-
-	if (DatumGetTimestampTz(slot_getattr(slot, ENDED_ACTIVITY_ENDED_AT, &isnull)) < *before)
-	{
-		ExecClearTuple(slot);
-		tc_row_delete(rel, TABLE_ENDED_ACTIVITY, tid);
-	}
+	ExecClearTuple(slot);
+	tc_row_delete(rel, TABLE_ENDED_ACTIVITY, tid);
 }

@@ -146,7 +146,7 @@ static void from_table(Relation rel, HeapTuple tuple, DeliveryRow *row);
 static void put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTuple old);
 static void move_still_ones(LastHeartbeats *last);
 static void move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
-static void remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
+static void remove_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 
 LastHeartbeats *
 tc_last_heartbeats_begin(DeliveryWriter write, void *arg)
@@ -597,32 +597,14 @@ move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
 bool
 tc_last_heartbeats_tidy(BlockNumber *block)
 {
-	Relation	rel = tc_table_open_nowait(TABLE_LAST_HEARTBEAT, RowExclusiveLock);
-	TimestampTz first;
-	TimestampTz latest;
-
-	if (rel == NULL)
-		return false;
-	if (!tc_delivery_begun(&first, &latest))
-	{
-		table_close(rel, NoLock);
-		return false;
-	}
-	tc_table_pass(rel, block, TIDY_BLOCKS, remove_if_old, &first);
-	table_close(rel, NoLock);
-	return true;
+	return tc_table_pass_old(TABLE_LAST_HEARTBEAT, LAST_FINISHED_AT, block, TIDY_BLOCKS, remove_row);
 }
 
 static void
-remove_if_old(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
+remove_row(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
 {
-	const TimestampTz *before = arg;
-	bool		isnull;
-	HeapTuple	tuple;
+	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
 
-	if (DatumGetTimestampTz(slot_getattr(slot, LAST_FINISHED_AT, &isnull)) >= *before)
-		return;
-	tuple = ExecCopySlotHeapTuple(slot);
 	ExecClearTuple(slot);
 	if (claim(rel, tuple, slot))
 		tc_row_delete(rel, TABLE_LAST_HEARTBEAT, tid);

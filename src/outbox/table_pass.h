@@ -13,6 +13,8 @@
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 
+#include "outbox/tables.h"
+
 /* Takes a row.  Before it changes the table it has to clear the slot. */
 typedef void (*PassRow) (Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
 
@@ -22,5 +24,13 @@ typedef void (*PassRow) (Relation rel, TupleTableSlot *slot, ItemPointer tid, vo
  * step is to begin: 0 when all pages had their turn.
  */
 extern void tc_table_pass(Relation rel, BlockNumber *block, int npages, PassRow take, void *arg);
+
+/*
+ * A step of a pass over the rows that no outcome is as old as, by the time in
+ * that column: they are given to `take`, without an argument.  False if
+ * somebody has locked a table.
+ */
+extern bool tc_table_pass_old(TableId id, AttrNumber time_attr, BlockNumber *block, int npages,
+							  PassRow take);
 
 #endif							/* TC_TABLE_PASS_H */
