@@ -13,10 +13,11 @@
  *
  * - for which a session waits (in_flight.h): it is told what became of this one;
  * - of heartbeats about which somebody has decided, or which failed;
- * - of more activities than the table is to have, or when it has grown because
- *	 a snapshot keeps VACUUM from it: it has no index on ids and is read as a
- *	 whole, so it must stay small.  If it gets full, rows of activities that
- *	 have been still for a while move away;
+ * - of more activities than the table is to have, or a role is to have of it
+ *	 (heartbeat_room.c), or when it has grown because a snapshot keeps VACUUM
+ *	 from it: it has no index on ids and is read as a whole, so it must stay
+ *	 small.  If it gets full, rows of activities that have been still for a
+ *	 while move away;
  * - when a session has just purged the row of the activity, or is about to.
  *
  *-------------------------------------------------------------------------
@@ -24,6 +25,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -31,7 +33,6 @@
 #include "catalog/indexing.h"
 #include "common/hashfn.h"
 #include "storage/bufmgr.h"
-#include "storage/freespace.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -41,6 +42,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "outbox/heartbeat_room.h"
 #include "outbox/last_heartbeats.h"
 #include "outbox/row_write.h"
 #include "outbox/table_pass.h"
@@ -79,17 +81,23 @@ static const AttrNumber in_delivery[LAST_NATTS] = {
 	DELIVERY_RECORDED_ACTIVITY
 };
 
-/* With so many pages it takes no further activities; with twice as many, none at all */
-#define PAGES_MAX 512
+/* With so many pages it takes no further activities, and rows that change leave it */
+#define PAGES_MAX 1024
 
-/* A free page has so much room at least */
-#define ROOM 512
+/*
+ * What all rows may take together: half of the pages, as far as these are not
+ * kept for updates (the table's fillfactor)
+ */
+#define BYTES_MAX (PAGES_MAX / 2 * (int64) (BLCKSZ * 40 / 100))
 
-/* From half of that on, rows move away of activities that are so long without a heartbeat */
+/* With a quarter of the pages, rows move away of activities that are so long without a heartbeat */
 #define STILL_MS 60000
 
 /* How many blocks are looked at in one transaction, by tidying up */
 #define TIDY_BLOCKS 64
+
+/* Whoever finds no room has it counted what there is, but not more often */
+#define COUNT_MS 1000
 
 /* Bits of activities that may have a row; they are read anew when so many rows were put there since */
 #define KNOWN_BITS (1 << 20)
@@ -127,13 +135,17 @@ struct LastHeartbeats
 static uint8 *known = NULL;		/* of the table known_relid */
 static Oid	known_relid = InvalidOid;
 static int	known_puts;
+static TimestampTz counted_at;
+static bool found_no_room;
 
 static bool open_table(LastHeartbeats *last);
-static void read_known(LastHeartbeats *last);
+static bool must_read(const LastHeartbeats *last);
+static void read_table(LastHeartbeats *last);
 static void set_known(const ActivityKey *key);
 static uint32 known_bit(const ActivityKey *key);
 static ActivityKey key_of(const DeliveryRow *row);
-static bool has_room(LastHeartbeats *last);
+static bool has_room(LastHeartbeats *last, int64 queue);
+static bool must_leave(const LastHeartbeats *last, int64 queue);
 static Entry *entry_of(LastHeartbeats *last, const ActivityKey *key);
 static void copy_ids(LastHeartbeats *last, DeliveryRow *to, const DeliveryRow *from);
 static void settle(LastHeartbeats *last, Entry *entry);
@@ -143,6 +155,8 @@ static bool claim(Relation rel, HeapTuple tuple, TupleTableSlot *slot);
 static bool is_of_same(const DeliveryRow *one, const DeliveryRow *other);
 static bool same_text(const DeliveryRow *one, const DeliveryRow *other, int attr);
 static void from_table(Relation rel, HeapTuple tuple, DeliveryRow *row);
+static int64 size_of(const HeapTuple tuple);
+static void delete_row(Relation rel, int64 queue, HeapTuple tuple);
 static void put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTuple old);
 static void move_still_ones(LastHeartbeats *last);
 static void move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg);
@@ -274,18 +288,40 @@ open_table(LastHeartbeats *last)
 	if (tc_table_is_as_made(last->rel, TABLE_LAST_HEARTBEAT))
 		last->indexes = CatalogOpenIndexes(last->rel);
 	MemoryContextSwitchTo(old);
-	if (known_relid != RelationGetRelid(last->rel) || known_puts > KNOWN_PUTS)
-		read_known(last);
+	if (must_read(last))
+		read_table(last);
 	return true;
+}
+
+/* Is what is in memory of the table not what is there, or may it be? */
+static bool
+must_read(const LastHeartbeats *last)
+{
+	if (known_relid != RelationGetRelid(last->rel) || known_puts > KNOWN_PUTS ||
+		tc_heartbeat_room_is_undone())
+		return true;
+	return found_no_room &&
+		TimestampDifferenceExceeds(counted_at, GetCurrentTimestamp(), COUNT_MS);
 }
 
 /* For another activity */
 static bool
-has_room(LastHeartbeats *last)
+has_room(LastHeartbeats *last, int64 queue)
 {
-	return last->nblocks < PAGES_MAX ||
-		(last->nblocks < 2 * PAGES_MAX &&
-		 GetPageWithFreeSpace(last->rel, ROOM) != InvalidBlockNumber);
+	bool		result = last->nblocks < PAGES_MAX && tc_heartbeat_room_is_left(queue);
+
+	found_no_room |= !result;
+	return result;
+}
+
+/* The row of an activity that goes on */
+static bool
+must_leave(const LastHeartbeats *last, int64 queue)
+{
+	bool		result = last->nblocks >= PAGES_MAX || tc_heartbeat_room_is_exceeded(queue);
+
+	found_no_room |= result;
+	return result;
 }
 
 static ActivityKey
@@ -307,9 +343,12 @@ key_of(const DeliveryRow *row)
 	return key;
 }
 
-/* Which activities have a row: of those that the worker has put there, it knows already. */
+/*
+ * Which activities have a row, and how much is whose: of what the worker puts
+ * there and removes it knows already.
+ */
 static void
-read_known(LastHeartbeats *last)
+read_table(LastHeartbeats *last)
 {
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -317,6 +356,8 @@ read_known(LastHeartbeats *last)
 	if (known == NULL)
 		known = MemoryContextAlloc(TopMemoryContext, KNOWN_BITS / 8);
 	memset(known, 0, KNOWN_BITS / 8);
+	known_relid = InvalidOid;
+	tc_heartbeat_room_begin(BYTES_MAX);
 	scan = systable_beginscan(last->rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
@@ -328,10 +369,13 @@ read_known(LastHeartbeats *last)
 		key.queue = DatumGetInt64(values[LAST_QUEUE - 1]);
 		key.activity = DatumGetInt64(values[LAST_ACTIVITY - 1]);
 		set_known(&key);
+		tc_heartbeat_room_take(key.queue, size_of(tuple));
 	}
 	systable_endscan(scan);
 	known_relid = RelationGetRelid(last->rel);
 	known_puts = 0;
+	counted_at = GetCurrentTimestamp();
+	found_no_room = false;
 }
 
 static void
@@ -433,11 +477,12 @@ settle(LastHeartbeats *last, Entry *entry)
 	if (entry->outcome != NULL)
 		entry->outcome->not_kept = entry->dropped;
 
-	if (entry->has_verdict || (old == NULL ? !has_room(last) : last->nblocks >= 2 * PAGES_MAX))
+	if (entry->has_verdict ||
+		(old == NULL ? !has_room(last, entry->key.queue) : must_leave(last, entry->key.queue)))
 	{
 		last->write(last->arg, &row);
 		if (old != NULL)
-			tc_row_delete(last->rel, TABLE_LAST_HEARTBEAT, &old->t_self);
+			delete_row(last->rel, entry->key.queue, old);
 	}
 	else if (!is_old || entry->dropped > 0)
 		put_row(last, entry, &row, old);
@@ -523,6 +568,20 @@ from_table(Relation rel, HeapTuple tuple, DeliveryRow *row)
 		}
 }
 
+/* What a row takes of its page */
+static int64
+size_of(const HeapTuple tuple)
+{
+	return MAXALIGN(tuple->t_len) + sizeof(ItemIdData);
+}
+
+static void
+delete_row(Relation rel, int64 queue, HeapTuple tuple)
+{
+	tc_row_delete(rel, TABLE_LAST_HEARTBEAT, &tuple->t_self);
+	tc_heartbeat_room_take(queue, -size_of(tuple));
+}
+
 /* In place of the old one, if there is one. */
 static void
 put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTuple old)
@@ -541,20 +600,21 @@ put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTu
 	values[LAST_ACTIVITY - 1] = Int64GetDatum(entry->key.activity);
 	nulls[LAST_EARLIER - 1] = false;	/* then it is 0 */
 
-	if (last->indexes == NULL)
+	tuple = heap_form_tuple(RelationGetDescr(last->rel), values, nulls);
+	if (last->indexes != NULL && old == NULL)
+		CatalogTupleInsertWithInfo(last->rel, tuple, last->indexes);
+	else if (last->indexes != NULL)
+		CatalogTupleUpdateWithInfo(last->rel, &old->t_self, tuple, last->indexes);
+	else if (old == NULL)
+		tc_row_insert(last->rel, TABLE_LAST_HEARTBEAT, values, nulls);
+	else
 	{
 		memset(replace, true, sizeof(replace));
-		if (old == NULL)
-			tc_row_insert(last->rel, TABLE_LAST_HEARTBEAT, values, nulls);
-		else
-			tc_row_update(last->rel, TABLE_LAST_HEARTBEAT, &old->t_self, values, nulls, replace);
-		return;
+		tc_row_update(last->rel, TABLE_LAST_HEARTBEAT, &old->t_self, values, nulls, replace);
 	}
-	tuple = heap_form_tuple(RelationGetDescr(last->rel), values, nulls);
-	if (old == NULL)
-		CatalogTupleInsertWithInfo(last->rel, tuple, last->indexes);
-	else
-		CatalogTupleUpdateWithInfo(last->rel, &old->t_self, tuple, last->indexes);
+	/* what will be compressed is counted later: see read_table() */
+	if (old == NULL || tuple->t_len <= TOAST_TUPLE_THRESHOLD)
+		tc_heartbeat_room_take(entry->key.queue, size_of(tuple) - (old != NULL ? size_of(old) : 0));
 	heap_freetuple(tuple);
 }
 
@@ -564,7 +624,7 @@ move_still_ones(LastHeartbeats *last)
 {
 	static BlockNumber block = 0;
 
-	if (last->nblocks <= PAGES_MAX / 2)
+	if (last->nblocks <= PAGES_MAX / 4)
 		return;
 	tc_table_pass(last->rel, &block, 1, move_if_still, last);
 	/* so that they are not found below */
@@ -591,7 +651,7 @@ move_if_still(Relation rel, TupleTableSlot *slot, ItemPointer tid, void *arg)
 	row.nulls[DELIVERY_EARLIER_HEARTBEATS - 1] =
 		DatumGetInt64(row.values[DELIVERY_EARLIER_HEARTBEATS - 1]) == 0;
 	last->write(last->arg, &row);
-	tc_row_delete(rel, TABLE_LAST_HEARTBEAT, tid);
+	delete_row(rel, DatumGetInt64(row.values[DELIVERY_QUEUE - 1]), tuple);
 }
 
 bool
