@@ -252,8 +252,9 @@ tc_key_wait_settle_over(const KeyWait *wait)
 	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
 		(void) settle(wait, &row, &finding);
 	else
-		(void) reject(wait, TC_KEY_NOT_RECORDED,
-					  "no activity was recorded under the key, and the time to wait for it is over");
+		(void) reject(wait, TC_KEY_NOT_RECORDED, finding.found ?
+					  "an activity was recorded under the key only when the time to wait for it was over" :
+					  "no activity is recorded under the key, and the time to wait for it is over");
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(look_context);
 }

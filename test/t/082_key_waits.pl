@@ -120,7 +120,7 @@ is(outcome($id), 'rejected|KEY_NOT_RECORDED|', 'with no time to wait it is rejec
 $id = as('app', complete('never', '200 ms'));
 is(outcome($id), 'rejected|KEY_NOT_RECORDED|', 'when its time is over it is rejected');
 is($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $id"),
-	'no activity was recorded under the key, and the time to wait for it is over', 'in words');
+	'no activity is recorded under the key, and the time to wait for it is over', 'in words');
 as('app', record('never'));
 is(state_of($id), 'rejected|KEY_NOT_RECORDED|', 'it does not come back');
 as('app', "SELECT temporal.retry_request($id)");
@@ -185,9 +185,14 @@ await('the worker to leave', sub { worker_pid($node) eq '' });
 as('app', record('no worker'));
 my $second = as('app', complete('no worker, too'));
 as('app', record('no worker, too'));
+my $late = as('app', complete('late', '0'));
+as('app', record('late'));
 $node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
 $node->reload;
 is(outcome($_) =~ s/\|.*//r, 'delivered', 'recorded while there was no worker') for $id, $second;
+is(outcome($late), 'rejected|KEY_NOT_RECORDED|', 'but too late is too late');
+is($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $late"),
+	'an activity was recorded under the key only when the time to wait for it was over', 'and that is what is said');
 
 # Prepared transactions
 $node->safe_psql('postgres', 'SET ROLE app; BEGIN;' . complete('prepared') . "PREPARE TRANSACTION 'p'; BEGIN;" . record('prepared') . "PREPARE TRANSACTION 'q'");

@@ -229,7 +229,7 @@ func TestKeysAwaited(t *testing.T) {
 	t.Run("the time is over", func(t *testing.T) {
 		w := startActivity(t, handles[0], flows.ActivityOptions{})
 		r := awaitFinished(t, w.requestByKey(t, "complete_activity_by_key", "key of "+w.id(), "wait_for_key => '100 ms', "))
-		checkWords(t, r, "rejected", "KEY_NOT_RECORDED", "no activity was recorded under the key, and the time to wait for it is over")
+		checkWords(t, r, "rejected", "KEY_NOT_RECORDED", "no activity is recorded under the key, and the time to wait for it is over")
 		awaitDelivered(t, w.requestByKey(t, "complete_activity_by_key", w.record(t), ""))
 	})
 }

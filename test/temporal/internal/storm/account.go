@@ -55,7 +55,7 @@ func (s *storm) drain(ctx context.Context, began time.Time) error {
 }
 
 // recordAgain records the keys of requests that wait for them though everybody has recorded theirs: a verdict by the
-// same key took effect, after which it is forgotten, before the worker had read them.
+// same key took effect, after which it is forgotten, before these were committed.
 func (s *storm) recordAgain(ctx context.Context) error {
 	for _, database := range databases {
 		err := s.with(ctx, database, func(c *pgx.Conn) error {
