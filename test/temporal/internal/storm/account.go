@@ -242,7 +242,7 @@ const miscounted = `
 	     WHERE earlier > 0 GROUP BY 1, 2),
 	missing AS (
 	    SELECT coalesce(workflow_id, '') AS workflow_id, split_part(activity_id, '#', 1) AS activity_id, count(*) AS n FROM ledger
-	     WHERE verb >= 7 AND request_id NOT IN (SELECT id FROM outcome) GROUP BY 1, 2)
+	     WHERE verb >= 7 AND NOT EXISTS (SELECT FROM outcome WHERE id = request_id) GROUP BY 1, 2)
 	SELECT format('%s: heartbeats of %s/%s: %s without an outcome, %s counted', current_database(), workflow_id, activity_id,
 	              coalesce(m.n, 0), coalesce(c.n, 0))
 	  FROM counted c FULL JOIN missing m USING (workflow_id, activity_id) WHERE c.n IS DISTINCT FROM m.n LIMIT 10`
