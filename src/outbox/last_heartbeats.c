@@ -25,7 +25,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -81,23 +80,12 @@ static const AttrNumber in_delivery[LAST_NATTS] = {
 	DELIVERY_RECORDED_ACTIVITY
 };
 
-/* With so many pages it takes no further activities, and rows that change leave it */
-#define PAGES_MAX 1024
-
-/*
- * What all rows may take together: half of the pages, as far as these are not
- * kept for updates (the table's fillfactor)
- */
-#define BYTES_MAX (PAGES_MAX / 2 * (int64) (BLCKSZ * 40 / 100))
-
-/* With a quarter of the pages, rows move away of activities that are so long without a heartbeat */
+/* With so many pages, rows move away of activities that are so long without a heartbeat */
+#define PAGES_TO_MOVE (HEARTBEAT_PAGES / 2)
 #define STILL_MS 60000
 
 /* How many blocks are looked at in one transaction, by tidying up */
 #define TIDY_BLOCKS 64
-
-/* Whoever finds no room has it counted what there is, but not more often */
-#define COUNT_MS 1000
 
 /* Bits of activities that may have a row; they are read anew when so many rows were put there since */
 #define KNOWN_BITS (1 << 20)
@@ -135,17 +123,12 @@ struct LastHeartbeats
 static uint8 *known = NULL;		/* of the table known_relid */
 static Oid	known_relid = InvalidOid;
 static int	known_puts;
-static TimestampTz counted_at;
-static bool found_no_room;
 
 static bool open_table(LastHeartbeats *last);
-static bool must_read(const LastHeartbeats *last);
-static void read_table(LastHeartbeats *last);
+static void read_known(LastHeartbeats *last);
 static void set_known(const ActivityKey *key);
 static uint32 known_bit(const ActivityKey *key);
 static ActivityKey key_of(const DeliveryRow *row);
-static bool has_room(LastHeartbeats *last, int64 queue);
-static bool must_leave(const LastHeartbeats *last, int64 queue);
 static Entry *entry_of(LastHeartbeats *last, const ActivityKey *key);
 static void copy_ids(LastHeartbeats *last, DeliveryRow *to, const DeliveryRow *from);
 static void settle(LastHeartbeats *last, Entry *entry);
@@ -155,7 +138,6 @@ static bool claim(Relation rel, HeapTuple tuple, TupleTableSlot *slot);
 static bool is_of_same(const DeliveryRow *one, const DeliveryRow *other);
 static bool same_text(const DeliveryRow *one, const DeliveryRow *other, int attr);
 static void from_table(Relation rel, HeapTuple tuple, DeliveryRow *row);
-static int64 size_of(const HeapTuple tuple);
 static void delete_row(Relation rel, int64 queue, HeapTuple tuple);
 static void put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTuple old);
 static void move_still_ones(LastHeartbeats *last);
@@ -288,40 +270,10 @@ open_table(LastHeartbeats *last)
 	if (tc_table_is_as_made(last->rel, TABLE_LAST_HEARTBEAT))
 		last->indexes = CatalogOpenIndexes(last->rel);
 	MemoryContextSwitchTo(old);
-	if (must_read(last))
-		read_table(last);
+	if (known_relid != RelationGetRelid(last->rel) || known_puts > KNOWN_PUTS)
+		read_known(last);
+	tc_heartbeat_room_begin(last->rel, LAST_QUEUE);
 	return true;
-}
-
-/* Is what is in memory of the table not what is there, or may it be? */
-static bool
-must_read(const LastHeartbeats *last)
-{
-	if (known_relid != RelationGetRelid(last->rel) || known_puts > KNOWN_PUTS ||
-		tc_heartbeat_room_is_undone())
-		return true;
-	return found_no_room &&
-		TimestampDifferenceExceeds(counted_at, GetCurrentTimestamp(), COUNT_MS);
-}
-
-/* For another activity */
-static bool
-has_room(LastHeartbeats *last, int64 queue)
-{
-	bool		result = last->nblocks < PAGES_MAX && tc_heartbeat_room_is_left(queue);
-
-	found_no_room |= !result;
-	return result;
-}
-
-/* The row of an activity that goes on */
-static bool
-must_leave(const LastHeartbeats *last, int64 queue)
-{
-	bool		result = last->nblocks >= PAGES_MAX || tc_heartbeat_room_is_exceeded(queue);
-
-	found_no_room |= result;
-	return result;
 }
 
 static ActivityKey
@@ -343,12 +295,9 @@ key_of(const DeliveryRow *row)
 	return key;
 }
 
-/*
- * Which activities have a row, and how much is whose: of what the worker puts
- * there and removes it knows already.
- */
+/* Which activities have a row: of those that the worker has put there, it knows already. */
 static void
-read_table(LastHeartbeats *last)
+read_known(LastHeartbeats *last)
 {
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -356,8 +305,6 @@ read_table(LastHeartbeats *last)
 	if (known == NULL)
 		known = MemoryContextAlloc(TopMemoryContext, KNOWN_BITS / 8);
 	memset(known, 0, KNOWN_BITS / 8);
-	known_relid = InvalidOid;
-	tc_heartbeat_room_begin(BYTES_MAX);
 	scan = systable_beginscan(last->rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
@@ -369,13 +316,10 @@ read_table(LastHeartbeats *last)
 		key.queue = DatumGetInt64(values[LAST_QUEUE - 1]);
 		key.activity = DatumGetInt64(values[LAST_ACTIVITY - 1]);
 		set_known(&key);
-		tc_heartbeat_room_take(key.queue, size_of(tuple));
 	}
 	systable_endscan(scan);
 	known_relid = RelationGetRelid(last->rel);
 	known_puts = 0;
-	counted_at = GetCurrentTimestamp();
-	found_no_room = false;
 }
 
 static void
@@ -478,7 +422,8 @@ settle(LastHeartbeats *last, Entry *entry)
 		entry->outcome->not_kept = entry->dropped;
 
 	if (entry->has_verdict ||
-		(old == NULL ? !has_room(last, entry->key.queue) : must_leave(last, entry->key.queue)))
+		(old == NULL ? !tc_heartbeat_room_is_left(entry->key.queue) :
+		 tc_heartbeat_room_is_exceeded(entry->key.queue)))
 	{
 		last->write(last->arg, &row);
 		if (old != NULL)
@@ -568,18 +513,11 @@ from_table(Relation rel, HeapTuple tuple, DeliveryRow *row)
 		}
 }
 
-/* What a row takes of its page */
-static int64
-size_of(const HeapTuple tuple)
-{
-	return MAXALIGN(tuple->t_len) + sizeof(ItemIdData);
-}
-
 static void
 delete_row(Relation rel, int64 queue, HeapTuple tuple)
 {
 	tc_row_delete(rel, TABLE_LAST_HEARTBEAT, &tuple->t_self);
-	tc_heartbeat_room_take(queue, -size_of(tuple));
+	tc_heartbeat_room_remove(queue, tuple->t_len);
 }
 
 /* In place of the old one, if there is one. */
@@ -612,9 +550,8 @@ put_row(LastHeartbeats *last, const Entry *entry, const DeliveryRow *row, HeapTu
 		memset(replace, true, sizeof(replace));
 		tc_row_update(last->rel, TABLE_LAST_HEARTBEAT, &old->t_self, values, nulls, replace);
 	}
-	/* what will be compressed is counted later: see read_table() */
-	if (old == NULL || tuple->t_len <= TOAST_TUPLE_THRESHOLD)
-		tc_heartbeat_room_take(entry->key.queue, size_of(tuple) - (old != NULL ? size_of(old) : 0));
+	if (old == NULL)
+		tc_heartbeat_room_add(entry->key.queue, tuple->t_len);
 	heap_freetuple(tuple);
 }
 
@@ -624,7 +561,7 @@ move_still_ones(LastHeartbeats *last)
 {
 	static BlockNumber block = 0;
 
-	if (last->nblocks <= PAGES_MAX / 4)
+	if (last->nblocks <= PAGES_TO_MOVE)
 		return;
 	tc_table_pass(last->rel, &block, 1, move_if_still, last);
 	/* so that they are not found below */

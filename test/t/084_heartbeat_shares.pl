@@ -62,6 +62,7 @@ await('as much room for a third one', sub {
 	beat('third', 1, $too_many, $long);
 	return 1 if rows('third') > 0.6 * rows('many');
 	beat('many', 1, $too_many, $long);
+	sql('VACUUM temporal_internal.last_heartbeat');
 	return 0;
 });
 cmp_ok(rows('many'), '<', 0.8 * $most, 'the first one has given way');
@@ -78,9 +79,36 @@ is(rows('few'), $rows[1] + 10, 'there is room after a restart');
 beat('many', $too_many + 1, $too_many + 1000, $long);
 cmp_ok(rows('many'), '<=', $rows[0], '... not for who has much');
 
-# Who has purged his outcomes has room again
+# Who has purged his outcomes has room again when VACUUM has been there
 sql(q(SET ROLE many; SELECT temporal.purge('0')));
 is(rows('many'), 0, 'purged');
+sql('VACUUM temporal_internal.last_heartbeat');
 await('room', sub { beat('many', 1, 1000, $long); return rows('many') > 900; });
+
+# Activities that begin and end all the time leave theirs to VACUUM: until then it is their role's
+my $end = q(temporal.complete_activity_by_id(repeat('w', 200), i::text, '1', server => 'temporal', namespace => 'n' || i % 20));
+foreach my $round (1 .. 4)
+{
+	beat('many', 1, $too_many, $_) foreach $long, $end;
+}
+is(rows('many'), 0, 'all have ended');
+beat('few', 1, 200);
+is(rows('few'), 200, 'others keep theirs, and have room');
+cmp_ok(sql(q(SELECT pg_relation_size('temporal_internal.last_heartbeat') / 8192)), '<', 1024, 'the table stays small');
+
+# While a snapshot keeps what was replaced, who replaces very much gives way, and the table does not grow for all
+sql('VACUUM temporal_internal.last_heartbeat');
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+my $rounds = 0;
+await('what replaces very much to leave', sub {
+	beat('many', 1, 1000, $long);
+	return ++$rounds > 20 && rows('many') < 100;
+});
+beat('few', 1, 200);
+is(rows('few'), 200, 'others stay');
+cmp_ok(sql(q(SELECT pg_relation_size('temporal_internal.last_heartbeat') / 8192)), '<', 1024, '... and the table stays small');
+$holder->query_safe('COMMIT');
+$holder->quit;
 
 done_testing();
