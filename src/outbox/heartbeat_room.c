@@ -31,8 +31,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
+#include "base/event_loop.h"
 #include "outbox/heartbeat_room.h"
 #include "outbox/outbox.h"
 
@@ -73,7 +73,7 @@ typedef struct RoleRoom
 static HTAB *role_of_queue = NULL;
 static HTAB *rooms = NULL;
 static Oid	counted_relid = InvalidOid;
-static TimestampTz counted_at;
+static int64 counted_at;		/* monotonic ms */
 static BlockNumber nblocks;
 static int64 taken_by_all;
 static int64 live_of_all;
@@ -97,7 +97,7 @@ tc_heartbeat_room_begin(Relation rel, AttrNumber queue_attr)
 	nblocks = RelationGetNumberOfBlocks(rel);
 	if (counted_relid != RelationGetRelid(rel) || undone ||
 		((nblocks > PAGES_SMALL || lacked) &&
-		 TimestampDifferenceExceeds(counted_at, GetCurrentTimestamp(), COUNT_MS)))
+		 tc_monotonic_ms() - counted_at >= COUNT_MS))
 		count(rel, queue_attr);
 }
 
@@ -119,7 +119,7 @@ count(Relation rel, AttrNumber queue_attr)
 	for (BlockNumber block = 0; block < nblocks; block++)
 		count_page(rel, block, queue_attr);
 	counted_relid = RelationGetRelid(rel);
-	counted_at = GetCurrentTimestamp();
+	counted_at = tc_monotonic_ms();
 	changed = undone = lacked = false;
 }
 
@@ -223,10 +223,14 @@ live(int64 queue, int64 bytes)
 static void
 forget(void)
 {
-	if (rooms == NULL)
+	static bool registered = false;
+
+	if (!registered)
 		RegisterXactCallback(transaction_ended, NULL);
-	else
+	registered = true;
+	if (rooms != NULL)
 		hash_destroy(rooms);
+	rooms = NULL;
 	rooms = make_table("temporal_complete heartbeat room", sizeof(Oid), sizeof(RoleRoom));
 	if (role_of_queue != NULL && hash_get_num_entries(role_of_queue) > QUEUES_MAX)
 	{
