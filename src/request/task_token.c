@@ -116,18 +116,21 @@ take_number(ProtoSpan *rest, int size)
 	return number;
 }
 
-/* False if it is empty, or more than is left. */
+/* False, with nothing in *string, if it is empty, or more than is left. */
 static bool
 take_string(ProtoSpan *rest, ProtoSpan *string)
 {
+	size_t		len;
+
 	if (rest->len < 2)
 		return false;
-	string->len = (size_t) take_number(rest, 2);
-	string->bytes = rest->bytes;
-	if (string->len == 0 || string->len > rest->len)
+	len = (size_t) take_number(rest, 2);
+	if (len == 0 || len > rest->len)
 		return false;
-	rest->bytes += string->len;
-	rest->len -= string->len;
+	string->bytes = rest->bytes;
+	string->len = len;
+	rest->bytes += len;
+	rest->len -= len;
 	return true;
 }
 
