@@ -159,9 +159,9 @@ record_one(Recorder *recorder, Outcome *outcome)
 			}
 			else
 			{
-				if (!open_delivery(recorder) || !forget_key(recorder, outcome))
+				if (!open_delivery(recorder))
 					return false;
-				if (!delete_row(recorder))
+				if (!forget_key(recorder, outcome) || !delete_row(recorder))
 				{
 					note_finished(recorder, outcome);
 					return false;
@@ -298,7 +298,7 @@ forget_key(Recorder *recorder, const Outcome *outcome)
 						   has_ended ? &target : NULL, outcome->id, &recorder->finished);
 }
 
-/* The key is forgotten, but the outcome that would tell of it has to wait. */
+/* What was recorded is gone, but the outcome that would tell of it has to wait. */
 static void
 note_finished(Recorder *recorder, const Outcome *outcome)
 {

@@ -243,8 +243,10 @@ tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *
 		/* it is told with the outcome */
 		if (row->activity.id == id && row->activity.expires_at != DT_NOBEGIN)
 		{
-			*finished = row->activity;
-			result &= end_row(&remover, row, and_bury, NULL, 0);
+			if (end_row(&remover, row, and_bury, NULL, 0))
+				*finished = row->activity;
+			else
+				result = false;
 		}
 		else if (row->activity.id > id)
 			result &= end_row(&remover, row, and_bury, TC_ENDED_FINISHED, request);

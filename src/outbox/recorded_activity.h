@@ -49,8 +49,8 @@ extern bool tc_activity_forget(const QueueKey *queue_key, const char *key);
  * that id in a queue and those before it; with ended, which the activity then
  * has by the request of that target, also those of the same activity that came
  * since.  The one of that id is finished, to be noted with the outcome; its id
- * is 0 if it was gone.  Waits for nobody: false if others are about to remove
- * one of them.
+ * is 0 if it was not removed.  Waits for nobody: false if others are about to
+ * remove one of them.
  */
 extern bool tc_activity_finish(int64 queue, const char *key, int64 id, const RequestTarget *ended,
 							   int64 request, RecordedActivity *finished);

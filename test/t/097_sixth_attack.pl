@@ -1,0 +1,63 @@
+# What a sixth attack found, most of it by doing all at once and comparing what is told with what was sent: each was
+# untrue, or lost, once.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TemporalTest;
+use Test::More;
+
+my $node = new_cluster('main');
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my $calls = scratch('calls');
+start_stub($port, '--calls', $calls);
+$node->safe_psql('postgres', <<"EOS");
+CREATE ROLE app;
+CREATE SERVER temporal FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$port');
+GRANT USAGE ON FOREIGN SERVER temporal TO app;
+EOS
+
+sub as { my ($role, $sql) = @_; return $node->safe_psql('postgres', "SET ROLE $role; $sql"); }
+sub history
+{
+	my ($key) = @_;
+
+	return as('app', "SELECT string_agg(concat_ws(' ', activity_id, state, request, heartbeat_error), ', ' ORDER BY id) FROM temporal.activity_history('$key')");
+}
+sub delivered
+{
+	my ($call) = @_;
+	my $id = as('app', "SELECT temporal.$call");
+
+	$node->safe_psql('postgres', "SELECT temporal.wait_for_request($id, '180 s')");
+	return $id;
+}
+
+# How many heartbeats were sent for a recording
+sub heartbeats { my ($id) = @_; return scalar(grep { /RecordActivityTaskHeartbeat\S* $id$/ } split(/\n/, slurp_file($calls))); }
+sub recording { my ($key, $activity) = @_; return as('app', "SELECT id FROM temporal.activity_history('$key') WHERE activity_id = '$activity'"); }
+# More of them for one while others go on
+sub await_heartbeats { my ($id, $more) = @_; my $goal = heartbeats($id) + $more; await("heartbeats of $id", sub { heartbeats($id) >= $goal }); return; }
+
+my $open = $node->background_psql('postgres');
+$open->query_safe('SET ROLE app');
+
+# --- What a verdict has finished is told, also if what was recorded before it is held by somebody at that moment.
+as('app', q(SELECT temporal.record_activity_by_id('held', 'w', 'old')));
+$open->query_safe(q(BEGIN; SELECT temporal.forget_activity('held')));
+as('app', q(SELECT temporal.record_activity_by_id('held', 'w', 'new')));
+my $verdict = as('app', q(SELECT temporal.complete_activity_by_key('held')));
+await('the verdict to be answered', sub { slurp_file($calls) =~ /RespondActivityTaskCompletedById $verdict$/m });
+await('its recording to be gone', sub { as('app', q(SELECT count(*) FROM temporal.activity WHERE activity_id = 'new')) eq '0' });
+$open->query_safe('ROLLBACK');
+await_finished($node, "id = $verdict");
+is(history('held'), "old replaced, new finished $verdict", 'what was finished while an older recording was held');
+
+$open->quit;
+$node->stop;
+
+done_testing();
