@@ -66,7 +66,8 @@ tc_ended_activity_note(Relation rel, const RecordedActivity *activity, const cha
 #undef SET
 #undef SET_NULL
 	set_text(values, nulls, ENDED_ACTIVITY_HEARTBEAT_ERROR,
-			 activity->heartbeats ? tc_heartbeat_answer_error(activity->id) : NULL);
+			 activity->heartbeats && strcmp(ended, TC_ENDED_FINISHED) != 0 ?
+			 tc_heartbeat_answer_error(activity->id) : NULL);
 	tc_row_insert(rel, TABLE_ENDED_ACTIVITY, values, nulls);
 }
 

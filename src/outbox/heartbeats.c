@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -43,6 +44,7 @@ typedef struct Taker
 } Taker;
 
 static bool take_tuple(void *arg, Relation rel, HeapTuple tuple);
+static void look_for_queues(HeartbeatRows *rows, const QueueKey *key);
 static bool is_row(const HeartbeatRows *rows, HeapTuple tuple, int64 queue, int64 id);
 static int64 to_ms(const Interval *interval);
 
@@ -76,6 +78,7 @@ void
 tc_heartbeat_rows_open(HeartbeatRows *rows)
 {
 	tc_row_scan_open(&rows->scan, TABLE_RECORDED_ACTIVITY, RECORDED_ACTIVITY_HEARTBEAT_IDX);
+	rows->nqueues = -1;
 	rows->nblocks = RelationGetNumberOfBlocks(rows->scan.rel);
 	rows->slot = table_slot_create(rows->scan.rel, NULL);
 }
@@ -120,6 +123,49 @@ tc_heartbeat_row(HeartbeatRows *rows, int64 queue, uint64 xid, int64 id, ItemPoi
 	return taker.found;
 }
 
+bool
+tc_heartbeat_is_replaced(HeartbeatRows *rows, const HeartbeatRow *row, const QueueKey *key)
+{
+	Oid			index = tc_table_index(rows->scan.rel, TABLE_RECORDED_ACTIVITY, RECORDED_ACTIVITY_KEY_IDX);
+	bool		result = false;
+
+	if (rows->nqueues < 0)
+		look_for_queues(rows, key);
+	for (int i = 0; i < rows->nqueues && !result && OidIsValid(index); i++)
+	{
+		ScanKeyData keys[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&keys[0], RECORDED_ACTIVITY_QUEUE, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(rows->queues[i].number));
+		ScanKeyInit(&keys[1], RECORDED_ACTIVITY_KEY, BTEqualStrategyNumber, F_TEXTEQ, row->key);
+		scan = systable_beginscan(rows->scan.rel, index, true, GetActiveSnapshot(), 2, keys);
+		while (!result && (tuple = systable_getnext(scan)) != NULL)
+		{
+			bool		isnull;
+
+			result = DatumGetInt64(heap_getattr(tuple, RECORDED_ACTIVITY_ID,
+												RelationGetDescr(rows->scan.rel), &isnull)) > row->id;
+		}
+		systable_endscan(scan);
+	}
+	return result;
+}
+
+/* All that have the same keys.  None if somebody has locked their table. */
+static void
+look_for_queues(HeartbeatRows *rows, const QueueKey *key)
+{
+	Relation	rel = tc_table_open_nowait(TABLE_QUEUE, AccessShareLock);
+
+	rows->nqueues = 0;
+	if (rel == NULL)
+		return;
+	rows->queues = tc_own_queues(key, &rows->nqueues);
+	table_close(rel, NoLock);
+}
+
 static bool
 is_row(const HeartbeatRows *rows, HeapTuple tuple, int64 queue, int64 id)
 {
@@ -150,6 +196,7 @@ take_tuple(void *arg, Relation rel, HeapTuple tuple)
 	row.id = DatumGetInt64(GET(ID));
 	row.xid = U64FromFullTransactionId(DatumGetFullTransactionId(GET(XID)));
 	row.tid = tuple->t_self;
+	row.key = GET(KEY);
 	row.identity.id = row.id;
 	row.identity.xid = row.xid;
 	row.identity.requested_at = DatumGetTimestampTz(GET(RECORDED_AT));

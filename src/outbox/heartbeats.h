@@ -20,6 +20,7 @@ typedef struct HeartbeatRow
 	int64		id;
 	uint64		xid;
 	ItemPointerData tid;
+	Datum		key;			/* text */
 	RequestIdentity identity;
 	RequestMethod method;
 	const uint8 *heartbeat;		/* encoded; NULL: it cannot be read */
@@ -56,6 +57,8 @@ extern bool tc_heartbeats_read(int64 queue, ReadPosition *position, HeartbeatCon
 typedef struct HeartbeatRows
 {
 	RowScan		scan;
+	OwnQueue   *queues;			/* of tc_heartbeat_is_replaced(), ... */
+	int			nqueues;		/* ... -1: not looked for yet */
 	BlockNumber nblocks;
 	TupleTableSlot *slot;
 } HeartbeatRows;
@@ -67,6 +70,13 @@ typedef struct HeartbeatRows
 extern void tc_heartbeat_rows_open(HeartbeatRows *rows);
 extern bool tc_heartbeat_row(HeartbeatRows *rows, int64 queue, uint64 xid, int64 id, ItemPointer tid,
 							 HeartbeatConsumer consumer, void *arg);
+
+/*
+ * Was it replaced?  Of several rows for a key the last one counts: one before it
+ * is there if it was committed later, or if somebody was about to remove it and
+ * did not.  All rows are of one queue, of that key.
+ */
+extern bool tc_heartbeat_is_replaced(HeartbeatRows *rows, const HeartbeatRow *row, const QueueKey *key);
 extern void tc_heartbeat_rows_close(HeartbeatRows *rows);
 
 /*---- heartbeat_answers.c ----*/

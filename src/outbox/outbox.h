@@ -137,7 +137,7 @@ typedef struct OutboxRow
 	const uint8 *request;		/* valid until the consumer returns */
 	size_t		len;
 	const char *former_identities;	/* the same; NULL = none */
-	bool		by_key;			/* it names its activity by a key */
+	int64		recorded_activity;	/* which it names by a key; 0 = by none */
 	const char *awaited_key;	/* that was not recorded yet, then nothing was
 								 * ever sent; else NULL */
 	const char *problem;		/* why the bytes cannot be read, then request

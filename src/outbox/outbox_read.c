@@ -196,8 +196,9 @@ take_tuple(void *arg, Relation rel, HeapTuple tuple)
 	row.former_identities = nulls[OUTBOX_FORMER_IDENTITIES - 1] ? NULL :
 		TextDatumGetCString(values[OUTBOX_FORMER_IDENTITIES - 1]);
 
-	row.by_key = !nulls[OUTBOX_KEY - 1];
-	row.awaited_key = row.by_key && nulls[OUTBOX_RECORDED_ACTIVITY - 1] ?
+	row.recorded_activity = nulls[OUTBOX_RECORDED_ACTIVITY - 1] ? 0 :
+		DatumGetInt64(values[OUTBOX_RECORDED_ACTIVITY - 1]);
+	row.awaited_key = !nulls[OUTBOX_KEY - 1] && row.recorded_activity == 0 ?
 		TextDatumGetCString(values[OUTBOX_KEY - 1]) : NULL;
 
 	taker->found = true;

@@ -275,7 +275,7 @@ tc_finding_settle(const ProofFinding *finding)
 static bool
 go_by_ids(Request *request)
 {
-	if (!request->by_key || is_expired(request))
+	if (request->recorded_activity == 0 || is_expired(request))
 		return false;
 	if (request->method == METHOD_COMPLETE)
 		request->method = METHOD_COMPLETE_BY_ID;

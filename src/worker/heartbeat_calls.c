@@ -88,10 +88,14 @@ typedef struct BeatCall
 	size_t		reply_len;
 } BeatCall;
 
+/* Whether a recording was replaced is looked at for that part of the time at most */
+#define REPLACED_PART 200
+
 /* For load_row() */
 typedef struct Loader
 {
 	Beat	   *beat;
+	HeartbeatRows *rows;
 	BeatCall   *call;			/* NULL: none is to be made */
 	const char *ended;			/* why there are no more */
 } Loader;
@@ -104,6 +108,7 @@ static bool is_held(const Beat *beat);
 static bool must_ask(const Beat *beat);
 static bool take_rate(Queue *queue);
 static bool load_row(void *arg, const HeartbeatRow *row);
+static bool is_replaced(const Loader *loader, const HeartbeatRow *row);
 static void make_heartbeat(BeatCall *call, const Queue *queue, const HeartbeatRow *row);
 static bool make_question(BeatCall *call, const Queue *queue, const HeartbeatRow *row);
 static bool can_send(const BeatCall *call);
@@ -137,7 +142,7 @@ tc_heartbeats_load(Queue *queue)
 	for (int room = tc_heartbeat_turn_room(queue->row.key.role); room > 0 && tc_heartbeats_want_bytes(queue); room--)
 	{
 		Beat	   *beat = tc_beat_first(queue);
-		Loader		loader = {beat};
+		Loader		loader = {beat, &rows};
 
 		if (is_held(beat))
 		{
@@ -152,9 +157,7 @@ tc_heartbeats_load(Queue *queue)
 		else if (loader.call == NULL)
 			tc_beat_end(beat, loader.ended);
 		else
-		{
 			note_loaded(loader.call);
-		}
 	}
 	tc_heartbeat_rows_close(&rows);
 }
@@ -225,7 +228,7 @@ load_row(void *arg, const HeartbeatRow *row)
 	BeatCall   *call;
 
 	beat->tid = row->tid;
-	if (row->heartbeat == NULL || row->expires_at <= GetCurrentTimestamp())
+	if (row->heartbeat == NULL || row->expires_at <= GetCurrentTimestamp() || is_replaced(loader, row))
 		return false;
 	if (row->session != 0 && !tc_session_lives(row->session))
 	{
@@ -246,6 +249,24 @@ load_row(void *arg, const HeartbeatRow *row)
 	}
 	loader->call = call;
 	return false;
+}
+
+/*
+ * Somebody may have recorded a key very often, and see to it that nothing of
+ * that can be vacuumed.
+ */
+static bool
+is_replaced(const Loader *loader, const HeartbeatRow *row)
+{
+	Beat	   *beat = loader->beat;
+	int64		begin = tc_monotonic_ms();
+	bool		result;
+
+	if (beat->replaced_after > begin)
+		return false;
+	result = tc_heartbeat_is_replaced(loader->rows, row, &beat->queue->row.key);
+	beat->replaced_after = tc_monotonic_ms() + (tc_monotonic_ms() - begin) * REPLACED_PART;
+	return result;
 }
 
 static void

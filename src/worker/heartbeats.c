@@ -238,7 +238,8 @@ tc_beat_end(Beat *beat, const char *error_code)
 
 /*
  * Not those of another run, or attempt, that was recorded after the verdict was
- * asked for.  What a verdict by key was about is removed with its outcome.
+ * asked for.  What a verdict by key was about is removed with its outcome; what
+ * was recorded under other keys stays, so it is noted there.
  */
 void
 tc_heartbeats_end(const Request *verdict)
@@ -249,7 +250,7 @@ tc_heartbeats_end(const Request *verdict)
 	{
 		next = beat->next;
 		if (beat->id < verdict->id || beat->attempt == verdict->attempt)
-			tc_beat_end(beat, verdict->by_key && beat->queue == verdict->queue ? NULL : TC_VERDICT_DELIVERED);
+			tc_beat_end(beat, beat->id == verdict->recorded_activity ? NULL : TC_VERDICT_DELIVERED);
 	}
 }
 

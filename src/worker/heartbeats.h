@@ -30,6 +30,8 @@ typedef struct Beat
 	SipHash		activity;
 	uint64		attempt;		/* as that of a request */
 	struct Beat *next;			/* another one for the activity */
+	int64		replaced_after; /* monotonic ms: whether it was replaced is
+								 * not looked at before */
 	ItemPointerData tid;
 	uint8		state;
 	uint8		failures;		/* in a row, as far as it counts */

@@ -102,7 +102,7 @@ tc_request_create(Queue *queue, const OutboxRow *row)
 	request->tid = row->tid;
 	request->queue = queue;
 	request->method = row->method;
-	request->by_key = row->by_key;
+	request->recorded_activity = row->recorded_activity;
 	request->attempts = row->attempts;
 	request->requested_at = row->requested_at;
 	request->maybe_sent = row->maybe_sent;

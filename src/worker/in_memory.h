@@ -92,10 +92,11 @@ typedef struct Request
 	struct Request *next;		/* its neighbours in its activity's chain */
 	struct Request *previous;
 	dlist_node	queue_node;		/* among all of its queue */
+	int64		recorded_activity;	/* it means that, not one attempt; 0: it
+									 * was made without a key */
 	ItemPointerData tid;
 	RequestMethod method;
 	RequestState state;
-	bool		by_key;			/* it means the activity, not one attempt */
 	bool		maybe_sent;
 	bool		looked_up;		/* and then it was not applied: it may be sent
 								 * once more */

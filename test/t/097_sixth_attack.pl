@@ -57,6 +57,39 @@ $open->query_safe('ROLLBACK');
 await_finished($node, "id = $verdict");
 is(history('held'), "old replaced, new finished $verdict", 'what was finished while an older recording was held');
 
+# --- No heartbeats for what was replaced, although its row was committed after that, or was held and stays.
+$open->query_safe(q(BEGIN; SELECT temporal.record_activity_by_id('late', 'w', 'late old', heartbeat => true, heartbeat_interval => '1 s')));
+as('app', q(SELECT temporal.record_activity_by_id('late', 'w', 'late new', heartbeat => true, heartbeat_interval => '1 s')));
+$open->query_safe('COMMIT');
+as('app', q(SELECT temporal.record_activity_by_id('kept', 'w', 'kept old', heartbeat => true, heartbeat_interval => '1 s')));
+await_heartbeats(recording('kept', 'kept old'), 1);
+$open->query_safe(q(BEGIN; SELECT temporal.forget_activity('kept')));
+as('app', q(SELECT temporal.record_activity_by_id('kept', 'w', 'kept new')));
+$open->query_safe('ROLLBACK');
+is(history('kept'), 'kept old replaced, kept new recorded', 'a recording that was held when it was replaced');
+my ($clock, $old, $kept) = (recording('late', 'late new'), recording('late', 'late old'), recording('kept', 'kept old'));
+await_heartbeats($clock, 2);
+my @before = (heartbeats($old), heartbeats($kept));
+is($before[0], 0, 'none for what was replaced before it was committed');
+await_heartbeats($clock, 3);
+is(heartbeats($kept), $before[1], 'none for what is still there though it was replaced');
+as('app', "SELECT temporal.forget_activity('$_')") foreach qw(late kept);
+
+# --- A verdict by one key ends the heartbeats of the same activity under another one, and says so.
+as('app', "SELECT temporal.record_activity_by_id('$_', 'w', 'both', heartbeat => true, heartbeat_interval => '1 s')") foreach qw(one other);
+as('app', q(SELECT temporal.record_activity_by_id('clock', 'w', 'clock', heartbeat => true, heartbeat_interval => '1 s')));
+await_heartbeats(recording($_, 'both'), 1) foreach qw(one other);
+$verdict = delivered(q(complete_activity_by_key('one')));
+is(history('one'), "both finished $verdict", 'it is finished under its key');
+await('the end of the other heartbeats to be told', sub { history('other') eq 'both recorded VERDICT_DELIVERED' });
+my $both = recording('other', 'both');
+my $sent = heartbeats($both);
+my $worker = worker_pid($node);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
+await_worker($node, 'postgres', $worker);
+await_heartbeats(recording('clock', 'clock'), 3);
+is(heartbeats($both), $sent, 'and the next worker sends none');
+
 $open->quit;
 $node->stop;
 
