@@ -76,6 +76,7 @@ static void settle_findings(void);
 static bool send_all(void);
 static void set_timer(Queue *queue);
 static void send_queue(Queue *queue);
+static void cannot_connect(Queue *queue, const PooledChannel *channel);
 static void make_way(Queue *queue);
 static bool encode_request(Request *request);
 static void send_request(Request *request);
@@ -324,10 +325,16 @@ send_queue(Queue *queue)
 	if (queue->to_unload ||
 		(tc_flow_is_paused(queue) && !queue->steps_aside && tc_flow_is_stuck(queue)))
 		make_way(queue);
-	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping ||
-		(queue->count[REQUEST_READY] == 0 && !queue->unread && !tc_retry_is_due(queue) &&
-		 !tc_heartbeats_are_due(queue)))
+	if (channel == NULL || queue->look_again || tc_flow_is_paused(queue) || stopping)
 		return;
+	if (queue->count[REQUEST_READY] == 0 && !tc_retry_is_due(queue) && !tc_heartbeats_are_due(queue))
+	{
+		/* what waited was given up: nothing is wrong */
+		if (!queue->unread && dlist_is_empty(&queue->requests) && queue->heartbeats == 0 && !queue->heartbeats_found)
+			tc_flow_clear_error(queue);
+		if (!queue->unread || tc_queue_wants_to_know(queue))
+			return;
+	}
 	if (!tc_channels_connect(channel, queue->account))
 	{
 		if (channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
@@ -338,21 +345,13 @@ send_queue(Queue *queue)
 			return;
 		}
 		if (tc_channels_backing_off(channel))
-		{
-			tc_flow_cannot_send(queue, channel->error.code, channel->error.message,
-								channel->connect_at);
-			make_way(queue);
-		}
+			cannot_connect(queue, channel);
 		return;
 	}
 	if (!tc_encoding_is_ready(queue))
 	{
 		if (tc_channels_backing_off(channel->codec))
-		{
-			tc_flow_cannot_send(queue, channel->codec->error.code, channel->codec->error.message,
-								channel->codec->connect_at);
-			make_way(queue);
-		}
+			cannot_connect(queue, channel->codec);
 		return;
 	}
 	tc_queue_step_back(queue);
@@ -399,6 +398,16 @@ encode_request(Request *request)
 			break;
 	}
 	return false;
+}
+
+/* The channel is not tried again before it is known that something still waits. */
+static void
+cannot_connect(Queue *queue, const PooledChannel *channel)
+{
+	tc_flow_cannot_send(queue, channel->error.code, channel->error.message, channel->connect_at);
+	if (channel->connect_at > tc_monotonic_ms())
+		queue->rows_are_there = false;
+	make_way(queue);
 }
 
 /*

@@ -548,7 +548,13 @@ settle(BeatCall *call)
 	tc_queue_activate(queue);
 	tc_channels_end_call(call->channel);
 	if (call->meaning == MEANING_DELIVERED)
+	{
 		queue->heartbeat_failures = 0;
+		/* perhaps no request will tell */
+		if (queue->error_code != NULL && call->channel == queue->channel &&
+			(call->channel->codec == NULL || call->channel->codec->failures == 0))
+			tc_flow_connected(queue);
+	}
 	if (beat->dropped)
 		tc_beat_end(beat, NULL);
 	else if (call->workflow_id != NULL)

@@ -177,6 +177,8 @@ struct Queue
 	ReadPosition position;
 	bool		unread;			/* there may be rows to read; changed by
 								 * tc_queue_set_unread() only */
+	bool		rows_are_there; /* ... and there were, since its channel could
+								 * not be connected last */
 	int64		note_turn;		/* of key_waits.c */
 	bool		to_unload;		/* see tc_queue_unload(), in the next turn */
 	bool		steps_aside;	/* cannot send: others for its activities go

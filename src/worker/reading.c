@@ -282,6 +282,11 @@ read_queue(Queue *queue)
 		tc_intake_reload(queue);
 	if (tc_queue_wants_heartbeats(queue))
 		tc_heartbeats_take_turn(queue);
+	if (tc_queue_wants_to_know(queue))
+	{
+		queue->rows_are_there = tc_intake_has_rows(queue);
+		return true;
+	}
 	if (!tc_queue_wants_rows(queue))
 		return false;
 	tc_intake_read(queue);

@@ -34,12 +34,13 @@
 static bool ended;
 static bool behind;				/* since queues were activated last */
 
+static bool may_read(Queue *queue);
 static bool is_behind(const Queue *queue);
 
 bool
 tc_queue_wants(Queue *queue)
 {
-	return tc_queue_wants_rows(queue) || tc_queue_wants_retries(queue) ||
+	return tc_queue_wants_rows(queue) || tc_queue_wants_to_know(queue) || tc_queue_wants_retries(queue) ||
 		tc_queue_wants_options(queue) || tc_queue_wants_heartbeats(queue);
 }
 
@@ -58,8 +59,7 @@ tc_queue_wants_rows(Queue *queue)
 {
 	PooledChannel *channel = queue->channel;
 
-	if (!queue->unread || queue->awaits_look || ended || tc_flow_is_paused(queue) ||
-		is_behind(queue) || !tc_queue_takes_rows(queue))
+	if (!may_read(queue))
 		return false;
 	if (tc_queue_can_send(queue))
 		return queue->count[REQUEST_READY] < queue->window && tc_queue_has_room_for_rows(queue);
@@ -70,6 +70,25 @@ tc_queue_wants_rows(Queue *queue)
 	if (channel != NULL && channel->lacks_room && !tc_queue_may_have(queue, SHARE_CONNECTIONS))
 		return false;
 	return tc_queue_loaded(queue) == 0 && tc_queue_may_have(queue, SHARE_BYTES);
+}
+
+bool
+tc_queue_wants_to_know(Queue *queue)
+{
+	const PooledChannel *channel = queue->channel;
+
+	if (queue->rows_are_there || channel == NULL || !may_read(queue) || tc_queue_loaded(queue) > 0)
+		return false;
+	if (channel->codec != NULL && !tc_channels_backing_off(channel))
+		channel = channel->codec;
+	return tc_channels_backing_off(channel) && channel->connect_at <= tc_monotonic_ms();
+}
+
+static bool
+may_read(Queue *queue)
+{
+	return queue->unread && !queue->awaits_look && !ended && !tc_flow_is_paused(queue) &&
+		!is_behind(queue) && tc_queue_takes_rows(queue);
 }
 
 /* Nothing more is read before what was read has been seen to; then queues that wanted some are active again. */

@@ -19,6 +19,12 @@ extern bool tc_queue_wants(Queue *queue);
  */
 extern bool tc_queue_wants_rows(Queue *queue);
 
+/*
+ * To know whether there are rows still, before a channel that could not be
+ * connected is tried again: else that might go on for nothing.
+ */
+extern bool tc_queue_wants_to_know(Queue *queue);
+
 /* The bytes of requests whose retry is due. */
 extern bool tc_queue_wants_retries(Queue *queue);
 

@@ -90,6 +90,30 @@ await_worker($node, 'postgres', $worker);
 await_heartbeats(recording('clock', 'clock'), 3);
 is(heartbeats($both), $sent, 'and the next worker sends none');
 
+# --- What was wrong with a server is told no longer than it is so: also where there are heartbeats alone, or nothing any more.
+my $late = PostgreSQL::Test::Cluster::get_free_port();
+$node->safe_psql('postgres', <<"EOS");
+CREATE SERVER late FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$late', retry_max_interval '300ms');
+CREATE SERVER never FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:1', retry_max_interval '300ms');
+GRANT USAGE ON FOREIGN SERVER late, never TO app;
+EOS
+sub told
+{
+	my ($server) = @_;
+
+	return $node->safe_psql('postgres', "SELECT (SELECT error_code FROM temporal.stat_server WHERE server = '$server'),"
+		  . " (SELECT detail ~ 'server $server,' FROM temporal.health() WHERE check_name = 'queues')");
+}
+as('app', q(SELECT temporal.record_activity_by_id('late', 'w', 'late', heartbeat => true, heartbeat_interval => '1 s', server => 'late')));
+my $given_up = as('app', q(SELECT temporal.complete_activity_by_id('w', 'never', server => 'never')));
+await("$_ to be out of reach", sub { told($_) eq 'CONNECTION_FAILED|t' }) foreach qw(late never);
+start_stub($late, '--calls', $calls);
+await_heartbeats(recording('late', 'late'), 1);
+await('it to be told that there are heartbeats', sub { told('late') =~ /^\|f?$/ });
+as('app', "SELECT temporal.discard_request($given_up)");
+await('it to be told that nothing waits', sub { told('never') =~ /^\|f?$/ });
+pass('what is wrong is told as long as it is so');
+
 $open->quit;
 $node->stop;
 
