@@ -21,7 +21,7 @@
 #include "worker/chains.h"
 
 /* Roles that get their turn when another one is refused, for one activity */
-#define TURN_ROLES_MAX 16
+#define TURN_ROLES_MAX 64
 
 /* So many requests of a role in a row, then others' for the activity have their turn */
 #define RUN_MAX 64
@@ -56,6 +56,7 @@ static void move_first(Chain *chain, Request *request);
 static bool can_go_on(const Request *request);
 static void choose_next(Chain *chain, const Queue *former);
 static bool can_overtake(const Request *request, const Request *first);
+static Request *next_of_others(Request *first, bool also_refused);
 
 void
 tc_chains_init(MemoryContext context)
@@ -213,19 +214,15 @@ static void
 choose_next(Chain *chain, const Queue *former)
 {
 	Request    *first = chain->first;
+	Request    *other;
 
 	chain->run = tc_share_same_role(first->queue->account, former->account) ? chain->run + 1 : 0;
 	if (can_go_on(first) && chain->run < RUN_MAX)
 		return;
 	chain->run = 0;
-	for (Request *other = first->next; other != NULL; other = other->next)
-	{
-		if (can_overtake(other, first) && can_go_on(other))
-		{
-			move_first(chain, other);
-			return;
-		}
-	}
+	other = next_of_others(first, false);
+	if (other != NULL)
+		move_first(chain, other);
 }
 
 /*
@@ -248,19 +245,17 @@ can_go_on(const Request *request)
 }
 
 /*
- * Each role counts with the first of its requests in the chain, however many
- * queues it has there.  If all were refused they take turns, at the pace of
- * retries.
+ * Which other one's turn is it, instead of the first one's?  Each role counts
+ * with the first of its requests in the chain, however many queues it has
+ * there.  If all were refused they take turns, if that is asked for.
  */
-Request *
-tc_chain_pass_turn(Request *first)
+static Request *
+next_of_others(Request *first, bool also_refused)
 {
-	Chain	   *chain = chains_lookup(chains, first->activity);
 	const Account *refused[TURN_ROLES_MAX];
 	int			nrefused = 0;
 	Request    *chosen = NULL;
 
-	Assert(chain != NULL && chain->first == first);
 	for (Request *other = first->next; other != NULL && nrefused < TURN_ROLES_MAX;
 		 other = other->next)
 	{
@@ -270,11 +265,33 @@ tc_chain_pass_turn(Request *first)
 			is_behind |= tc_share_same_role(refused[i], other->queue->account);
 		if (is_behind || !can_overtake(other, first))
 			continue;
-		chosen = other;
 		if (!tc_was_refused_role(other))
-			break;
+			return other;
 		refused[nrefused++] = other->queue->account;
+		if (also_refused)
+			chosen = other;
 	}
+	return chosen;
+}
+
+bool
+tc_chain_has_before(const Request *request)
+{
+	for (const Request *other = tc_chain_first(request->activity); other != NULL; other = other->next)
+		if (other->id < request->id && !other->queue->steps_aside &&
+			tc_share_same_role(other->queue->account, request->queue->account))
+			return true;
+	return false;
+}
+
+/* That of one that was refused comes at the pace of retries. */
+Request *
+tc_chain_pass_turn(Request *first)
+{
+	Chain	   *chain = chains_lookup(chains, first->activity);
+	Request    *chosen = next_of_others(first, true);
+
+	Assert(chain != NULL && chain->first == first);
 	if (chosen != NULL)
 	{
 		chain->run = 0;

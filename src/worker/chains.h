@@ -44,6 +44,9 @@ extern void tc_chain_join(Request *request);
  */
 extern Request *tc_chain_leave(Request *request);
 
+/* Is there a request in it that the same role made before that one, and that can be sent? */
+extern bool tc_chain_has_before(const Request *request);
+
 /*
  * The first one makes room for one of another role, or if its queue cannot send
  * of another queue, which is returned: it is the first now.  NULL, and nothing

@@ -255,7 +255,8 @@ tc_queue_add(Queue *queue, const OutboxRow *row, bool maybe_sent, bool *malforme
  * chain the order is that of requests' ids.  Was this one made before all
  * that are there, and has none of them been tried yet by this worker?  Or
  * does it belong to another queue than a first one that cannot be sent, or to
- * another role than one that was refused?
+ * another role than one that was refused?  Then those of its own role that
+ * were made before have their turn before it.
  */
 static bool
 comes_first(const Request *first, const Request *request)
@@ -266,9 +267,9 @@ comes_first(const Request *first, const Request *request)
 			(first->queue->steps_aside ||
 			 (tc_was_refused_role(first) &&
 			  !tc_share_same_role(first->queue->account, request->queue->account))))
-			return true;
+			return !tc_chain_has_before(request);
 		if (first->state == REQUEST_CONFIRMING && first->queue->steps_aside)
-			return true;
+			return !tc_chain_has_before(request);
 	}
 	return request->id < first->id && first->attempts == 0 &&
 		(first->state == REQUEST_READY || first->state == REQUEST_RETRYING);

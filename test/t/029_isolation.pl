@@ -135,6 +135,23 @@ $node->safe_psql('postgres', 'ALTER SYSTEM RESET temporal_complete.enabled; SELE
 ok_sent($behind, 'another one does not wait behind all of them for the activity');
 is($node->safe_psql('postgres', q(SELECT temporal.discard_requests('locked', 'many_queues'))), $sessions, 'which wait, and are given up');
 
+# ... while what each role asked for stays in order, behind its own that was refused
+my @refused = qw(bad_too bad_as_well);
+$node->safe_psql('postgres', "CREATE ROLE $_; CREATE USER MAPPING FOR $_ SERVER locked OPTIONS (api_key 'bad-key', allow_plaintext_credentials 'true')") foreach @refused;
+my $order = q(_activity_by_id('shared', 'order', server => 'locked'));
+my @behind;
+foreach my $role (@refused)
+{
+	my $id;
+
+	($id, $behind[@behind]) = split(/\n/, $node->safe_psql('postgres', "SET ROLE $role; SELECT temporal.complete$order; SELECT temporal.complete$order"));
+	ok_waits($id, 'PERMISSION_DENIED', "$role is refused");
+}
+ok_sent($node->safe_psql('postgres', "SET ROLE good; SELECT temporal.complete$order"), 'another one is not') for 1 .. 10;
+is($node->safe_psql('postgres', 'SELECT sum(attempts) FROM temporal.request WHERE id IN (' . join(',', @behind) . ')'), '0',
+	'none of theirs was tried before one that was asked for earlier');
+is($node->safe_psql('postgres', "SELECT temporal.discard_requests('locked', '$_')"), '2', "those of $_ are given up") foreach @refused;
+
 $node->safe_psql('postgres', q(ALTER USER MAPPING FOR bad SERVER locked OPTIONS (SET api_key 'good-key')));
 ok_sent($refused, 'the right API key: it is sent at once');
 
