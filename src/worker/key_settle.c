@@ -83,6 +83,7 @@ static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
 static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
 static bool read_wait(const KeyWait *wait, WaitRow *row);
 static bool take_wait(void *arg, const OutboxRow *row);
+static bool reject_late(const KeyWait *wait, const Finding *finding);
 static bool reject(const KeyWait *wait, const char *code, const char *words);
 static bool take_rejected(void *arg, const OutboxRow *row);
 static void remove_wait(const KeyWait *wait);
@@ -205,9 +206,13 @@ tc_key_group_settle(const KeyGroup *group, Oid *role)
 			remove_wait(&waits[i]);
 		else if (!find(&finding, &queue.key, row.key))
 			break;
-		/* if it was recorded too late its time is over */
-		else if (finding.activity.recorded_at > row.awaited_until ||
-				 !settle(&waits[i], &row, &finding))
+
+		/*
+		 * if it was recorded too late its time is over; it must not hide
+		 * others behind it
+		 */
+		else if (!(finding.activity.recorded_at > row.awaited_until ? reject_late(&waits[i], &finding) :
+				   settle(&waits[i], &row, &finding)))
 			continue;
 		nremoved++;
 	}
@@ -252,9 +257,7 @@ tc_key_wait_settle_over(const KeyWait *wait)
 	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
 		(void) settle(wait, &row, &finding);
 	else
-		(void) reject(wait, TC_KEY_NOT_RECORDED, finding.found ?
-					  "an activity was recorded under the key only when the time to wait for it was over" :
-					  "no activity is recorded under the key, and the time to wait for it is over");
+		(void) reject_late(wait, &finding);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(look_context);
 }
@@ -308,6 +311,15 @@ take_wait(void *arg, const OutboxRow *row)
 	/* what was put back, or copied, may have gone on elsewhere */
 	result->maybe_sent = row->maybe_sent || tc_doubt_is_of_copy(row->requested_at);
 	return false;
+}
+
+/* Nothing was recorded in time. */
+static bool
+reject_late(const KeyWait *wait, const Finding *finding)
+{
+	return reject(wait, TC_KEY_NOT_RECORDED, finding->found ?
+				  "an activity was recorded under the key only when the time to wait for it was over" :
+				  "no activity is recorded under the key, and the time to wait for it is over");
 }
 
 /* False if that cannot be done now. */

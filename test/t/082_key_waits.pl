@@ -194,6 +194,18 @@ is(outcome($late), 'rejected|KEY_NOT_RECORDED|', 'but too late is too late');
 is($node->safe_psql('postgres', "SELECT error_message FROM temporal.request WHERE id = $late"),
 	'an activity was recorded under the key only when the time to wait for it was over', 'and that is what is said');
 
+# Recorded for one that stands behind very many whose time is over, which takes longer than a look at all that wait
+my $away = PostgreSQL::Test::Cluster::get_free_port();
+$node->safe_psql('postgres', "CREATE SERVER away FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.0.0.1:$away', retry_max_interval '200ms'); GRANT USAGE ON FOREIGN SERVER away TO PUBLIC");
+as('app', q(SELECT count(temporal.heartbeat_activity_by_key('behind', wait_for_key => '3 s', server => 'away')) FROM generate_series(1, 20000)));
+my $behind = as('app', q(SELECT temporal.complete_activity_by_key('behind', wait_for_key => '1 hour', server => 'away')));
+await('their time to be over', sub { $node->safe_psql('postgres', "SELECT clock_timestamp() > max(requested_at) + interval '3 s' FROM temporal.request WHERE key = 'behind'") eq 't' });
+as('app', q(SELECT temporal.record_activity_by_id('behind', 'w', 'behind', server => 'away')));
+await('it to be out of reach', sub { $node->safe_psql('postgres', "SELECT error_code FROM temporal.request WHERE id = $behind") eq 'CONNECTION_FAILED' });
+start_stub($away);
+await('it to go on', sub { state_of($behind) =~ /^delivered/ });
+is(outcome($behind), 'delivered||behind', 'one behind very many whose time is over');
+
 # Prepared transactions
 $node->safe_psql('postgres', 'SET ROLE app; BEGIN;' . complete('prepared') . "PREPARE TRANSACTION 'p'; BEGIN;" . record('prepared') . "PREPARE TRANSACTION 'q'");
 $node->safe_psql('postgres', "COMMIT PREPARED 'p'");
