@@ -37,6 +37,7 @@ our @EXPORT = qw(
   await_finished
   states
   worker_pid
+  make_unnoted_waits
   await_worker
 );
 
@@ -220,6 +221,22 @@ sub start_activities
 		'start-workflows', '-prefix', $prefix, '-count', $workflows,
 		'-activities', $activities, '-wait', '-pg', $node->connstr('postgres'),
 		@arguments);
+	return;
+}
+
+# Run a function that has requests wait for keys, which the worker then has to
+# note itself, one by one, as after a restore: how many it has noted is a clock.
+sub make_unnoted_waits
+{
+	my ($node, $make) = @_;
+
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = off');
+	$node->reload;
+	await('the worker to leave', sub { worker_pid($node) eq '' });
+	$make->();
+	$node->safe_psql('postgres', 'DELETE FROM temporal_internal.awaited_key');
+	$node->append_conf('postgresql.conf', 'temporal_complete.enabled = on');
+	$node->reload;
 	return;
 }
 

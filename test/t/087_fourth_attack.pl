@@ -76,7 +76,8 @@ CREATE SERVER keys FOREIGN DATA WRAPPER temporal_complete OPTIONS (address '127.
 GRANT USAGE ON FOREIGN SERVER keys TO PUBLIC;
 EOS
 $session->query_safe('SELECT 1');
-sql('mallory', "SELECT count(temporal.complete_activity_by_key('k' || i, '1', wait_for_key => '1 h', server => 'keys')) FROM generate_series(1, $waits) i");
+make_unnoted_waits($node, sub {
+	sql('mallory', "SELECT count(temporal.complete_activity_by_key('k' || i, '1', wait_for_key => '1 h', server => 'keys')) FROM generate_series(1, $waits) i") });
 like($session->query_safe($trip), qr/^\s*(delivered\s*){4}$/, 'requests of another role that wait for keys go on');
 like($session->query_safe(<<'EOS'), qr/^\s*delivered\s*$/, 'also of very many keys that are recorded at once');
 SELECT max(temporal.complete_activity_by_key('bulk ' || i, '1', wait_for_key => '1 h', server => 'keys')) AS id FROM generate_series(1, 100) i \gset
