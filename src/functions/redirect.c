@@ -79,8 +79,8 @@ static const char redirect[] =
 "     temporal_internal.add_decision(g.decisions, concat('redirected from ', g.id)), g.key, g.recorded_in, g.recorded_activity,"
 "     now() + (g.awaited_until - g.requested_at), g.expires_at"
 "   FROM gone g"
-" RETURNING id, queue, key, recorded_activity, awaited_until),"
-" awaited AS (" NOTE_KEY_WAITS("made") ")"
+" RETURNING id, queue, key, recorded_activity, awaited_until, expires_at),"
+" awaited AS (" NOTE_KEY_WAITS("made", "m.expires_at") ")"
 " SELECT m.queue, 1::bigint FROM made m";
 
 PG_FUNCTION_INFO_V1(tc_redirect_request);

@@ -69,7 +69,9 @@ static const char expire_one[] =
 "    SET expires_at = $4, maybe_sent = o.maybe_sent OR o.written_by <> o.xmin,"
 "        written_by = temporal_internal.writing_transaction()"
 "  WHERE o.id = $2 AND " OF_CALLER("o")
-" RETURNING o.id, o.queue, o.xid),"
+" RETURNING o.id, o.queue, o.xid, o.key, o.recorded_activity, o.awaited_until),"
+/* where it waits for its key the worker must not find the row that it knows changed */
+" awaited AS (" NOTE_KEY_WAITS("waiting", "$4") " AND $4 IS NOT NULL),"
 " rechecked AS (INSERT INTO temporal_internal.recheck SELECT w.id FROM waiting w"
 "     WHERE w.queue > 0 AND w.xid <> pg_current_xact_id())"
 " SELECT FROM waiting";

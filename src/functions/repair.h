@@ -21,11 +21,12 @@
 
 /*
  * With what was made, its columns id, queue, key, recorded_activity and
- * awaited_until: what waits for its key, as outbox/key_waits.c has it.
+ * awaited_until: what waits for its key, as outbox/key_waits.c has it, or until
+ * an earlier time.
  */
-#define NOTE_KEY_WAITS(made) \
+#define NOTE_KEY_WAITS(made, until) \
 	"INSERT INTO temporal_internal.awaited_key (key_hash, queue, id, awaited_until)" \
-	" SELECT hashtextextended(m.key COLLATE \"C\", 0), m.queue, m.id, m.awaited_until" \
+	" SELECT hashtextextended(m.key COLLATE \"C\", 0), m.queue, m.id, least(m.awaited_until, " until ")" \
 	"   FROM " made " m" \
 	"  WHERE m.key IS NOT NULL AND m.recorded_activity IS NULL AND m.awaited_until IS NOT NULL AND m.queue > 0"
 
@@ -56,7 +57,7 @@
 	"     now() + (g.awaited_until - g.requested_at)" \
 	"   FROM gone g" \
 	" RETURNING id, queue, key, recorded_activity, awaited_until)," \
-	" awaited AS (" NOTE_KEY_WAITS("made") ")" \
+	" awaited AS (" NOTE_KEY_WAITS("made", "m.awaited_until") ")" \
 	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
 
 /*

@@ -56,6 +56,7 @@ typedef struct WaitRow
 {
 	char	   *key;
 	TimestampTz awaited_until;
+	TimestampTz expires_at;		/* 0 = never */
 	bool		maybe_sent;
 } WaitRow;
 
@@ -83,6 +84,7 @@ static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
 static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
 static bool read_wait(const KeyWait *wait, WaitRow *row);
 static bool take_wait(void *arg, const OutboxRow *row);
+static void note_again(const KeyWait *wait, const WaitRow *row);
 static bool reject_late(const KeyWait *wait, const Finding *finding);
 static bool reject(const KeyWait *wait, const char *code, const char *words);
 static bool take_rejected(void *arg, const OutboxRow *row);
@@ -256,8 +258,12 @@ tc_key_wait_settle_over(const KeyWait *wait)
 		remove_wait(wait);
 	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
 		(void) settle(wait, &row, &finding);
-	else
+	else if (row.awaited_until <= GetCurrentTimestamp())
 		(void) reject_late(wait, &finding);
+	else if (row.expires_at != 0 && row.expires_at <= GetCurrentTimestamp())
+		(void) reject(wait, TC_EXPIRED, "no activity is recorded under the key, and the request is to be given up");
+	else
+		note_again(wait, &row);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(look_context);
 }
@@ -308,9 +314,22 @@ take_wait(void *arg, const OutboxRow *row)
 		return false;
 	result->key = pstrdup(row->awaited_key);
 	result->awaited_until = row->awaited_until;
+	result->expires_at = row->expires_at;
 	/* what was put back, or copied, may have gone on elsewhere */
 	result->maybe_sent = row->maybe_sent || tc_doubt_is_of_copy(row->requested_at);
 	return false;
+}
+
+/* It was to be given up at a time that has been taken back. */
+static void
+note_again(const KeyWait *wait, const WaitRow *row)
+{
+	KeyWait		anew = *wait;
+
+	anew.awaited_until = row->expires_at == 0 ? row->awaited_until :
+		Min(row->awaited_until, row->expires_at);
+	tc_key_wait_remove(wait);
+	tc_key_wait_insert(&anew);
 }
 
 /* Nothing was recorded in time. */

@@ -153,7 +153,8 @@ tc_key_wait_note(Queue *queue, const OutboxRow *row)
 	wait->key_hash = (int64) tc_key_hash(row->awaited_key, strlen(row->awaited_key));
 	wait->queue = queue->number;
 	wait->id = row->id;
-	wait->awaited_until = row->awaited_until;
+	wait->awaited_until = row->expires_at == 0 ? row->awaited_until :
+		Min(row->awaited_until, row->expires_at);
 	queue->note_turn = note_turn;
 }
 
@@ -167,6 +168,8 @@ void
 tc_key_waits_look(void)
 {
 	pass_wanted = true;
+	/* one may be given up earlier than was known */
+	next_due = DT_NOBEGIN;
 }
 
 bool

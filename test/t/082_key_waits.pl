@@ -126,6 +126,22 @@ is(state_of($id), 'rejected|KEY_NOT_RECORDED|', 'it does not come back');
 as('app', "SELECT temporal.retry_request($id)");
 is(outcome($id), 'delivered||never', 'unless somebody retries it');
 
+# Given up earlier than it would wait
+$id = as('app', complete('expires'));
+as('app', "SELECT temporal.expire_request($id, now() + interval '300 ms')");
+is(outcome($id), 'rejected|EXPIRED|', 'it can be given up before');
+as('app', q(SELECT temporal.expire_request(temporal.complete_activity_by_key('expires at once', wait_for_key => '1 hour'), now() + interval '300 ms')));
+$id = $node->safe_psql('postgres', q(SELECT id FROM temporal.request WHERE key = 'expires at once'));
+is(outcome($id), 'rejected|EXPIRED|', 'in the transaction that makes it');
+$id = as('app', complete('expires'));
+as('app', "SELECT temporal.expire_request($id, now() + interval '300 ms')");
+as('app', "SELECT temporal.expire_request($id, NULL)");
+my $other = as('app', complete('expires', '1 s'));
+is(outcome($other), 'rejected|KEY_NOT_RECORDED|', 'another one waits for a second');
+is(state_of($id), 'waiting||', 'and one whose time was taken back waits on');
+as('app', record('expires'));
+is(outcome($id), 'delivered||expires', 'until its key is recorded');
+
 # Who may use it
 $id = as('boss', complete('theirs'));
 my $mine = as('other', complete('theirs'));
