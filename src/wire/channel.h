@@ -46,6 +46,7 @@ struct Channel
 	ChannelExpiry expiry;
 	ChannelClock clock;
 	int64		clock_after;	/* monotonic ms: it is not looked at before */
+	size_t		held;			/* by the answers of all calls */
 	int			busy;			/* depth of functions that run callbacks */
 	bool		destroyed;
 };

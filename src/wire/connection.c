@@ -202,7 +202,8 @@ set_up(Connection *conn)
 	}
 	if (options->tls)
 	{
-		conn->tls.settings = tc_tls_load(options, &conn->error);
+		conn->tls.settings = tc_tls_load(options, options->http ? TLS_HTTP2_OR_HTTP1 : TLS_HTTP2,
+										 &conn->error);
 		if (conn->tls.settings == NULL)
 			return false;
 	}

@@ -33,6 +33,7 @@ struct GrpcHeaders
 {
 	char	   *bearer;			/* value of authorization, or NULL */
 	int			count;			/* without those of a call at the end */
+	int			nmetadata;		/* the last of them */
 	nghttp2_nv	array[FLEXIBLE_ARRAY_MEMBER];	/* :path comes first */
 };
 
@@ -139,9 +140,10 @@ tc_grpc_headers_free(GrpcHeaders *headers)
 }
 
 int
-tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array)
+tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array, int *nmetadata)
 {
 	*array = headers->array + 1;
+	*nmetadata = headers->nmetadata;
 	return headers->count - 1;
 }
 
@@ -203,6 +205,7 @@ add_metadata(GrpcHeaders *headers, const ChannelOptions *options, ChannelError *
 		}
 		headers->array[headers->count++] =
 			make_header(key, value, NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
+		headers->nmetadata++;
 	}
 	return true;
 }

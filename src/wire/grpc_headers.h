@@ -30,10 +30,11 @@ extern GrpcHeaders *tc_grpc_headers_make(const ChannelOptions *options, ChannelE
 extern void tc_grpc_headers_free(GrpcHeaders *headers);
 
 /*
- * Those that all requests have, but for :path; metadata of the options come
- * last.  Returns their number.
+ * Those that all requests have, but for :path; metadata of the options, of
+ * which there are so many, come last.  Returns the number of all.
  */
-extern int	tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array);
+extern int	tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv **array,
+								   int *nmetadata);
 
 /*
  * Headers of a call; returns their number.  The array is valid until the

@@ -129,6 +129,15 @@ tc_http2_goaway_is_plain(const Http2Session *session)
 	return session->goaway && session->goaway_code == NGHTTP2_NO_ERROR;
 }
 
+bool
+tc_http2_wants_http1(const Http2Session *session)
+{
+	if (session->goaway)
+		return session->goaway_code == NGHTTP2_HTTP_1_1_REQUIRED;
+	return session->lost && !session->connected &&
+		strcmp(session->error.code, TC_ERROR_NOT_HTTP2) == 0;
+}
+
 const char *
 tc_http2_tls_version(const Http2Session *session)
 {
@@ -165,11 +174,13 @@ tc_http2_submit(Http2Session *session, Http2Stream *stream, const nghttp2_nv *he
 				size_t nheaders)
 {
 	nghttp2_data_provider provider;
+	bool		has_body = stream->body[0].len > 0;
 	int32		id;
 
 	provider.source.ptr = NULL;
 	provider.read_callback = tc_http2_read_body;
-	id = nghttp2_submit_request(session->ng, NULL, headers, nheaders, &provider, stream);
+	id = nghttp2_submit_request(session->ng, NULL, headers, nheaders,
+								has_body ? &provider : NULL, stream);
 	if (id < 0)
 		return false;
 
@@ -177,7 +188,7 @@ tc_http2_submit(Http2Session *session, Http2Stream *stream, const nghttp2_nv *he
 	stream->answered = false;
 	stream->piece = 0;
 	stream->offset = 0;
-	stream->end = 0;
+	stream->end = has_body ? 0 : session->written + 1;
 	dlist_push_tail(&session->streams, &stream->node);
 	session->nstreams++;
 	session->nopen++;

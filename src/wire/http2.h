@@ -36,6 +36,9 @@ extern const ChannelError *tc_http2_error(const Http2Session *session);
 /* Was the GOAWAY a plain one (NO_ERROR)? */
 extern bool tc_http2_goaway_is_plain(const Http2Session *session);
 
+/* Has the server chosen HTTP/1.1 in the TLS handshake, or ended the session for it? */
+extern bool tc_http2_wants_http1(const Http2Session *session);
+
 extern const char *tc_http2_tls_version(const Http2Session *session);
 extern void tc_http2_add_expiry(const Http2Session *session, ChannelExpiry *expiry);
 
@@ -43,7 +46,11 @@ extern void tc_http2_add_expiry(const Http2Session *session, ChannelExpiry *expi
 extern int	tc_http2_capacity(const Http2Session *session);
 extern int	tc_http2_nstreams(const Http2Session *session);
 
-/* Start a request; false if that is impossible.  It leaves with tc_http2_flush(). */
+/*
+ * Start a request; false if that is impossible.  It leaves with
+ * tc_http2_flush().  One without a body counts as sent with the next byte, as
+ * its end is not seen.
+ */
 extern bool tc_http2_submit(Http2Session *session, Http2Stream *stream,
 							const nghttp2_nv *headers, size_t nheaders);
 

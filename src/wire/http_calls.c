@@ -1,12 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * http_calls.c
- *	  Calls over HTTP/JSON: their requests, answers and ends.
+ *	  Calls over HTTP/1.1, which libcurl carries: their requests and ends.
  *
- * Callers speak protobuf: requests are written as JSON, answers are read from
- * it (json_write.c, json_read.c).  Success is HTTP 200 and a JSON object that
- * is no error; a status of gRPC in the answer counts more than that of HTTP,
- * of which one stands for several.
+ * What they say, http_exchange.c knows.
  *
  * libcurl sends a request again by itself if a connection that was kept is
  * lost before an answer came, although the first one may have been processed.
@@ -29,25 +26,13 @@
 #include "wire/codec.h"
 #include "wire/grpc_reply.h"
 #include "wire/http_calls.h"
-#include "wire/json_read.h"
-#include "wire/json_write.h"
 #include "wire/proxy.h"
-#include "wire/reply_memory.h"
 
 /* The server ends a call that takes longer than its timeout; we do so a little later. */
 #define DEADLINE_GRACE_MS 500
 
-/* Ids of 1,000 bytes, each of which may take three; two of them, and a page token */
-#define MAX_PATH 65536
-
-/* A request may have 4 MB; as JSON, with JSON escaped in base64 in it, it is longer */
-#define MAX_BODY (24 * 1024 * 1024)
-
-/* JSON is longer than protobuf; what an error says is read, whatever a reply may have */
-#define MAX_REPLY_TEXT(max_reply) Max((max_reply) * 4, 65536)
-
-/* A wrong generation of paths is corrected that often without a success */
-#define MAX_CORRECTIONS 2
+/* The header of a codec server's request */
+#define MAX_LINE 65536
 
 /* Does libcurl ask before it sends a request? */
 #define ASKS_BEFORE_SENDING (LIBCURL_VERSION_NUM >= 0x075000)
@@ -58,26 +43,16 @@ typedef struct HttpCall
 	HttpCalls  *calls;
 	HttpSession *session;
 	Call		call;
-	const HttpMethod *method;
-	HttpGeneration generation;
+	HttpExchange exchange;
 
 	CURL	   *easy;
-	JsonBuffer	path;
-	JsonBuffer	body;
 	size_t		sent;			/* 0 = certainly nothing; else times, or bytes
 								 * of the body */
 	struct curl_slist timeout;	/* first of the lines */
 	char		timeout_text[32];
 	JsonBuffer	line;			/* of a codec server, in its place */
-	char	   *answer;
-	size_t		answer_len;
-	size_t		answer_size;
-	const char *answer_problem; /* why not more of it was taken; a constant */
 	char		error_buffer[CURL_ERROR_SIZE];
-
-	/* once finished */
-	CallFate	fate;
-	JsonAnswerRead read;
+	CallFate	fate;			/* once finished */
 } HttpCall;
 
 static HttpCall *new_call(HttpSession *session);
@@ -97,9 +72,6 @@ static void over(HttpCall *http_call, CURLcode code);
 static bool could_not_connect(HttpCall *http_call, CURLcode code);
 static CallFate judge(HttpCall *http_call, long http_status);
 static CallFate judge_codec(HttpCall *http_call, long http_status);
-static bool is_wrong_path(const HttpCall *http_call);
-static bool correct_generation(HttpCall *http_call);
-static void say(HttpCall *http_call, const char *fmt,...) pg_attribute_printf(2, 3);
 static void say_who(HttpCall *http_call);
 static void finish(HttpCall *http_call, CallFate fate);
 
@@ -124,16 +96,12 @@ tc_http_call_start(HttpCalls *calls, HttpSession *session, const Call *call)
 	}
 	http_call->calls = calls;
 	http_call->call = *call;
-	http_call->method = tc_http_method(call->path);
-	http_call->generation = session->generation;
-	http_call->path.max = MAX_PATH;
-	http_call->body.max = MAX_BODY;
-	http_call->line.max = MAX_PATH;
-	http_call->read.reply.max = call->max_reply;
+	tc_http_exchange_init(&http_call->exchange, call);
+	http_call->line.max = MAX_LINE;
 	dlist_push_tail(&session->calls, &http_call->node);
 	session->ncalls++;
 
-	say(http_call, "call could not be started");
+	tc_http_exchange_say(&http_call->exchange, "call could not be started");
 	if (write_request(http_call, &fate) && set_request(http_call) &&
 		tc_curl_multi_add(session->multi, http_call->easy))
 		return true;
@@ -165,11 +133,19 @@ tc_http_calls_abandon(HttpCalls *calls, HttpSession *session)
 		HttpCall   *http_call = dlist_container(HttpCall, node, dlist_head_node(&session->calls));
 
 		tc_curl_multi_remove(session->multi, http_call->easy);
-		say(http_call, "no answer before the connection was closed");
+		tc_http_exchange_say(&http_call->exchange, "no answer before the connection was closed");
 		finish(http_call, CALL_AMBIGUOUS);
 	}
 	while (!dlist_is_empty(&session->unused_calls))
 		free_call(dlist_container(HttpCall, node, dlist_pop_head_node(&session->unused_calls)));
+}
+
+void
+tc_http_calls_offer_http2(HttpSession *session)
+{
+	/* else a request would be sent as one of HTTP/1.1 */
+	if (ASKS_BEFORE_SENDING && session->tls.settings != NULL)
+		tc_tls_offer(session->tls.settings, TLS_HTTP2_OR_HTTP1);
 }
 
 void
@@ -179,16 +155,9 @@ tc_http_calls_tell(HttpCalls *calls)
 	{
 		HttpCall   *http_call = dlist_container(HttpCall, node,
 												dlist_pop_head_node(&calls->finished));
-		JsonAnswerRead *read = &http_call->read;
-		CallResult	result = {http_call->fate};
+		CallResult	result;
 
-		if (http_call->fate == CALL_ANSWERED)
-			result.grpc_status = read->status;
-		result.message = read->message;
-		result.detail_type = read->detail_type;
-		result.reply = read->reply.bytes != NULL ? read->reply.bytes : (const uint8 *) "";
-		result.reply_len = http_call->fate == CALL_ANSWERED && read->status == GRPC_STATUS_OK ?
-			read->reply.len : 0;
+		tc_http_exchange_result(&http_call->exchange, http_call->fate, &result);
 		http_call->call.done(http_call->call.arg, &result);
 		recycle_call(http_call);
 	}
@@ -246,26 +215,15 @@ new_call(HttpSession *session)
 static void
 recycle_call(HttpCall *http_call)
 {
-	if (http_call->answer != NULL)
-		(void) tc_reply_hold(&http_call->calls->held, http_call->answer_size, 0);
-	free(http_call->path.bytes);
+	tc_http_exchange_free(&http_call->exchange, &http_call->session->channel->held);
 	free(http_call->line.bytes);
-	free(http_call->body.bytes);
-	free(http_call->read.reply.bytes);
-	free(http_call->answer);
 	if (http_call->session->multi == NULL)
 	{
 		free_call(http_call);
 		return;
 	}
-	memset(&http_call->path, 0, sizeof(JsonBuffer));
 	memset(&http_call->line, 0, sizeof(JsonBuffer));
-	memset(&http_call->body, 0, sizeof(JsonBuffer));
-	memset(&http_call->read, 0, sizeof(JsonAnswerRead));
 	http_call->sent = 0;
-	http_call->answer = NULL;
-	http_call->answer_len = http_call->answer_size = 0;
-	http_call->answer_problem = NULL;
 	http_call->error_buffer[0] = '\0';
 	dlist_push_head(&http_call->session->unused_calls, &http_call->node);
 }
@@ -287,28 +245,19 @@ free_call(HttpCall *http_call)
 static bool
 write_request(HttpCall *http_call, CallFate *fate)
 {
+	HttpSession *session = http_call->session;
+	HttpExchange *exchange = &http_call->exchange;
 	const Call *call = &http_call->call;
-	const HttpMethod *method = http_call->method;
 
-	if (method == NULL)
+	tc_json_add_text(&exchange->path, session->target.base);
+	if (session->options->codec_path == NULL)
+		return tc_http_exchange_write(exchange, call, &session->paths, fate);
+	if (exchange->method == NULL)
 		return false;
-	tc_json_add_text(&http_call->path, http_call->session->target.base);
-	if (http_call->session->options->codec_path != NULL)
-	{
-		tc_codec_write_path(&http_call->path, http_call->session->options, call);
-		tc_codec_write_line(&http_call->line, call);
-	}
-	else if (!tc_json_write_path(&http_call->path, method, http_call->generation, call->message,
-								 call->message_len))
-	{
-		http_call->read.status = GRPC_STATUS_INVALID_ARGUMENT;
-		say(http_call, "ids with \"/\" cannot be sent over the server's HTTP API, but by a task token or over gRPC");
-		*fate = CALL_ANSWERED;
-		return false;
-	}
-	if (!method->is_get)
-		tc_json_write_body(&http_call->body, method, call->message, call->message_len);
-	return !http_call->path.failed && !http_call->line.failed && !http_call->body.failed;
+	tc_codec_write_path(&exchange->path, session->options, call);
+	tc_codec_write_line(&http_call->line, call);
+	tc_http_exchange_write_body(exchange, call);
+	return !exchange->path.failed && !http_call->line.failed && !exchange->body.failed;
 }
 
 static bool
@@ -325,20 +274,20 @@ set_request(HttpCall *http_call)
 	http_call->timeout.next = http_call->session->lines;
 
 #define SET(option, value) (ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
-	SET(CURLOPT_URL, (char *) http_call->path.bytes);
+	SET(CURLOPT_URL, (char *) http_call->exchange.path.bytes);
 	SET(CURLOPT_HTTPHEADER, &http_call->timeout);
 	SET(CURLOPT_TIMEOUT_MS, (long) http_call->call.timeout_ms + DEADLINE_GRACE_MS);
-	if (http_call->method->is_get)
+	if (http_call->exchange.method->is_get)
 		SET(CURLOPT_HTTPGET, 1L);
 	else
 	{
 #if ASKS_BEFORE_SENDING
 		/* with the head in one piece, if it is not long */
-		SET(CURLOPT_POSTFIELDS, (char *) http_call->body.bytes);
+		SET(CURLOPT_POSTFIELDS, (char *) http_call->exchange.body.bytes);
 #else
 		SET(CURLOPT_POST, 1L);
 #endif
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) http_call->body.len);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) http_call->exchange.body.len);
 	}
 #undef SET
 	return ok;
@@ -355,7 +304,9 @@ on_sending(void *arg, char *to, char *from, int to_port, int from_port)
 {
 	HttpCall   *http_call = arg;
 
-	return http_call->sent++ == 0 || http_call->method->is_get ||
+	if (tc_http_session_wants_http2(http_call->session))
+		return CURL_PREREQFUNC_ABORT;
+	return http_call->sent++ == 0 || http_call->exchange.method->is_get ||
 		http_call->session->options->codec_path != NULL ?
 		CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
@@ -366,9 +317,9 @@ static size_t
 on_read(char *buffer, size_t size, size_t nitems, void *arg)
 {
 	HttpCall   *http_call = arg;
-	size_t		n = Min(size * nitems, http_call->body.len - http_call->sent);
+	size_t		n = Min(size * nitems, http_call->exchange.body.len - http_call->sent);
 
-	memcpy(buffer, http_call->body.bytes + http_call->sent, n);
+	memcpy(buffer, http_call->exchange.body.bytes + http_call->sent, n);
 	http_call->sent += n;
 	return n;
 }
@@ -410,28 +361,9 @@ static size_t
 on_write(char *bytes, size_t size, size_t nitems, void *arg)
 {
 	HttpCall   *http_call = arg;
-	size_t		len = size * nitems;
-	size_t		max = MAX_REPLY_TEXT(http_call->call.max_reply);
-	size_t		needed = http_call->answer_len + len;
 
-	if (needed > http_call->answer_size)
-	{
-		size_t		new_size = Min(Max(needed, 2 * http_call->answer_size), max);
-		char	   *grown = NULL;
-
-		if (needed > max)
-			http_call->answer_problem = TC_REPLY_TOO_LARGE;
-		else
-			grown = tc_reply_grow(&http_call->calls->held, http_call->answer, http_call->answer_size,
-								  new_size, &http_call->answer_problem);
-		if (grown == NULL)
-			return 0;
-		http_call->answer = grown;
-		http_call->answer_size = new_size;
-	}
-	memcpy(http_call->answer + http_call->answer_len, bytes, len);
-	http_call->answer_len = needed;
-	return len;
+	return tc_http_exchange_data(&http_call->exchange, bytes, size * nitems,
+								 &http_call->session->channel->held) ? size * nitems : 0;
 }
 
 /*
@@ -450,6 +382,11 @@ over(HttpCall *http_call, CURLcode code)
 	if (code == CURLE_OK)
 		fate = session->options->codec_path != NULL ?
 			judge_codec(http_call, http_status) : judge(http_call, http_status);
+	else if (http_call->sent == 0 && tc_http_session_wants_http2(session))
+	{
+		tc_http_exchange_say(&http_call->exchange, "not processed: the server has changed to HTTP/2");
+		fate = CALL_NOT_PROCESSED;
+	}
 	else if (could_not_connect(http_call, code))
 	{
 		if (session->tls.error.code != NULL)
@@ -457,17 +394,17 @@ over(HttpCall *http_call, CURLcode code)
 		else
 			tc_curl_explain_connect(http_call->easy, code, http_call->error_buffer,
 									session->options, session->tls.settings, &session->error);
-		say(http_call, "not processed: %s", session->error.message);
+		tc_http_exchange_say(&http_call->exchange, "not processed: %s", session->error.message);
 		fate = CALL_NOT_PROCESSED;
 	}
-	else if (http_call->answer_problem != NULL)
-		say(http_call, "%s", http_call->answer_problem);
+	else if (http_call->exchange.problem != NULL)
+		tc_http_exchange_say(&http_call->exchange, "%s", http_call->exchange.problem);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
-		say(http_call, "no answer within %d ms", http_call->call.timeout_ms);
+		tc_http_exchange_say(&http_call->exchange, "no answer within %d ms", http_call->call.timeout_ms);
 	else if (code == CURLE_SEND_FAIL_REWIND || code == CURLE_ABORTED_BY_CALLBACK)
-		say(http_call, "no answer: the connection was closed");
+		tc_http_exchange_say(&http_call->exchange, "no answer: the connection was closed");
 	else
-		say(http_call, "no answer: %s", text);
+		tc_http_exchange_say(&http_call->exchange, "no answer: %s", text);
 	if (fate == CALL_AMBIGUOUS && session->options->codec_path != NULL)
 		say_who(http_call);
 	finish(http_call, fate);
@@ -519,47 +456,17 @@ static CallFate
 judge(HttpCall *http_call, long http_status)
 {
 	HttpSession *session = http_call->session;
-	JsonAnswerRead *read = &http_call->read;
-	JsonAnswer	answer = tc_json_read(http_call->answer != NULL ? http_call->answer : "",
-									  http_call->answer_len, http_call->method->reply, read);
-
-	if (http_status == 200)
-	{
-		if (answer == JSON_REPLY)
-		{
-			read->status = GRPC_STATUS_OK;
-			session->corrections = 0;
-			return CALL_ANSWERED;
-		}
-		say(http_call, "the answer has HTTP status 200, but %s",
-			answer == JSON_ERROR ? "is an error" : read->problem);
-		return CALL_AMBIGUOUS;
-	}
-	if (answer != JSON_ERROR)
-	{
-		read->status = tc_grpc_status_of_http((int) http_status);
-		say(http_call, "HTTP status %ld without a word of Temporal's", http_status);
-	}
-	else if (is_wrong_path(http_call))
-	{
-		if (correct_generation(http_call))
-		{
-			say(http_call, "the server has other paths for it");
-			return CALL_NOT_PROCESSED;
-		}
-		read->status = GRPC_STATUS_UNIMPLEMENTED;
-		say(http_call, "the server's HTTP API has no path for %s", http_call->method->name);
-	}
-	tc_grpc_headers_hide_secrets(session->headers, read->message);
+	CallFate	fate = tc_http_exchange_judge(&http_call->exchange, (int) http_status,
+											  &session->paths, session->headers);
 
 	/* such a refusal proves that the call was not processed */
-	if ((read->status == GRPC_STATUS_PERMISSION_DENIED ||
-		 read->status == GRPC_STATUS_UNAUTHENTICATED) && tc_http_session_is_stale(session))
+	if (fate == CALL_ANSWERED && tc_http_exchange_refuses_credentials(&http_call->exchange) &&
+		tc_http_session_is_stale(session))
 	{
-		say(http_call, "the credentials have changed meanwhile");
+		tc_http_exchange_say(&http_call->exchange, "the credentials have changed meanwhile");
 		return CALL_NOT_PROCESSED;
 	}
-	return CALL_ANSWERED;
+	return fate;
 }
 
 /* The same of a codec server: of what is wrong only the status is told. */
@@ -567,62 +474,27 @@ static CallFate
 judge_codec(HttpCall *http_call, long http_status)
 {
 	HttpSession *session = http_call->session;
-	JsonAnswerRead *read = &http_call->read;
+	JsonAnswerRead *read = &http_call->exchange.read;
 	CodecVerdict verdict = tc_codec_verdict(http_status);
 	const char *address = session->options->address;
 
 	if (verdict == CODEC_CLOSED)
 		tc_codec_closed(http_status, address, &session->error);
 	else if (verdict == CODEC_OK &&
-			 tc_json_read(http_call->answer != NULL ? http_call->answer : "",
-						  http_call->answer_len, http_call->method->reply, read) != JSON_REPLY)
+			 tc_http_exchange_read(&http_call->exchange) != JSON_REPLY)
 		verdict = read->is_object ? CODEC_GARBLED : CODEC_NONSENSE;
 
 	if (verdict == CODEC_OK)
 		read->message[0] = '\0';
 	else if (verdict == CODEC_GARBLED)
-		say(http_call, "the codec server at \"%s\" answers with other JSON than payloads", address);
+		tc_http_exchange_say(&http_call->exchange, "the codec server at \"%s\" answers with other JSON than payloads", address);
 	else if (http_status == 200)
-		say(http_call, "the codec server at \"%s\" answers with HTTP status 200, but %s", address,
-			read->problem);
+		tc_http_exchange_say(&http_call->exchange, "the codec server at \"%s\" answers with HTTP status 200, but %s", address,
+							 read->problem);
 	else
-		say(http_call, "the codec server at \"%s\" answers with HTTP status %ld", address, http_status);
+		tc_http_exchange_say(&http_call->exchange, "the codec server at \"%s\" answers with HTTP status %ld", address, http_status);
 	read->status = verdict;
 	return CALL_ANSWERED;
-}
-
-/*
- * Does the answer say that the server does not know the path, which is not to
- * be taken for an activity that is not found?  A path of 2023 is on newer
- * servers one by which an activity is started, with other fields.
- */
-static bool
-is_wrong_path(const HttpCall *http_call)
-{
-	const JsonAnswerRead *read = &http_call->read;
-
-	return read->status == GRPC_STATUS_UNIMPLEMENTED ||
-		(read->status == GRPC_STATUS_NOT_FOUND && !read->has_details &&
-		 strcmp(read->message, "Not Found") == 0) ||
-		(http_call->generation == HTTP_PATHS_2023 && !http_call->method->is_get &&
-		 read->status == GRPC_STATUS_INVALID_ARGUMENT &&
-		 strstr(read->message, "unknown field") != NULL);
-}
-
-/* Take the other generation of paths from now on; false if that was tried, too. */
-static bool
-correct_generation(HttpCall *http_call)
-{
-	HttpSession *session = http_call->session;
-
-	/* another call may have found out meanwhile */
-	if (http_call->generation != session->generation)
-		return true;
-	if (http_call->method->is_get || session->corrections >= MAX_CORRECTIONS)
-		return false;
-	session->corrections++;
-	session->generation = session->generation == HTTP_PATHS_2026 ? HTTP_PATHS_2023 : HTTP_PATHS_2026;
-	return true;
 }
 
 /* Where there are two servers, the words have to tell which one is meant. */
@@ -631,18 +503,8 @@ say_who(HttpCall *http_call)
 {
 	char		words[JSON_MESSAGE_SIZE];
 
-	strlcpy(words, http_call->read.message, sizeof(words));
-	say(http_call, "the codec server at \"%s\": %s", http_call->session->options->address, words);
-}
-
-static void
-say(HttpCall *http_call, const char *fmt,...)
-{
-	va_list		args;
-
-	va_start(args, fmt);
-	vsnprintf(http_call->read.message, sizeof(http_call->read.message), fmt, args);
-	va_end(args);
+	strlcpy(words, http_call->exchange.read.message, sizeof(words));
+	tc_http_exchange_say(&http_call->exchange, "the codec server at \"%s\": %s", http_call->session->options->address, words);
 }
 
 /*

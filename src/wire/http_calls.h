@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_calls.h
- *	  Calls over HTTP/JSON: their requests, answers and ends.
+ *	  Calls over HTTP/1.1, which libcurl carries: their requests and ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,6 @@
 typedef struct HttpCalls
 {
 	dlist_head	finished;		/* calls whose callbacks are to be run */
-	size_t		held;			/* by the answers of all calls */
 } HttpCalls;
 
 extern void tc_http_calls_init(HttpCalls *calls);
@@ -30,6 +29,12 @@ extern void tc_http_calls_take(HttpCalls *calls, HttpSession *session);
 
 /* All calls of a session are over, whatever becomes of them, and it has no memory of calls any more. */
 extern void tc_http_calls_abandon(HttpCalls *calls, HttpSession *session);
+
+/*
+ * Offer HTTP/2 with connections to come, too, to notice when the server has learnt
+ * it.  No call is made over such a connection.
+ */
+extern void tc_http_calls_offer_http2(HttpSession *session);
 
 /* Run the callbacks of calls that are over. */
 extern void tc_http_calls_tell(HttpCalls *calls);

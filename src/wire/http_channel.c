@@ -3,13 +3,20 @@
  * http_channel.c
  *	  Channels of HTTP/JSON (a transport of channel.h).
  *
- * To connect is to ask for the server's version, by which its generation of
- * paths is guessed; a codec server is asked to encode nothing.  After that a channel is ready for as long as connections
- * can be made: which of them libcurl opens and closes does not matter.
+ * What the server speaks is found out with each connect: by TLS both HTTP/2 and
+ * HTTP/1.1 are offered, and if it chooses HTTP/2 the connection is a session
+ * whose streams are calls (streams.c).  If it does not, or in cleartext, or for
+ * a codec server, libcurl makes the calls over connections of HTTP/1.1: which
+ * of them it opens and closes does not matter, but that one for which the server
+ * chooses HTTP/2 has the channel connect anew.
  *
- * Callbacks of calls and of the channel are run with nothing of libcurl on the
- * stack, so they can start calls or destroy the channel.  Nothing here
- * retries.
+ * To connect is to ask for the server's version, too, by which its generation
+ * of paths is guessed; a codec server is asked to encode nothing.  After that
+ * the channel is ready.
+ *
+ * Callbacks of calls and of the channel are run with nothing of libcurl or
+ * nghttp2 on the stack, so they can start calls or destroy the channel.
+ * Nothing here retries.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +29,8 @@
 #include "wire/codec.h"
 #include "wire/grpc_reply.h"
 #include "wire/http_calls.h"
+#include "wire/http_streams.h"
+#include "wire/streams.h"
 
 /* Connections that a channel has use for: HTTP/1.1 has one call at a time on each */
 #define MAX_CONNECTIONS 6
@@ -36,17 +45,28 @@ typedef struct HttpChannel
 {
 	Channel		channel;		/* must be first */
 
+	Streams		streams;		/* over HTTP/2 */
+
+	/* Over HTTP/1.1 */
 	HttpSession *current;		/* connecting or ready, else NULL */
 	dlist_head	sessions;		/* all of them */
 	HttpCalls	calls;
+	int			connections;	/* that were granted */
 
 	LoopTimer	later;			/* something is to be told */
 	ChannelError failure;		/* of a connect */
 } HttpChannel;
 
+static void connect_by_libcurl(HttpChannel *channel);
+static void stream_opened(Channel *base);
+static void stream_failed(Channel *base, const ChannelError *error, bool wants_http1);
 static void on_driven(void *arg, CURLMcode code);
 static void on_later(void *arg);
-static void version_told(void *arg, const CallResult *result);
+static void make_first_call(const ChannelOptions *options, Call *call, CallDone done, void *arg);
+static void first_answer_of_stream(void *arg, const CallResult *result);
+static void first_answer(void *arg, const CallResult *result);
+static bool is_right(HttpChannel *channel, const CallResult *result, HttpPaths *paths);
+static void explain(HttpChannel *channel, const CallResult *result);
 static HttpGeneration guess_generation(const CallResult *result);
 static bool looks_like_temporal(const CallResult *result);
 static bool looks_like_codec(const CallResult *result);
@@ -57,6 +77,8 @@ init(Channel *base)
 {
 	HttpChannel *channel = (HttpChannel *) base;
 
+	tc_streams_init(&channel->streams, base, &tc_http_streams, stream_opened, stream_failed);
+	channel->streams.has_http1 = true;
 	dlist_init(&channel->sessions);
 	tc_http_calls_init(&channel->calls);
 }
@@ -66,8 +88,11 @@ sessions(const Channel *base)
 {
 	HttpChannel *channel = (HttpChannel *) base;
 	dlist_iter	iter;
-	int			n = 0;
+	int			n = tc_streams_sessions(&channel->streams);
 
+	/* They may be needed yet, if it is HTTP/1.1 that is spoken. */
+	if (base->state == CHANNEL_CONNECTING && channel->streams.current != NULL)
+		n += channel->connections - 1;
 	dlist_foreach(iter, &channel->sessions)
 	{
 		HttpSession *session = dlist_container(HttpSession, node, iter.cur);
@@ -82,20 +107,34 @@ static void
 connect_session(Channel *base, int connections)
 {
 	HttpChannel *channel = (HttpChannel *) base;
-	const ChannelOptions *options = &base->options;
-	dlist_iter	iter;
-	int			n = 0;
-	Call		call = {0};
+	bool		wants_http1 = channel->streams.wants_http1;
 
 	base->state = CHANNEL_CONNECTING;
 	channel->failure.code = NULL;
+	channel->connections = connections;
+	channel->streams.wants_http1 = false;
+	if (base->options.tls && base->options.codec_path == NULL && !wants_http1)
+		tc_streams_connect(&channel->streams);
+	else
+		connect_by_libcurl(channel);
+}
+
+static void
+connect_by_libcurl(HttpChannel *channel)
+{
+	Channel    *base = &channel->channel;
+	const ChannelOptions *options = &base->options;
+	dlist_iter	iter;
+	int			n = 0;
+	Call		call;
+
 	dlist_foreach(iter, &channel->sessions)
 		n++;
 	if (n >= SESSIONS_MAX)
 		tc_channel_error(&channel->failure, TC_ERROR_CONNECTION_FAILED, false,
 						 "\"%s\" does not answer the calls of %d sessions", options->address, n);
 	else
-		channel->current = tc_http_session_open(base, options, connections, on_driven,
+		channel->current = tc_http_session_open(base, options, channel->connections, on_driven,
 												&channel->failure);
 	if (channel->current == NULL)
 	{
@@ -103,13 +142,7 @@ connect_session(Channel *base, int connections)
 		return;
 	}
 	dlist_push_tail(&channel->sessions, &channel->current->node);
-
-	call.path = options->codec_path != NULL ? TC_CODEC_ENCODE : SYSTEM_INFO;
-	call.message = (const uint8 *) "";
-	call.timeout_ms = options->connect_timeout_ms;
-	call.max_reply = MAX_SYSTEM_INFO;
-	call.done = version_told;
-	call.arg = channel;
+	make_first_call(options, &call, first_answer, channel);
 	if (!tc_http_call_start(&channel->calls, channel->current, &call))
 		tc_timer_set(&channel->later, 0, on_later, channel);
 }
@@ -117,9 +150,11 @@ connect_session(Channel *base, int connections)
 static int
 capacity(const Channel *base)
 {
-	const HttpSession *session = ((const HttpChannel *) base)->current;
+	const HttpChannel *channel = (const HttpChannel *) base;
 
-	return Max(session->max_calls - session->ncalls, 0);
+	if (channel->streams.current != NULL)
+		return tc_streams_capacity(&channel->streams);
+	return Max(channel->current->max_calls - channel->current->ncalls, 0);
 }
 
 static void
@@ -127,8 +162,10 @@ call_method(Channel *base, const Call *call)
 {
 	HttpChannel *channel = (HttpChannel *) base;
 
-	if (!tc_http_call_start(&channel->calls,
-							base->state == CHANNEL_READY ? channel->current : NULL, call))
+	if (base->state == CHANNEL_READY && channel->streams.current != NULL)
+		tc_streams_call(&channel->streams, call);
+	else if (!tc_http_call_start(&channel->calls,
+								 base->state == CHANNEL_READY ? channel->current : NULL, call))
 		tc_timer_set(&channel->later, 0, on_later, channel);
 }
 
@@ -136,6 +173,7 @@ call_method(Channel *base, const Call *call)
 static void
 flush(Channel *base)
 {
+	tc_streams_flush(&((HttpChannel *) base)->streams);
 }
 
 static void
@@ -144,13 +182,17 @@ look_at_files(Channel *base)
 	HttpChannel *channel = (HttpChannel *) base;
 	HttpSession *session = channel->current;
 
+	if (session == NULL)
+	{
+		tc_streams_look_at_files(&channel->streams);
+		return;
+	}
 	if (!tc_http_session_is_stale(session))
 		return;
-	tc_channel_hold(base);
 	channel->current = NULL;
 	base->state = CHANNEL_IDLE;
-	close_if_done(channel, session);
-	tc_channel_let_go(base);
+	/* calls that are over may have to be told of before it is closed */
+	tc_timer_set(&channel->later, 0, on_later, channel);
 }
 
 static void
@@ -159,6 +201,7 @@ close_sessions(Channel *base)
 	HttpChannel *channel = (HttpChannel *) base;
 	dlist_mutable_iter iter;
 
+	tc_streams_close(&channel->streams);
 	channel->current = NULL;
 	tc_timer_cancel(&channel->later);
 	dlist_foreach_modify(iter, &channel->sessions)
@@ -179,6 +222,7 @@ sweep(Channel *base)
 	HttpChannel *channel = (HttpChannel *) base;
 	dlist_mutable_iter iter;
 
+	tc_streams_sweep(&channel->streams);
 	dlist_foreach_modify(iter, &channel->sessions)
 	{
 		HttpSession *session = dlist_container(HttpSession, node, iter.cur);
@@ -224,28 +268,35 @@ on_driven(void *arg, CURLMcode code)
 						 "connections to \"%s\" are lost: %s",
 						 channel->channel.options.address, curl_multi_strerror(code));
 	}
-	if (session == channel->current && session->error.code != NULL &&
-		channel->channel.state == CHANNEL_READY)
+	if (session == channel->current && channel->channel.state == CHANNEL_READY &&
+		(session->error.code != NULL || tc_http_session_wants_http2(session)))
 	{
 		/* calls in flight go on */
 		channel->current = NULL;
-		tc_channel_set_state(&channel->channel, CHANNEL_IDLE, &session->error);
+		tc_channel_set_state(&channel->channel, CHANNEL_IDLE,
+							 session->error.code != NULL ? &session->error : NULL);
 	}
 	tc_http_calls_tell(&channel->calls);
 	close_if_done(channel, session);
 	tc_channel_let_go(&channel->channel);
 }
 
-/* What could not be told at once: a connect that failed, calls that could not be started. */
+/*
+ * What could not be told at once: a connect that failed, calls that could not be
+ * started.  And sessions may be done with.
+ */
 static void
 on_later(void *arg)
 {
 	HttpChannel *channel = arg;
+	dlist_iter	iter;
 
 	tc_channel_hold(&channel->channel);
-	if (channel->channel.state == CHANNEL_CONNECTING && channel->current == NULL)
+	if (channel->channel.state == CHANNEL_CONNECTING && channel->failure.code != NULL)
 		tc_channel_set_state(&channel->channel, CHANNEL_FAILED, &channel->failure);
 	tc_http_calls_tell(&channel->calls);
+	dlist_foreach(iter, &channel->sessions)
+		close_if_done(channel, dlist_container(HttpSession, node, iter.cur));
 	tc_channel_let_go(&channel->channel);
 }
 
@@ -259,16 +310,73 @@ close_if_done(HttpChannel *channel, HttpSession *session)
 	tc_http_session_close(session);
 }
 
+static void
+make_first_call(const ChannelOptions *options, Call *call, CallDone done, void *arg)
+{
+	memset(call, 0, sizeof(Call));
+	call->path = options->codec_path != NULL ? TC_CODEC_ENCODE : SYSTEM_INFO;
+	call->message = (const uint8 *) "";
+	call->timeout_ms = options->connect_timeout_ms;
+	call->max_reply = MAX_SYSTEM_INFO;
+	call->done = done;
+	call->arg = arg;
+}
+
+/* The server has chosen HTTP/2. */
+static void
+stream_opened(Channel *base)
+{
+	HttpChannel *channel = (HttpChannel *) base;
+	Call		call;
+
+	make_first_call(&base->options, &call, first_answer_of_stream, channel->streams.current);
+	tc_streams_call(&channel->streams, &call);
+}
+
+static void
+stream_failed(Channel *base, const ChannelError *error, bool wants_http1)
+{
+	if (wants_http1)
+		connect_by_libcurl((HttpChannel *) base);
+	else
+		tc_channel_set_state(base, CHANNEL_FAILED, error);
+}
+
 /*
- * The first answer of a server, or none: the channel is ready, or has failed.
+ * The first answer over HTTP/2, or none, perhaps of a session that is lost
+ * already.
  */
 static void
-version_told(void *arg, const CallResult *result)
+first_answer_of_stream(void *arg, const CallResult *result)
+{
+	StreamSession *session = arg;
+	HttpChannel *channel = (HttpChannel *) session->channel;
+	Channel    *base = &channel->channel;
+
+	if (base->destroyed || session != channel->streams.current || base->state != CHANNEL_CONNECTING)
+		return;
+	if (is_right(channel, result, tc_http_stream_paths(session)))
+	{
+		tc_channel_set_state(base, CHANNEL_READY, NULL);
+		return;
+	}
+	tc_streams_leave(&channel->streams);
+	if (session->wants_http1)
+	{
+		connect_by_libcurl(channel);
+		return;
+	}
+	explain(channel, result);
+	tc_channel_set_state(base, CHANNEL_FAILED, &channel->failure);
+}
+
+/* The same over HTTP/1.1 */
+static void
+first_answer(void *arg, const CallResult *result)
 {
 	HttpChannel *channel = arg;
 	Channel    *base = &channel->channel;
 	HttpSession *session = channel->current;
-	const char *address = base->options.address;
 
 	if (base->destroyed || session == NULL || base->state != CHANNEL_CONNECTING)
 		return;
@@ -278,19 +386,40 @@ version_told(void *arg, const CallResult *result)
 		tc_tls_add_expiry(session->tls.settings, &base->expiry);
 	}
 	tc_grpc_headers_add_expiry(session->headers, &base->expiry);
-	if (base->options.codec_path != NULL ? looks_like_codec(result) : looks_like_temporal(result))
+	if (is_right(channel, result, &session->paths))
 	{
-		session->generation = guess_generation(result);
+		if (base->options.codec_path == NULL)
+			tc_http_calls_offer_http2(session);
 		tc_channel_set_state(base, CHANNEL_READY, NULL);
 		return;
 	}
 
 	if (session->error.code != NULL)
 		channel->failure = session->error;
-	else if (session->tls.settings != NULL && result->fate != CALL_ANSWERED &&
-			 tc_tls_explain(session->tls.settings, address, &channel->failure))
-		;						/* it said why */
-	else if (base->options.codec_path != NULL)
+	else if (session->tls.settings == NULL || result->fate == CALL_ANSWERED ||
+			 !tc_tls_explain(session->tls.settings, base->options.address, &channel->failure))
+		explain(channel, result);
+	channel->current = NULL;
+	tc_channel_set_state(base, CHANNEL_FAILED, &channel->failure);
+}
+
+/* Is that a server for us, and of which generation? */
+static bool
+is_right(HttpChannel *channel, const CallResult *result, HttpPaths *paths)
+{
+	if (channel->channel.options.codec_path != NULL ?
+		!looks_like_codec(result) : !looks_like_temporal(result))
+		return false;
+	paths->generation = guess_generation(result);
+	return true;
+}
+
+static void
+explain(HttpChannel *channel, const CallResult *result)
+{
+	const ChannelOptions *options = &channel->channel.options;
+
+	if (options->codec_path != NULL)
 		tc_channel_error(&channel->failure, tc_codec_result_code(result),
 						 result->fate == CALL_ANSWERED && result->grpc_status == CODEC_NONSENSE,
 						 "%s", result->message);
@@ -299,9 +428,7 @@ version_told(void *arg, const CallResult *result)
 						 result->fate == CALL_ANSWERED &&
 						 result->grpc_status != GRPC_STATUS_UNAVAILABLE,
 						 "\"%s\" does not answer as Temporal's HTTP API does: %s",
-						 address, result->message);
-	channel->current = NULL;
-	tc_channel_set_state(base, CHANNEL_FAILED, &channel->failure);
+						 options->address, result->message);
 }
 
 /*

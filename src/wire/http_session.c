@@ -15,6 +15,7 @@
 #include "wire/channel_error.h"
 #include "wire/connection.h"
 #include "wire/credential_files.h"
+#include "wire/http_headers.h"
 #include "wire/http_session.h"
 
 /* Of the files that are counted, those of the resolver are not for calls. */
@@ -79,6 +80,12 @@ tc_http_session_free(HttpSession *session)
 }
 
 bool
+tc_http_session_wants_http2(const HttpSession *session)
+{
+	return session->tls.settings != NULL && tc_tls_is_http2(session->tls.settings);
+}
+
+bool
 tc_http_session_is_stale(HttpSession *session)
 {
 	if (!session->stale && session->files != 0)
@@ -117,7 +124,7 @@ set_up(HttpSession *session, CurlDriven driven, int connections, ChannelError *e
 		return false;
 	if (options->tls)
 	{
-		session->tls.settings = tc_tls_load(options, error);
+		session->tls.settings = tc_tls_load(options, TLS_HTTP1, error);
 		if (session->tls.settings == NULL)
 			return false;
 	}
@@ -137,14 +144,14 @@ set_up(HttpSession *session, CurlDriven driven, int connections, ChannelError *e
 
 /*
  * Lines for libcurl: a name without a value takes away what libcurl would
- * add.  The content type is that by which Temporal's server takes payloads as
- * they are, not as JSON of its own liking.
+ * add.
  */
 static bool
 add_lines(HttpSession *session)
 {
 	const ChannelOptions *options = session->options;
 	const nghttp2_nv *headers;
+	int			nmetadata;
 	int			n;
 
 	if (options->codec_path != NULL)
@@ -152,9 +159,9 @@ add_lines(HttpSession *session)
 			add_line(session, "", "Expect", "") && add_line(session, "", "Accept", "application/json") &&
 			add_line(session, "", "User-Agent", "temporal-complete-postgresql/" TC_VERSION) &&
 			(options->codec_auth == NULL || add_line(session, "", "Authorization", options->codec_auth));
-	n = tc_grpc_headers_common(session->headers, &headers);
+	n = tc_grpc_headers_common(session->headers, &headers, &nmetadata);
 
-	if (!add_line(session, "", "Content-Type", "application/json+no-payload-shorthand") ||
+	if (!add_line(session, "", "Content-Type", HTTP_CONTENT_TYPE) ||
 		!add_line(session, "", "Expect", "") || !add_line(session, "", "Accept", "") ||
 		(options->authority != NULL && !add_line(session, "", "Host", options->authority)))
 		return false;
@@ -162,7 +169,7 @@ add_lines(HttpSession *session)
 	{
 		const char *name = (const char *) headers[i].name;
 		const char *value = (const char *) headers[i].value;
-		bool		is_metadata = i >= n - options->nmetadata;
+		bool		is_metadata = i >= n - nmetadata;
 
 		if (name[0] == ':' || strcmp(name, "content-type") == 0 || strcmp(name, "te") == 0)
 			continue;

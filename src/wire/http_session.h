@@ -11,7 +11,7 @@
 #include "lib/ilist.h"
 
 #include "wire/grpc_headers.h"
-#include "wire/json_schema.h"
+#include "wire/http_exchange.h"
 #include "wire/libcurl.h"
 #include "wire/transport.h"
 
@@ -32,8 +32,7 @@ typedef struct HttpSession
 	CurlTls		tls;
 	ChannelError error;			/* why it cannot connect; code NULL = it can */
 
-	HttpGeneration generation;
-	int			corrections;	/* how often it was another one */
+	HttpPaths	paths;
 
 	/* private to http_session.c */
 	const ChannelOptions *options;
@@ -53,6 +52,9 @@ extern HttpSession *tc_http_session_open(Channel *channel, const ChannelOptions 
 /* Close it, once it has no calls; it is freed apart, when nothing can refer to it. */
 extern void tc_http_session_close(HttpSession *session);
 extern void tc_http_session_free(HttpSession *session);
+
+/* Has the server chosen HTTP/2 for a connection?  Nothing is sent over that. */
+extern bool tc_http_session_wants_http2(const HttpSession *session);
 
 /* Have the files from which it has its credentials changed? */
 extern bool tc_http_session_is_stale(HttpSession *session);

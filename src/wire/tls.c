@@ -34,7 +34,7 @@ struct TlsSettings
 	X509	   *certificate;	/* client's, or NULL */
 				STACK_OF(X509) * chain; /* what follows it in the file */
 	EVP_PKEY   *key;
-	bool		http1;			/* HTTP/1.1 is wanted, not HTTP/2 */
+	TlsProtocols protocols;
 
 	/* What was seen of the handshake */
 	const char *version;
@@ -42,6 +42,19 @@ struct TlsSettings
 	bool		http2;
 	bool		certificate_requested;	/* and we have none */
 	int			alert;			/* fatal alert sent by the server, or -1 */
+};
+
+/* By TlsProtocols: for ALPN, and for operators */
+static const struct
+{
+	const char *alpn;
+	const char *name;
+}			protocols_offered[] =
+
+{
+	[TLS_HTTP2] = {"\002h2", "HTTP/2"},
+	[TLS_HTTP1] = {"\010http/1.1", "HTTP/1.1"},
+	[TLS_HTTP2_OR_HTTP1] = {"\002h2\010http/1.1", "HTTP/2 or HTTP/1.1"},
 };
 
 /* Where an SSL_CTX keeps its TlsSettings */
@@ -60,7 +73,7 @@ static void on_info(const SSL *ssl, int where, int value);
 static int	on_certificate_request(SSL *ssl, X509 **certificate, EVP_PKEY **key);
 
 TlsSettings *
-tc_tls_load(const ChannelOptions *options, ChannelError *error)
+tc_tls_load(const ChannelOptions *options, TlsProtocols protocols, ChannelError *error)
 {
 	TlsSettings *tls;
 	char	   *ca = NULL;
@@ -87,7 +100,7 @@ tc_tls_load(const ChannelOptions *options, ChannelError *error)
 		return NULL;
 	}
 	tls->alert = -1;
-	tls->http1 = options->http;
+	tls->protocols = protocols;
 
 	ERR_clear_error();
 	if (has_ca)
@@ -158,7 +171,7 @@ bool
 tc_tls_apply(TlsSettings *tls, void *ssl_ctx, ChannelError *error)
 {
 	SSL_CTX    *ctx = ssl_ctx;
-	const char *alpn = tls->http1 ? "\010http/1.1" : "\002h2";
+	const char *alpn = protocols_offered[tls->protocols].alpn;
 
 	/*
 	 * Records are written one by one, and the rest may have moved in memory
@@ -215,6 +228,12 @@ expires_at(const X509 *certificate)
 	return (int64) time(NULL) + days * INT64CONST(86400) + seconds;
 }
 
+void
+tc_tls_offer(TlsSettings *tls, TlsProtocols protocols)
+{
+	tls->protocols = protocols;
+}
+
 bool
 tc_tls_is_http2(const TlsSettings *tls)
 {
@@ -225,6 +244,7 @@ bool
 tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 {
 	const char *why = "";
+	char		does_not_speak[64];
 
 	if (tls->alert < 0)
 	{
@@ -259,7 +279,9 @@ tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 			why = " (it does not know the name asked for: " TC_SEE_TLS_NAME ")";
 			break;
 		case SSL_AD_NO_APPLICATION_PROTOCOL:
-			why = tls->http1 ? " (it does not speak HTTP/1.1)" : " (it does not speak HTTP/2)";
+			snprintf(does_not_speak, sizeof(does_not_speak), " (it does not speak %s)",
+					 protocols_offered[tls->protocols].name);
+			why = does_not_speak;
 			break;
 		case SSL_AD_PROTOCOL_VERSION:
 			why = " (TLS 1.2 or later is needed)";
@@ -435,7 +457,7 @@ on_info(const SSL *ssl, int where, int value)
 		X509	   *certificate;
 
 		SSL_get0_alpn_selected(ssl, &protocol, &len);
-		tls->http2 = len == 2 && memcmp(protocol, "h2", 2) == 0;
+		tls->http2 |= len == 2 && memcmp(protocol, "h2", 2) == 0;
 		tls->version = SSL_get_version(ssl);	/* a constant string */
 		certificate = SSL_get_peer_certificate(ssl);
 		if (certificate != NULL)

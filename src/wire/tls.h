@@ -15,12 +15,21 @@
 
 typedef struct TlsSettings TlsSettings;
 
+/* What is offered to the other side to speak (ALPN) */
+typedef enum TlsProtocols
+{
+	TLS_HTTP2,
+	TLS_HTTP1,
+	TLS_HTTP2_OR_HTTP1			/* rather the first */
+} TlsProtocols;
+
 /*
  * Load certificates and key of the options.  NULL, with *error filled in, if
  * they cannot be used.  To be freed with tc_tls_free(), after the connection
  * that uses them.
  */
-extern TlsSettings *tc_tls_load(const ChannelOptions *options, ChannelError *error);
+extern TlsSettings *tc_tls_load(const ChannelOptions *options, TlsProtocols protocols,
+								ChannelError *error);
 extern void tc_tls_free(TlsSettings *tls);
 
 /* Are server certificates verified against the options' CA, not the system's? */
@@ -35,7 +44,10 @@ extern const char *tc_tls_version(const TlsSettings *tls);
 /* Of the client's certificate, and once the handshake is done of the server's. */
 extern void tc_tls_add_expiry(const TlsSettings *tls, ChannelExpiry *expiry);
 
-/* Did the server choose HTTP/2? */
+/* Offer that in handshakes to come. */
+extern void tc_tls_offer(TlsSettings *tls, TlsProtocols protocols);
+
+/* Has the server ever chosen HTTP/2? */
 extern bool tc_tls_is_http2(const TlsSettings *tls);
 
 /*

@@ -1,16 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_grpc.c
- *	  Fuzzes grpc*.c and http2*.c, with nghttp2, as a server's bytes come in.
+ *	  Fuzzes grpc*.c, stream*.c, http_streams.c and http2*.c, with nghttp2, as
+ *	  a server's bytes come in.
  *
  * Instead of connection.c and event_loop.c there are connections without
  * sockets and a clock that stands still until it is moved (grpc_loop.c); what
  * the server says is made in grpc_server.c.  The input is a
  * list of what happens: frames and raw bytes from the server, calls, time
- * that passes, connections that break.
+ * that passes, connections that break.  Every other input is about calls of JSON.
  *
  * Of every call it is checked that it ends once; that it is not taken for
- * answered with OK unless a grpc-status 0 was sent on its stream; and that it
+ * answered with OK unless a grpc-status 0 was sent on its stream, or DATA if it
+ * is one of JSON; and that it
  * is not taken for unprocessed when the server was handed all of it and did
  * not disown it.
  *
@@ -40,6 +42,7 @@ typedef struct PendingCall
 static PendingCall calls[MAX_CALLS];
 static int	ncalls;
 static Channel *channel;
+static bool is_json;
 static bool destroying;
 
 /* The input that is left */
@@ -81,9 +84,11 @@ call_done(void *arg, const CallResult *result)
 		CHECK(result->reply[i] <= 0xFF);
 
 	if (result->fate == CALL_ANSWERED && result->grpc_status == 0 && !call->conn->raw)
-		CHECK(call->conn->ok[call->stream]);
+		CHECK(is_json ? call->conn->data[call->stream] : call->conn->ok[call->stream]);
 	if (result->fate == CALL_NOT_PROCESSED && call->conn != NULL && !call->conn->raw)
-		CHECK(!call->conn->handed[call->stream] || call->conn->disowned[call->stream]);
+		CHECK(!call->conn->handed[call->stream] || call->conn->disowned[call->stream] ||
+		/* that there is no such path */
+			  (is_json && call->conn->data[call->stream]));
 }
 
 static void
@@ -216,6 +221,9 @@ take_step(void)
 			break;
 		case 18:
 			return false;
+		case 19:
+			feed_json(conn);
+			break;
 		default:
 			run_loop();
 			break;
@@ -230,6 +238,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.address = "localhost:7233",
 		.connect_timeout_ms = 1000
 	};
+
+	is_json = options.http = size / 2 % 2 == 1;
 
 	input = data;
 	input_len = size;

@@ -46,6 +46,7 @@ struct Connection
 	/* What the server has said of streams; raw bytes may say anything */
 	bool		raw;
 	bool		ok[MAX_STREAMS];	/* grpc-status 0 */
+	bool		data[MAX_STREAMS];	/* bytes that may be JSON */
 	bool		disowned[MAX_STREAMS];
 };
 
@@ -69,6 +70,7 @@ extern void feed_bytes(Connection *conn);
 extern void feed_any_frame(Connection *conn);
 extern void feed_headers(Connection *conn);
 extern void feed_message(Connection *conn);
+extern void feed_json(Connection *conn);
 extern void feed_settings(Connection *conn);
 extern void feed_goaway(Connection *conn);
 extern void feed_again(Connection *conn);

@@ -27,9 +27,6 @@ Connection	connections[MAX_CONNECTIONS];
 int			nconnections;
 int64		now_ms;
 
-/* Nobody asks for it. */
-const Transport tc_http_transport = {0};
-
 static dlist_head timers = DLIST_STATIC_INIT(timers);
 
 /*---------------------------------------------------------------------------

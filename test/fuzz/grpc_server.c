@@ -133,6 +133,24 @@ feed_message(Connection *conn)
 	free(message);
 }
 
+/* An answer in JSON, whole or not */
+void
+feed_json(Connection *conn)
+{
+	static const char *const answers[] = {
+		"{}", "{\"code\":5,\"message\":\"Not Found\",\"details\":[]}", "{\"code\":12}",
+		"{\"code\":3,\"message\":\"unknown field\"}", "{\"code\":16,\"message\":\"no\"}", "[", "<html>"
+	};
+	uint8		flags = next_byte();
+	uint32		stream = next_stream(conn);
+	const char *answer = answers[next_byte() % lengthof(answers)];
+
+	if (stream / 2 < MAX_STREAMS)
+		conn->data[stream / 2] = true;
+	feed_frame(conn, NGHTTP2_DATA, flags & NGHTTP2_FLAG_END_STREAM, stream,
+			   (const uint8 *) answer, strlen(answer) - (flags & 0x80 ? 1 : 0));
+}
+
 static void
 disown_from(Connection *conn, uint32 last_stream)
 {
@@ -154,6 +172,8 @@ feed_any_frame(Connection *conn)
 	len = next_bytes(&payload, len);
 	if (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION)
 		conn->raw = true;
+	if (type == NGHTTP2_DATA && stream / 2 < MAX_STREAMS)
+		conn->data[stream / 2] = true;
 	if (type == NGHTTP2_RST_STREAM && stream / 2 < MAX_STREAMS && len >= 4 &&
 		payload[3] == NGHTTP2_REFUSED_STREAM)
 		conn->disowned[stream / 2] = true;

@@ -230,7 +230,7 @@ ReleaseExternalFD(void)
 /*---- TLS, which is not fuzzed ----*/
 
 TlsSettings *
-tc_tls_load(const ChannelOptions *options, ChannelError *error)
+tc_tls_load(const ChannelOptions *options, TlsProtocols protocols, ChannelError *error)
 {
 	abort();
 }
@@ -269,4 +269,15 @@ bool
 tc_tls_explain(const TlsSettings *tls, const char *address, ChannelError *error)
 {
 	abort();
+}
+
+void
+tc_tls_offer(TlsSettings *tls, TlsProtocols protocols)
+{
+}
+
+bool
+tc_tls_is_http2(const TlsSettings *tls)
+{
+	return false;
 }

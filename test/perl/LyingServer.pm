@@ -1,5 +1,5 @@
 # A server that breaks the rules of HTTP/2 and gRPC as it is told, on a real
-# socket.  What it does with a connection is a function; helpers here make
+# socket, or by TLS.  What it does with a connection is a function; helpers here make
 # frames and headers, as far as bytes have to be wrong on purpose.
 
 package LyingServer;
@@ -23,6 +23,7 @@ our @EXPORT = qw(
   headers
   message
   await_request
+  await_stream
   answer_at_length
   send_all
   until_closed
@@ -38,9 +39,18 @@ use constant {
 
 # Listen on a port of this machine that is free, and do that to each connection;
 # it is given the socket and the number of the connection, beginning with 0.
+# Options: tls => what IO::Socket::SSL is to be told.
 sub start_liar
 {
-	my ($lie) = @_;
+	my ($lie, %options) = @_;
+
+	# once, not by each process of a connection
+	my $context;
+	if ($options{tls})
+	{
+		require IO::Socket::SSL;
+		$context = IO::Socket::SSL::SSL_Context->new(SSL_server => 1, %{ $options{tls} }) or die $IO::Socket::SSL::SSL_ERROR;
+	}
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0,
 		Listen => 64, ReuseAddr => 1) or die "could not listen: $!";
 	my $count = File::Temp->new;
@@ -62,6 +72,8 @@ sub start_liar
 		if (defined $child && $child == 0)
 		{
 			close($listener);
+			IO::Socket::SSL->start_SSL($socket, SSL_server => 1, SSL_reuse_ctx => $context) or POSIX::_exit(1)
+			  if $context;
 			eval { $lie->($socket, $number); };
 			POSIX::_exit(0);
 		}
@@ -149,8 +161,8 @@ sub message
 	return frame(DATA, $flags // 0, $stream, pack('CN', 0, length($bytes)) . $bytes);
 }
 
-# The next frame, (type, flags, stream, payload); empty at the end.
-my %unread;
+# The next frame, (type, flags, stream, payload); empty at the end.  Windows of sessions are noted.
+my (%unread, %windows);
 
 sub next_frame
 {
@@ -178,6 +190,7 @@ sub next_frame
 				my $payload = substr($state->{bytes}, 9, $len);
 
 				substr($state->{bytes}, 0, 9 + $len) = '';
+				$windows{$socket} = ($windows{$socket} // 65535) + unpack('N', $payload) if $type == WINDOW_UPDATE && $stream == 0;
 				return ($type, $flags, $stream & 0x7FFFFFFF, $payload);
 			}
 		}
@@ -190,7 +203,21 @@ sub has_frame
 {
 	my ($socket) = @_;
 
-	return length($unread{$socket}{bytes} // '') >= 9 || IO::Select->new($socket)->can_read(0);
+	return length($unread{$socket}{bytes} // '') >= 9 || ($socket->can('pending') && $socket->pending)
+	  || IO::Select->new($socket)->can_read(0);
+}
+
+# Read until a request is complete, also one that has no body; its stream, in a list with whether it has one, nothing if none comes any more.
+sub await_stream
+{
+	my ($socket) = @_;
+
+	while (my ($type, $flags, $stream) = next_frame($socket))
+	{
+		next unless ($type == DATA || $type == HEADERS) && $flags & END_STREAM;
+		return wantarray ? ($stream, $type == DATA) : $stream;
+	}
+	return;
 }
 
 # Read until a request is complete; its stream, in a list with its last DATA, nothing if none comes any more.
@@ -206,13 +233,14 @@ sub await_request
 	return;
 }
 
-# Answer every request that comes with so many bytes of a message that is said to be longer, to all of them at once
-# and never more than the windows allow.  Ends when the connection does.
+# Answer every request that comes with so many bytes of a message that is said to be longer (or is JSON, if that is not
+# said), to all of them at once and never more than the windows allow.  Ends when the connection does.
 sub answer_at_length
 {
 	my ($socket, $len, $said, @fields) = @_;
+	my $window_before = $windows{$socket};
 	my $piece = 'x' x 16384;
-	my $window = 65535;
+	my $window = $window_before // 65535;
 	my (%window, %left);
 
 	while (1)
@@ -236,7 +264,7 @@ sub answer_at_length
 			{
 				$left{$stream} = $len;
 				$window{$stream} = 1024 * 1024;
-				send_all($socket, headers($stream, 0, @fields), frame(DATA, 0, $stream, pack('CN', 0, $said)));
+				send_all($socket, headers($stream, 0, @fields), frame(DATA, 0, $stream, defined $said ? pack('CN', 0, $said) : '{"a":"'));
 			}
 			@ready = grep { $left{$_} > 0 && $window{$_} >= length($piece) } keys %left;
 		}
@@ -259,7 +287,8 @@ sub send_all
 
 	for (my $sent = 0; $sent < length($bytes);)
 	{
-		$sent += syswrite($socket, $bytes, length($bytes) - $sent, $sent) // die "closed\n";
+		# by TLS, that is 0
+		$sent += syswrite($socket, $bytes, length($bytes) - $sent, $sent) || die "closed\n";
 	}
 	return;
 }
@@ -280,6 +309,7 @@ sub reset_connection
 	my ($socket) = @_;
 
 	setsockopt($socket, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
+	return $socket->close(SSL_no_shutdown => 1) if $socket->isa('IO::Socket::SSL');
 	close($socket);
 	return;
 }

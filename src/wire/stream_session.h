@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * grpc_session.h
+ * stream_session.h
  *	  An HTTP/2 session of a channel, with what was read to make it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef TC_GRPC_SESSION_H
-#define TC_GRPC_SESSION_H
+#ifndef TC_STREAM_SESSION_H
+#define TC_STREAM_SESSION_H
 
 #include "lib/ilist.h"
 
@@ -14,41 +14,45 @@
 #include "wire/http2.h"
 #include "wire/transport.h"
 
-typedef struct GrpcSession
+typedef struct StreamSession
 {
 	dlist_node	node;			/* among the channel's */
 	Channel    *channel;
+	struct Streams *streams;	/* whose it is */
 	Http2Session *http2;		/* NULL = closed, to be freed */
+	bool		opened;			/* requests could be made */
 	bool		answered;		/* a call was answered */
+	bool		wants_http1;	/* a call was told so */
 	int64		ready_at;
-	GrpcHeaders *headers;		/* of its requests */
+	GrpcHeaders *headers;		/* what is in its requests, secrets included */
+	void	   *own;			/* its calls' kind's, or NULL */
 
-	/* private to grpc_session.c */
+	/* private to stream_session.c */
 	const ChannelOptions *options;
 	uint64		files;			/* stamp of the files that were read for it */
 	bool		stale;			/* they have changed since */
-} GrpcSession;
+} StreamSession;
 
 /*
  * Read what the options name, and connect; events are called with the
  * session.  The options must stay valid.  NULL, with *error filled in, if that
  * cannot even be tried.
  */
-extern GrpcSession *tc_grpc_session_open(Channel *channel, const ChannelOptions *options,
-										 const Http2Events *events, ChannelError *error);
+extern StreamSession *tc_stream_session_open(Channel *channel, const ChannelOptions *options,
+											 const Http2Events *events, ChannelError *error);
 
 /*
  * Close it; its calls end.  It is freed apart, when nothing can refer to it any
  * more.
  */
-extern void tc_grpc_session_close(GrpcSession *session);
-extern void tc_grpc_session_free(GrpcSession *session);
+extern void tc_stream_session_close(StreamSession *session);
+extern void tc_stream_session_free(StreamSession *session);
 
 /*
  * Have the files from which it has its credentials changed?  They are looked
  * at; was_stale() says what was seen so far.
  */
-extern bool tc_grpc_session_is_stale(GrpcSession *session);
-extern bool tc_grpc_session_was_stale(const GrpcSession *session);
+extern bool tc_stream_session_is_stale(StreamSession *session);
+extern bool tc_stream_session_was_stale(const StreamSession *session);
 
-#endif							/* TC_GRPC_SESSION_H */
+#endif							/* TC_STREAM_SESSION_H */

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * grpc_session.c
+ * stream_session.c
  *	  An HTTP/2 session of a channel, with what was read to make it.
  *
  * Nothing here raises errors, or knows what its calls are.
@@ -11,13 +11,13 @@
 
 #include "wire/channel_error.h"
 #include "wire/credential_files.h"
-#include "wire/grpc_session.h"
+#include "wire/stream_session.h"
 
-GrpcSession *
-tc_grpc_session_open(Channel *channel, const ChannelOptions *options,
-					 const Http2Events *events, ChannelError *error)
+StreamSession *
+tc_stream_session_open(Channel *channel, const ChannelOptions *options,
+					   const Http2Events *events, ChannelError *error)
 {
-	GrpcSession *session = calloc(1, sizeof(GrpcSession));
+	StreamSession *session = calloc(1, sizeof(StreamSession));
 
 	if (session == NULL)
 	{
@@ -38,14 +38,14 @@ tc_grpc_session_open(Channel *channel, const ChannelOptions *options,
 	if (session->http2 == NULL)
 	{
 		tc_channel_error(error, TC_ERROR_CONNECTION_FAILED, false, "out of memory");
-		tc_grpc_session_free(session);
+		tc_stream_session_free(session);
 		return NULL;
 	}
 	return session;
 }
 
 void
-tc_grpc_session_close(GrpcSession *session)
+tc_stream_session_close(StreamSession *session)
 {
 	Http2Session *http2 = session->http2;
 
@@ -55,14 +55,14 @@ tc_grpc_session_close(GrpcSession *session)
 }
 
 void
-tc_grpc_session_free(GrpcSession *session)
+tc_stream_session_free(StreamSession *session)
 {
 	tc_grpc_headers_free(session->headers);
 	free(session);
 }
 
 bool
-tc_grpc_session_is_stale(GrpcSession *session)
+tc_stream_session_is_stale(StreamSession *session)
 {
 	if (!session->stale && session->files != 0)
 		session->stale = tc_channel_files_stamp(session->options) != session->files;
@@ -70,7 +70,7 @@ tc_grpc_session_is_stale(GrpcSession *session)
 }
 
 bool
-tc_grpc_session_was_stale(const GrpcSession *session)
+tc_stream_session_was_stale(const StreamSession *session)
 {
 	return session->stale;
 }
