@@ -1,4 +1,5 @@
-"""http: CPU of the worker for a completion over HTTP/1.1, beside h2load's for a request of the same size to the same nginx."""
+"""http: CPU of the worker for a completion over HTTP/1.1 in cleartext, and over HTTP/2 by TLS, beside h2load's for a request of
+the same size over HTTP/1.1 to the same port of the same nginx."""
 
 import os
 import shutil
@@ -21,6 +22,11 @@ http {{
     keepalive_requests 100000000;
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{tls_port} ssl http2;
+        ssl_protocols TLSv1.3;
+        ssl_certificate {work}/nginx.crt;
+        ssl_certificate_key {work}/nginx.key;
+        http2_max_concurrent_streams 500;
         default_type application/json;
         location / {{ return 200 '{{"serverVersion": "1.32.0"}}'; }}
     }}
@@ -32,13 +38,21 @@ class Nginx:
     """A server that answers every request at once."""
 
     def __init__(self, bench):
-        with socket.socket() as sock:
+        with socket.socket() as sock, socket.socket() as tls_sock:
             sock.bind(("127.0.0.1", 0))
+            tls_sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
+            self.tls_port = tls_sock.getsockname()[1]
+        self.certificate = os.path.join(bench.work, "nginx.crt")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-subj", "/CN=nginx", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", os.path.join(bench.work, "nginx.key"), "-out", self.certificate],
+                       check=True, stderr=subprocess.DEVNULL)
+        os.chmod(self.certificate, 0o644)
         self._sizes = os.path.join(bench.work, "nginx.sizes")
         path = os.path.join(bench.work, "nginx.conf")
         with open(path, "w", encoding="ascii") as file:
-            file.write(CONFIGURATION.format(work=bench.work, port=self.port))
+            file.write(CONFIGURATION.format(work=bench.work, port=self.port, tls_port=self.tls_port))
         self._process = subprocess.Popen(["nginx", "-p", bench.work, "-c", path, "-e", os.path.join(bench.work, "nginx.error")],
                                          stdin=subprocess.DEVNULL)
         wait_for(self._is_there, "nginx")
@@ -59,9 +73,9 @@ class Nginx:
         self._process.wait()
 
 
-def h2load(bench, port, connections, requests, body):
+def h2load(bench, origin, connections, requests, body):
     """CPU seconds for so many requests over HTTP/1.1."""
-    return h2load_cpu_seconds(bench, f"http://127.0.0.1:{port}/namespaces/default/activities/complete-by-id", body, requests,
+    return h2load_cpu_seconds(bench, f"{origin}/namespaces/default/activities/complete-by-id", body, requests,
                               ["--h1", "-c", str(connections), "-m", "1", "-H", "content-type: application/json"])
 
 
@@ -84,21 +98,29 @@ def measure(bench):
     nginx = bench.started(Nginx(bench))
     bench.sql.run(f"""CREATE SERVER http FOREIGN DATA WRAPPER temporal_complete
         OPTIONS (address '127.0.0.1:{nginx.port}', transport 'http')""")
+    bench.sql.run(f"""CREATE SERVER http2 FOREIGN DATA WRAPPER temporal_complete
+        OPTIONS (address '127.0.0.1:{nginx.tls_port}', transport 'http', tls_server_ca_cert_path '{nginx.certificate}')""")
     count = bench.pick(30_000, 200_000)
     drain(bench, "http", 2_000)
     size, connections = nginx.seen()
+    drain(bench, "http2", 2_000)
     # h2load's head is about 150 bytes
     body = os.path.join(bench.work, "http_body")
     with open(body, "wb") as file:
         file.write(b" " * (size - 150))
-    ours, theirs, grpc = [], [], []
+    http1, clear, http2, tls, grpc = [], [], [], [], []
     for _ in range(bench.pick(3, 5)):
-        ours.append(drain(bench, "http", count) / count * 1e6)
-        theirs.append(h2load(bench, nginx.port, connections, count, body) / count * 1e6)
+        http1.append(drain(bench, "http", count) / count * 1e6)
+        clear.append(h2load(bench, f"http://127.0.0.1:{nginx.port}", connections, count, body) / count * 1e6)
+        http2.append(drain(bench, "http2", count) / count * 1e6)
+        tls.append(h2load(bench, f"https://127.0.0.1:{nginx.tls_port}", connections, count, body) / count * 1e6)
         grpc.append(drain(bench, "temporal", count) / count * 1e6)
         bench.tidy()
-    bench.add("http", f"CPU of the worker for a completion of {size} bytes over HTTP/1.1", "us", ours, theirs, "h2load, a request",
+    bench.add("http", f"CPU of the worker for a completion of {size} bytes over HTTP/1.1", "us", http1, clear, "h2load --h1, a request",
               goal=("ratio", "<=", 2))
-    bench.add("http", "the same", "us", ours, grpc, "over gRPC")
+    bench.add("http", "the same over HTTP/2 by TLS", "us", http2, tls, "h2load --h1 by TLS", goal=("ratio", "<=", 2))
+    bench.add("http", "over HTTP/1.1", "us", http1, grpc, "over gRPC")
+    bench.add("http", "over HTTP/2 by TLS", "us", http2, grpc, "over gRPC")
     bench.sql.run("DROP SERVER http")
+    bench.sql.run("DROP SERVER http2")
     bench.end(nginx)
