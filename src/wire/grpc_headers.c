@@ -40,7 +40,6 @@ struct GrpcHeaders
 static bool add_metadata(GrpcHeaders *headers, const ChannelOptions *options,
 						 ChannelError *error);
 static char *make_bearer(const ChannelOptions *options, ChannelError *error);
-static nghttp2_nv make_header(const char *name, const char *value, uint8 flags);
 static bool is_header_value(const char *value);
 
 void
@@ -110,8 +109,8 @@ tc_grpc_headers_make(const ChannelOptions *options, ChannelError *error)
 
 	headers->count = 1;
 	for (int i = 0; i < lengthof(fixed); i++)
-		headers->array[headers->count++] = make_header(fixed[i].name, fixed[i].value,
-													   NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+		headers->array[headers->count++] = tc_grpc_header(fixed[i].name, fixed[i].value,
+														  NGHTTP2_NV_FLAG_NO_COPY_VALUE);
 	if (options->api_key != NULL || options->api_key_path != NULL)
 	{
 		headers->bearer = make_bearer(options, error);
@@ -121,8 +120,8 @@ tc_grpc_headers_make(const ChannelOptions *options, ChannelError *error)
 			return NULL;
 		}
 		headers->array[headers->count++] =
-			make_header("authorization", headers->bearer,
-						NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
+			tc_grpc_header("authorization", headers->bearer,
+						   NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
 	}
 	if (!add_metadata(headers, options, error))
 	{
@@ -154,11 +153,11 @@ tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 	int			count = headers->count;
 
 	/* Copied by nghttp2, for the call can be over before they are sent */
-	headers->array[0] = make_header(":path", call->path, 0);
+	headers->array[0] = tc_grpc_header(":path", call->path, 0);
 	tc_grpc_timeout(call->timeout_ms, timeout);
-	headers->array[count++] = make_header("grpc-timeout", timeout, 0);
+	headers->array[count++] = tc_grpc_header("grpc-timeout", timeout, 0);
 	if (call->namespace_name != NULL && is_header_value(call->namespace_name))
-		headers->array[count++] = make_header("temporal-namespace", call->namespace_name, 0);
+		headers->array[count++] = tc_grpc_header("temporal-namespace", call->namespace_name, 0);
 	*array = headers->array;
 	return count;
 }
@@ -204,7 +203,7 @@ add_metadata(GrpcHeaders *headers, const ChannelOptions *options, ChannelError *
 			return false;
 		}
 		headers->array[headers->count++] =
-			make_header(key, value, NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
+			tc_grpc_header(key, value, NGHTTP2_NV_FLAG_NO_COPY_VALUE | NGHTTP2_NV_FLAG_NO_INDEX);
 		headers->nmetadata++;
 	}
 	return true;
@@ -251,11 +250,8 @@ make_bearer(const ChannelOptions *options, ChannelError *error)
 	return bearer;
 }
 
-/*
- * A header of which the name need not be copied.
- */
-static nghttp2_nv
-make_header(const char *name, const char *value, uint8 flags)
+nghttp2_nv
+tc_grpc_header(const char *name, const char *value, uint8 flags)
 {
 	nghttp2_nv	header;
 

@@ -45,6 +45,9 @@ extern int	tc_grpc_headers_common(const GrpcHeaders *headers, const nghttp2_nv *
 extern int	tc_grpc_headers_of_call(GrpcHeaders *headers, const Call *call, char *timeout,
 									const nghttp2_nv **array);
 
+/* A header of which the name need not be copied. */
+extern nghttp2_nv tc_grpc_header(const char *name, const char *value, uint8 flags);
+
 /* Of the API key. */
 extern void tc_grpc_headers_add_expiry(const GrpcHeaders *headers, ChannelExpiry *expiry);
 

@@ -30,7 +30,6 @@ struct HttpHeaders
 };
 
 static void choose_authority(HttpHeaders *headers, const ChannelOptions *options);
-static nghttp2_nv make_header(const char *name, const char *value, uint8 flags);
 
 HttpHeaders *
 tc_http_headers_make(const GrpcHeaders *grpc, const ChannelOptions *options)
@@ -66,9 +65,9 @@ tc_http_headers_make(const GrpcHeaders *grpc, const ChannelOptions *options)
 			continue;
 		*header = from[i];
 		if (strcmp(own, "content-type") == 0)
-			*header = make_header(own, HTTP_CONTENT_TYPE, from[i].flags);
+			*header = tc_grpc_header(own, HTTP_CONTENT_TYPE, from[i].flags);
 		else if (strcmp(own, ":authority") == 0 && headers->authority[0] != '\0')
-			*header = make_header(own, headers->authority, from[i].flags);
+			*header = tc_grpc_header(own, headers->authority, from[i].flags);
 		headers->count++;
 		if (i < n - nmetadata)
 			continue;
@@ -118,29 +117,15 @@ tc_http_headers_of_request(HttpHeaders *headers, const HttpRequestLine *line,
 	 * Values are copied by nghttp2, for the call can be over before they are
 	 * sent.
 	 */
-	headers->array[0] = make_header(":method", line->is_get ? "GET" : "POST", 0);
-	headers->array[1] = make_header(":path", line->path, 0);
+	headers->array[0] = tc_grpc_header(":method", line->is_get ? "GET" : "POST", 0);
+	headers->array[1] = tc_grpc_header(":path", line->path, 0);
 	if (!line->is_get)
 	{
 		snprintf(length, sizeof(length), "%zu", line->body_len);
-		headers->array[count++] = make_header("content-length", length, 0);
+		headers->array[count++] = tc_grpc_header("content-length", length, 0);
 	}
 	tc_grpc_timeout(line->timeout_ms, timeout);
-	headers->array[count++] = make_header("grpc-timeout", timeout, 0);
+	headers->array[count++] = tc_grpc_header("grpc-timeout", timeout, 0);
 	*array = headers->array;
 	return count;
-}
-
-/* A header of which the name need not be copied. */
-static nghttp2_nv
-make_header(const char *name, const char *value, uint8 flags)
-{
-	nghttp2_nv	header;
-
-	header.name = (uint8_t *) name;
-	header.namelen = strlen(name);
-	header.value = (uint8_t *) value;
-	header.valuelen = strlen(value);
-	header.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | flags;
-	return header;
 }
