@@ -44,7 +44,8 @@ static const char release_suppressed[] =
 "   FROM temporal_internal.queue_here q"
 "  WHERE o.id = $2 AND o.queue < 0 AND q.number = o.queue AND q.made_here"
 "    AND pg_has_role($1, q.role, 'USAGE') AND has_server_privilege(q.role, q.server_oid, 'USAGE')"
-" RETURNING o.queue)"
+" RETURNING o.id, o.queue, o.key, o.recorded_activity, o.awaited_until, o.expires_at),"
+" awaited AS (" NOTE_KEY_WAITS("released", "m.expires_at") ")"
 " SELECT r.queue, 1::bigint FROM released r";
 
 static const char find_waiting[] =

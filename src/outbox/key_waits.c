@@ -51,6 +51,7 @@ enum
 static const TableId looked_at[] = {TABLE_QUEUE, TABLE_OUTBOX, TABLE_RECORDED_ACTIVITY, TABLE_AWAITED_KEY};
 
 static Relation open_table(TableId id, LOCKMODE lockmode);
+static bool has_indexes(Relation rel);
 static void insert_wait(Relation rel, const KeyWait *wait);
 static int	scan_waits(Relation rel, int index, int nkeys, ScanKey keys, KeyWait *waits, int max);
 static ScanKeyData int8_key(AttrNumber attr, StrategyNumber strategy, RegProcedure function, int64 value);
@@ -81,7 +82,9 @@ tc_key_waits_try_begin(void)
 {
 	for (int i = 0; i < lengthof(looked_at); i++)
 	{
-		Relation	rel = tc_table_open_nowait(looked_at[i], AccessShareLock);
+		/* from that one rows are removed */
+		LOCKMODE	lockmode = looked_at[i] == TABLE_AWAITED_KEY ? RowExclusiveLock : AccessShareLock;
+		Relation	rel = tc_table_open_nowait(looked_at[i], lockmode);
 
 		if (rel == NULL)
 			return false;
@@ -99,10 +102,25 @@ tc_key_is_awaited(uint64 key_hash, bool *is_awaited)
 
 	if (rel == NULL)
 		return false;
-	*is_awaited = RelationGetNumberOfBlocks(rel) > 0 &&
+	*is_awaited = RelationGetNumberOfBlocks(rel) > 0 && has_indexes(rel) &&
 		scan_waits(rel, AWAITED_KEY_HASH_IDX, 1, &key, &wait, 1) > 0;
 	table_close(rel, NoLock);
 	return true;
+}
+
+/* By which those that wait can be looked at; without them the worker does not, either. */
+static bool
+has_indexes(Relation rel)
+{
+	Relation	outbox = tc_table_open_nowait(TABLE_OUTBOX, AccessShareLock);
+	bool		result;
+
+	if (outbox == NULL)
+		return false;
+	result = OidIsValid(tc_table_index(rel, TABLE_AWAITED_KEY, AWAITED_KEY_HASH_IDX)) &&
+		OidIsValid(tc_table_index(outbox, TABLE_OUTBOX, OUTBOX_PKEY));
+	table_close(outbox, NoLock);
+	return result;
 }
 
 void

@@ -45,7 +45,10 @@ extern void tc_key_waits_begin(void);
 /* The same; false if that cannot be done now. */
 extern bool tc_key_waits_try_begin(void);
 
-/* Does anything wait for a key of that hash?  False if that cannot be known now. */
+/*
+ * Is anything known to wait for a key of that hash, as far as indexes are there
+ * to look?  False if that cannot be known now.
+ */
 extern bool tc_key_is_awaited(uint64 key_hash, bool *is_awaited);
 
 /* Say of requests that they wait; of some of them that may be said already. */

@@ -39,7 +39,12 @@
 /* Nothing is rejected while so many outcomes cannot be recorded */
 #define UNRECORDED_MAX 20000
 
+/* What is in the way when a time is over is looked at again after that long; without its queue */
+#define LATER_MS 1000
+#define LATER_QUEUE_MS 60000
+
 static bool hindered;			/* something was in the way */
+static bool busy;				/* somebody was changing a request */
 static bool removed_some;		/* of temporal_internal.awaited_key */
 static int	nsettled;			/* in the transaction settled_in, for
 								 * tc_key_settle_before_finish() */
@@ -80,11 +85,12 @@ typedef struct Rejection
 
 static MemoryContext context(void);
 static bool has_same_keys(const QueueKey *a, const QueueKey *b);
+static bool settle_group(const KeyGroup *group, Oid recorder, Oid *role);
 static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
 static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
 static bool read_wait(const KeyWait *wait, WaitRow *row);
 static bool take_wait(void *arg, const OutboxRow *row);
-static void note_again(const KeyWait *wait, const WaitRow *row);
+static void note_again(const KeyWait *wait, TimestampTz until);
 static bool reject_late(const KeyWait *wait, const Finding *finding);
 static bool reject(const KeyWait *wait, const char *code, const char *words);
 static bool take_rejected(void *arg, const OutboxRow *row);
@@ -154,7 +160,7 @@ tc_key_settle_before_finish(int64 queue, const char *key)
 		return false;
 	if (!tc_queue_find(queue, &row, &made_here) || !made_here)
 		return true;
-	tc_key_settle_begin();
+	busy = false;
 
 	/*
 	 * first the role's own: others may have asked for a key of that name in
@@ -164,15 +170,15 @@ tc_key_settle_before_finish(int64 queue, const char *key)
 	for (int i = 0; i < nown; i++)
 	{
 		group.queue = own[i].number;
-		while (nsettled < FINISH_MAX && tc_key_group_settle(&group, &role))
+		while (nsettled < FINISH_MAX && settle_group(&group, row.key.role, &role))
 			;
 	}
 	group.queue = PG_INT64_MIN;
 	for (int i = 0; i < FINISH_GROUPS && nsettled < FINISH_MAX && tc_key_group_next(&group, true); i++)
 		if (tc_queue_find(group.queue, &other, &made_here) && made_here && has_same_keys(&other.key, &row.key))
-			while (nsettled < FINISH_MAX && tc_key_group_settle(&group, &role))
+			while (nsettled < FINISH_MAX && settle_group(&group, row.key.role, &role))
 				;
-	return !hindered && nsettled < FINISH_MAX;
+	return !busy && nsettled < FINISH_MAX;
 }
 
 /* May a role with the right privileges mean keys of the one in the other? */
@@ -187,6 +193,17 @@ has_same_keys(const QueueKey *a, const QueueKey *b)
 bool
 tc_key_group_settle(const KeyGroup *group, Oid *role)
 {
+	return settle_group(group, InvalidOid, role);
+}
+
+/*
+ * For a recording that is about to be removed only what its recorder has
+ * recorded is looked at: others, who need no right for what they ask, must not
+ * hold it up.
+ */
+static bool
+settle_group(const KeyGroup *group, Oid recorder, Oid *role)
+{
 	MemoryContext old = MemoryContextSwitchTo(context());
 	KeyWait    *waits = palloc(GROUP_STEP * sizeof(KeyWait));
 	int			count = tc_key_group_waits(group, waits, GROUP_STEP);
@@ -195,6 +212,7 @@ tc_key_group_settle(const KeyGroup *group, Oid *role)
 	WaitRow		row;
 	Finding		finding = {NULL};
 	int			nremoved = 0;
+	int64		settled = 0;
 
 	if (count > 0 && !tc_queue_find(group->queue, &queue, &made_here))
 	{
@@ -204,9 +222,12 @@ tc_key_group_settle(const KeyGroup *group, Oid *role)
 	*role = count > 0 && made_here ? queue.key.role : InvalidOid;
 	for (int i = 0; i < count; i++)
 	{
-		if (!made_here || !read_wait(&waits[i], &row))
+		/* one that was given a time to be given up is noted twice */
+		if (!made_here || waits[i].id == settled || !read_wait(&waits[i], &row))
 			remove_wait(&waits[i]);
 		else if (!find(&finding, &queue.key, row.key))
+			break;
+		else if (OidIsValid(recorder) && (finding.owner != recorder || OidIsValid(finding.second)))
 			break;
 
 		/*
@@ -216,6 +237,7 @@ tc_key_group_settle(const KeyGroup *group, Oid *role)
 		else if (!(finding.activity.recorded_at > row.awaited_until ? reject_late(&waits[i], &finding) :
 				   settle(&waits[i], &row, &finding)))
 			continue;
+		settled = waits[i].id;
 		nremoved++;
 	}
 	MemoryContextSwitchTo(old);
@@ -251,21 +273,36 @@ tc_key_wait_settle_over(const KeyWait *wait)
 	bool		made_here;
 	WaitRow		row;
 	Finding		finding = {NULL};
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz later = TimestampTzPlusMilliseconds(now, LATER_MS);
+	bool		done = true;
 
 	if (!tc_queue_find(wait->queue, &queue, &made_here))
-		hindered = true;
+	{
+		later = TimestampTzPlusMilliseconds(now, LATER_QUEUE_MS);
+		done = false;
+	}
 	else if (!made_here || !read_wait(wait, &row))
 		remove_wait(wait);
 	else if (find(&finding, &queue.key, row.key) && finding.activity.recorded_at <= row.awaited_until)
-		(void) settle(wait, &row, &finding);
-	else if (row.awaited_until <= GetCurrentTimestamp())
-		(void) reject_late(wait, &finding);
-	else if (row.expires_at != 0 && row.expires_at <= GetCurrentTimestamp())
-		(void) reject(wait, TC_EXPIRED, "no activity is recorded under the key, and the request is to be given up");
+		done = settle(wait, &row, &finding);
+	else if (row.awaited_until <= now)
+		done = reject_late(wait, &finding);
+	else if (row.expires_at != 0 && row.expires_at <= now)
+		done = reject(wait, TC_EXPIRED, "no activity is recorded under the key, and the request is to be given up");
 	else
-		note_again(wait, &row);
+	{
+		/* it was to be given up at a time that has been taken back */
+		later = row.expires_at == 0 ? row.awaited_until : Min(row.awaited_until, row.expires_at);
+		done = false;
+	}
+	if (!done)
+		note_again(wait, later);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(look_context);
+	/* it may be noted twice */
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
 }
 
 /* An activity was found for a request.  False if it waits on: something is in the way. */
@@ -288,7 +325,7 @@ settle(const KeyWait *wait, const WaitRow *row, const Finding *finding)
 			remove_wait(wait);
 			return true;
 		case KEY_BUSY:
-			hindered = true;
+			hindered = busy = true;
 			break;
 		case KEY_UNREADABLE:
 			return reject(wait, "DATA_CORRUPTED", "what was recorded under the key cannot be read");
@@ -320,14 +357,13 @@ take_wait(void *arg, const OutboxRow *row)
 	return false;
 }
 
-/* It was to be given up at a time that has been taken back. */
+/* Have it be looked at then. */
 static void
-note_again(const KeyWait *wait, const WaitRow *row)
+note_again(const KeyWait *wait, TimestampTz until)
 {
 	KeyWait		anew = *wait;
 
-	anew.awaited_until = row->expires_at == 0 ? row->awaited_until :
-		Min(row->awaited_until, row->expires_at);
+	anew.awaited_until = until;
 	tc_key_wait_remove(wait);
 	tc_key_wait_insert(&anew);
 }

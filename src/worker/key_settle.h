@@ -16,10 +16,14 @@
  */
 extern bool tc_key_group_settle(const KeyGroup *group, Oid *role);
 
-/* There, too: the time of a request is over. */
+/*
+ * There, too: the time of a request is over.  If something is in the way, it is
+ * noted anew for a later time, so that it keeps nobody else from being looked
+ * at.
+ */
 extern void tc_key_wait_settle_over(const KeyWait *wait);
 
-/* Was something in the way since the beginning, so that it is to be looked at anew? */
+/* Was something in the way since the beginning, so that a group is to be looked at anew? */
 extern void tc_key_settle_begin(void);
 extern bool tc_key_settle_is_hindered(void);
 

@@ -259,10 +259,13 @@ tc_key_waits_turn(void)
 		/* what was to be looked at may have been taken from the list */
 		pass_wanted = true;
 		pass_after = tc_monotonic_ms() + (ok || tc_transaction_error_is_transient() ? LATER_MS : LATER_PASS_MS);
-		come_back(LATER_MS);
-		if (!ok)
-			note_after = not_before;
 	}
+	if (!ok)
+	{
+		come_back(LATER_MS);
+		note_after = not_before;
+	}
+	/* others need not wait for what is in the way of some */
 	else if (nwanted > 0 || passing)
 		come_back((tc_monotonic_ms() - begin) * (STEP_PART - 1));
 	set_due_timer();
@@ -438,14 +441,10 @@ look_at_due(void)
 	for (int i = 0; i < count; i++)
 		tc_key_wait_settle_over(&waits[i]);
 	/* then there may be more of that time */
-	if (tc_key_settle_is_hindered())
-		next_due = from;
-	else if (count == DUE_STEP)
+	if (count == DUE_STEP)
 		next_due = waits[count - 1].awaited_until;
+	/* what is in the way is noted anew */
+	else if (count > 0)
+		next_due = Min(next_due, TimestampTzPlusMilliseconds(now, LATER_MS));
 	pfree(waits);
-	if (count > 0)
-	{
-		CommandCounterIncrement();
-		UpdateActiveSnapshotCommandId();
-	}
 }

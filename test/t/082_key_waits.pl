@@ -265,6 +265,24 @@ await('all of them to be sent', sub {
 	$node->safe_psql('postgres', q(SELECT DISTINCT state IN ('delivered', 'superseded') FROM temporal.request WHERE key = 'unread by many')) eq 't' });
 is(outcome($id), 'delivered||retried', 'that too');
 
+# Who has no right to a key keeps nobody from finishing it, nor others' time from being over, whatever he has locked
+as('other', record('held'));
+as('other', q(SELECT temporal.forget_activity('held')));
+as('app', record('held'));
+my @held = split(/\n/, as('other', q(SELECT temporal.heartbeat_activity_by_key('held', wait_for_key => '2 s') FROM generate_series(1, 100))));
+$holder = $node->background_psql('postgres');
+$holder->query_safe('SET ROLE other; BEGIN; SELECT ' . join(', ', map { "temporal.expire_request($_, now() + interval '2 s')" } @held));
+as('other', record('held'));
+is(outcome(as('app', q(SELECT temporal.complete_activity_by_key('held')))), 'delivered||held', 'a key is finished for which another role asks that has locked what it asked for');
+is(outcome(as('app', complete('over, too', '3 s'))), 'rejected|KEY_NOT_RECORDED|', 'and the time of others is over in time');
+is($node->safe_psql('postgres', q(SELECT DISTINCT state FROM temporal.request WHERE key = 'held' AND requested_by = 'other')), 'waiting', 'while those wait');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+await('them to go on', sub {
+	$node->safe_psql('postgres', q(SELECT bool_and(state IN ('delivered', 'superseded')) FROM temporal.request WHERE key = 'held' AND requested_by = 'other')) eq 't' });
+pass('for their own key, which was recorded in time');
+as('other', q(SELECT temporal.forget_activity('held')));
+
 # An error on the way stops only for a while
 $id = as('app', complete('locked'));
 await_known(1);
