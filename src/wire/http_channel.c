@@ -46,6 +46,8 @@ typedef struct HttpChannel
 	Channel		channel;		/* must be first */
 
 	Streams		streams;		/* over HTTP/2 */
+	bool		told_http1;		/* the server wants none of that, whatever it
+								 * chooses, until the next connect */
 
 	/* Over HTTP/1.1 */
 	HttpSession *current;		/* connecting or ready, else NULL */
@@ -107,13 +109,13 @@ static void
 connect_session(Channel *base, int connections)
 {
 	HttpChannel *channel = (HttpChannel *) base;
-	bool		wants_http1 = channel->streams.wants_http1;
 
 	base->state = CHANNEL_CONNECTING;
 	channel->failure.code = NULL;
 	channel->connections = connections;
+	channel->told_http1 = channel->streams.wants_http1;
 	channel->streams.wants_http1 = false;
-	if (base->options.tls && base->options.codec_path == NULL && !wants_http1)
+	if (base->options.tls && base->options.codec_path == NULL && !channel->told_http1)
 		tc_streams_connect(&channel->streams);
 	else
 		connect_by_libcurl(channel);
@@ -336,8 +338,12 @@ stream_opened(Channel *base)
 static void
 stream_failed(Channel *base, const ChannelError *error, bool wants_http1)
 {
+	HttpChannel *channel = (HttpChannel *) base;
+
+	/* by ALPN, it may choose otherwise with the next connection */
+	channel->told_http1 = wants_http1 && strcmp(error->code, TC_ERROR_NOT_HTTP2) != 0;
 	if (wants_http1)
-		connect_by_libcurl((HttpChannel *) base);
+		connect_by_libcurl(channel);
 	else
 		tc_channel_set_state(base, CHANNEL_FAILED, error);
 }
@@ -363,6 +369,7 @@ first_answer_of_stream(void *arg, const CallResult *result)
 	tc_streams_leave(&channel->streams);
 	if (session->wants_http1)
 	{
+		channel->told_http1 = true;
 		connect_by_libcurl(channel);
 		return;
 	}
@@ -388,7 +395,8 @@ first_answer(void *arg, const CallResult *result)
 	tc_grpc_headers_add_expiry(session->headers, &base->expiry);
 	if (is_right(channel, result, &session->paths))
 	{
-		if (base->options.codec_path == NULL)
+		/* who was told to leave HTTP/2 would go to and fro */
+		if (base->options.codec_path == NULL && !channel->told_http1)
 			tc_http_calls_offer_http2(session);
 		tc_channel_set_state(base, CHANNEL_READY, NULL);
 		return;

@@ -147,6 +147,8 @@ tc_stream_call_over(Http2Stream *stream, Http2End end, uint32 error_code, const 
 	StreamCall *call = (StreamCall *) stream;
 	CallFate	fate = CALL_AMBIGUOUS;
 
+	if (error_code == NGHTTP2_HTTP_1_1_REQUIRED)
+		call->session->wants_http1 = true;
 	switch (end)
 	{
 		case HTTP2_ANSWERED:
@@ -160,8 +162,6 @@ tc_stream_call_over(Http2Stream *stream, Http2End end, uint32 error_code, const 
 			fate = CALL_NOT_PROCESSED;
 			break;
 		case HTTP2_RESET:
-			if (error_code == NGHTTP2_HTTP_1_1_REQUIRED)
-				call->session->wants_http1 = true;
 			if (call->problem != NULL)
 				say(call, "%s", call->problem);
 			else

@@ -268,8 +268,11 @@ current_ended(StreamSession *session, Http2State state)
 	Streams    *streams = session->streams;
 	Channel    *channel = streams->channel;
 	bool		connecting = channel->state == CHANNEL_CONNECTING;
-	bool		wants_http1 = tc_http2_wants_http1(session->http2);
+	bool		wants_http1 = session->wants_http1 || tc_http2_wants_http1(session->http2);
 	ChannelError error = *tc_http2_error(session->http2);
+
+	if (!connecting)
+		streams->wants_http1 = streams->has_http1 && wants_http1;
 
 	/* The callback may start anew: the channel must be ready for that. */
 	streams->current = NULL;
@@ -280,7 +283,7 @@ current_ended(StreamSession *session, Http2State state)
 		if (connecting)
 			streams->failed(channel, &error, wants_http1);
 		else
-			tc_channel_set_state(channel, CHANNEL_IDLE, &error);
+			tc_channel_set_state(channel, CHANNEL_IDLE, streams->wants_http1 ? NULL : &error);
 	}
 	else
 	{
@@ -288,7 +291,7 @@ current_ended(StreamSession *session, Http2State state)
 			(session->answered || tc_http2_nstreams(session->http2) > 0 ||
 			 tc_monotonic_ms() - session->ready_at >= MIN_LIFE_MS);
 
-		tc_channel_set_state(channel, CHANNEL_IDLE, plain ? NULL : &error);
+		tc_channel_set_state(channel, CHANNEL_IDLE, plain || streams->wants_http1 ? NULL : &error);
 	}
 }
 

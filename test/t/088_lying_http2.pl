@@ -163,17 +163,19 @@ my $node = new_cluster('main');
 
 sub send_requests
 {
-	my ($server, $count) = @_;
+	my ($server, $count, $size) = @_;
 
+	$size //= 1;
 	return $node->safe_psql('postgres', <<"EOS");
 SELECT temporal.complete_activity('\\x0a016e1201771a01722005280132'::bytea || set_byte('\\x00', 0, length(id)) || id::bytea,
-           to_jsonb(id), server => '$server')
+           to_jsonb(repeat(id, $size)), server => '$server')
   FROM (SELECT 'activity ' || i AS id FROM generate_series(1, $count) i) a
 EOS
 }
 
 my $honest = start_liar(lying(sub { return json($_[0], '200', '{}'); }), %tls);
 my @names = sort keys %lies;
+my @others;
 
 foreach my $i (0 .. $#names)
 {
@@ -187,7 +189,7 @@ foreach my $i (0 .. $#names)
 		  # a connection costs this test more than the worker
 		  . ($lie->{connections} ? " retry_initial_interval '50ms', retry_max_interval '200ms')" : " retry_initial_interval '500ms', retry_max_interval '2s')"));
 }
-END { stop_liar($_) foreach grep { $_ } $honest, map { $_->{liar} } values %lies; }
+END { stop_liar($_) foreach grep { $_ } $honest, @others, map { $_->{liar} } values %lies; }
 $node->safe_psql('postgres', "CREATE SERVER honest FOREIGN DATA WRAPPER temporal_complete"
 	  . " OPTIONS (transport 'http', address '127.0.0.1:$honest->{port}', tls_server_ca_cert_path '$certs/ca.crt')");
 send_requests('honest', 1);
@@ -236,18 +238,46 @@ look_at_memory();
 note("memory of the worker: at most $most kB");
 cmp_ok($most, '<', $max_memory, 'its memory is bounded');
 
-# A server that wants HTTP/1.1 instead: it gets that, for the first call and for a later one
-foreach my $first (1, 0)
+# A server that wants HTTP/1.1 instead: it gets that, whenever it says so.  What it answers over HTTP/2 to the question for
+# the version and to requests, or to the headers of these; after that it may close the connection.
+my $info = sub { return json($_[0], '200', '{"serverVersion":"1.32.0"}'); };
+my $reset = sub { return reset_stream($_[0], 13); };
+my %wants = (
+	'at once' => { first => $reset },
+	'at once, and is gone' => { first => sub { return reset_stream($_[0], 13) . goaway($_[0], 0); }, closes => 1 },
+	'at once, by GOAWAY' => { first => sub { return goaway(0, 13); } },
+	'for requests' => { request => $reset },
+	'for requests, and is gone' => { request => sub { return reset_stream($_[0], 13) . goaway($_[0], 0); }, closes => 1 },
+	'for requests, by GOAWAY' => { request => sub { return goaway($_[0] - 2, 13); } },
+	'for requests that are not sent yet' => { head => $reset, size => 30_000 },
+	'for many requests' => { request => $reset, requests => 200 },
+);
+my $n = 0;
+
+foreach my $when (sort keys %wants)
 {
+	my $want = $wants{$when};
+	my $over_http2 = File::Temp->new;
 	my $wants = start_liar(sub {
 			my ($socket, $number) = @_;
 
+			# should it be led to and fro for ever
+			return if $number > 100;
 			if (($socket->alpn_selected // '') eq 'h2')
 			{
+				syswrite($over_http2, '.');
 				send_all($socket, settings());
-				while (my ($stream, $has_body) = await_stream($socket))
+				while (my ($type, $flags, $stream) = LyingServer::next_frame($socket))
 				{
-					send_all($socket, $first || $has_body ? reset_stream($stream, 13) : json($stream, '200', '{"serverVersion":"1.32.0"}'));
+					my $is_call = $type == LyingServer::HEADERS || $type == LyingServer::DATA;
+					my $ends = $is_call && $flags & LyingServer::END_STREAM;
+					my $answer = $ends && $type == LyingServer::HEADERS ? $want->{first} // $info
+					  : $ends ? $want->{request}
+					  : $is_call && $type == LyingServer::HEADERS ? $want->{head} : undef;
+
+					next unless $answer;
+					send_all($socket, $answer->($stream));
+					return if $want->{closes} && $answer != $info;
 				}
 				return;
 			}
@@ -256,12 +286,22 @@ foreach my $first (1, 0)
 				send_all($socket, HttpDoubles::http_answer('200 OK', $line =~ /system-info/ ? '{"serverVersion":"1.32.0"}' : '{}'));
 			}
 		}, tls => { %{ $tls{tls} }, SSL_alpn_protocols => [ 'h2', 'http/1.1' ] });
+	my $server = 'wants_' . $n++;
+	push @others, $wants;
+	my $requests = $want->{requests} // 3;
 
-	$node->safe_psql('postgres', "CREATE SERVER wants_$first FOREIGN DATA WRAPPER temporal_complete OPTIONS (transport 'http',"
+	$node->safe_psql('postgres', "CREATE SERVER $server FOREIGN DATA WRAPPER temporal_complete OPTIONS (transport 'http',"
 		  . " address '127.0.0.1:$wants->{port}', tls_server_ca_cert_path '$certs/ca.crt', retry_initial_interval '50ms', retry_max_interval '200ms')");
-	send_requests("wants_$first", 3);
-	await_finished($node, "server = 'wants_$first'");
-	is(states($node, "server = 'wants_$first'"), 'delivered|3', 'a server that wants HTTP/1.1 ' . ($first ? 'at once' : 'for requests'));
+	send_requests($server, $requests, $want->{size});
+	await('requests', sub {
+			return 1 if connections_of($wants) > 100 || -s $over_http2->filename > 5;
+			return $node->safe_psql('postgres', 'SELECT count(*) = 0 FROM temporal.request'
+				  . " WHERE server = '$server' AND finished_at IS NULL") eq 't';
+		});
+	is(states($node, "server = '$server'"), "delivered|$requests", "a server that wants HTTP/1.1 $when");
+	is(-s $over_http2->filename, 1, 'is asked for HTTP/2 once');
+	cmp_ok($node->safe_psql('postgres', "SELECT max(attempts) FROM temporal.request WHERE server = '$server'"), '<=', 2, 'nothing is tried again and again');
+	cmp_ok(connections_of($wants), '<=', 1 + 16, 'it has few connections');
 	stop_liar($wants);
 }
 
