@@ -41,6 +41,7 @@ static bool add_metadata(GrpcHeaders *headers, const ChannelOptions *options,
 						 ChannelError *error);
 static char *make_bearer(const ChannelOptions *options, ChannelError *error);
 static bool is_header_value(const char *value);
+static void hide(char *text, const char *secret, size_t len);
 
 void
 tc_grpc_headers_add_expiry(const GrpcHeaders *headers, ChannelExpiry *expiry)
@@ -171,7 +172,6 @@ tc_grpc_headers_hide_secrets(const GrpcHeaders *headers, char *text)
 	{
 		const nghttp2_nv *header = &headers->array[i];
 		const char *secret = (const char *) header->value;
-		char	   *found = text;
 		size_t		len;
 
 		if ((header->flags & NGHTTP2_NV_FLAG_NO_INDEX) == 0)
@@ -180,8 +180,27 @@ tc_grpc_headers_hide_secrets(const GrpcHeaders *headers, char *text)
 			secret += strlen(BEARER);
 		len = strlen(secret);
 		/* what is shorter can be any word */
-		while (len >= MIN_SECRET_LEN && (found = strstr(found, secret)) != NULL)
-			memset(found, '*', len);
+		if (len >= MIN_SECRET_LEN)
+			hide(text, secret, len);
+	}
+}
+
+static void
+hide(char *text, const char *secret, size_t len)
+{
+	char	   *end = &text[strlen(text)];
+
+	for (char *found = text; (found = strstr(found, secret)) != NULL; found += len)
+		memset(found, '*', len);
+
+	/* a text that was cut off can end with the first part of it */
+	for (size_t n = Min(len, end - text); n >= MIN_SECRET_LEN; n--)
+	{
+		if (memcmp(end - n, secret, n) == 0)
+		{
+			memset(end - n, '*', n);
+			break;
+		}
 	}
 }
 

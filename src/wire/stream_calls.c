@@ -271,6 +271,9 @@ recycle_call(StreamCalls *calls, StreamCall *call)
 	*calls->kind->unused = call;
 }
 
+/*
+ * Our words may have in them what the other side says.
+ */
 static void
 say(StreamCall *call, const char *fmt,...)
 {
@@ -280,6 +283,7 @@ say(StreamCall *call, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(words, sizeof(words), fmt, args);
 	va_end(args);
+	tc_grpc_headers_hide_secrets(call->session->headers, words);
 	call->calls->kind->say(call, words);
 }
 

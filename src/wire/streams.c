@@ -271,6 +271,7 @@ current_ended(StreamSession *session, Http2State state)
 	bool		wants_http1 = session->wants_http1 || tc_http2_wants_http1(session->http2);
 	ChannelError error = *tc_http2_error(session->http2);
 
+	tc_grpc_headers_hide_secrets(session->headers, error.message);
 	if (!connecting)
 		streams->wants_http1 = streams->has_http1 && wants_http1;
 
