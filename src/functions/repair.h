@@ -57,7 +57,7 @@
 	"     now() + (g.awaited_until - g.requested_at)" \
 	"   FROM gone g" \
 	" RETURNING id, queue, key, recorded_activity, awaited_until)," \
-	" awaited AS (" NOTE_KEY_WAITS("made", "m.awaited_until") ")" \
+	" awaited AS (" NOTE_KEY_WAITS("made", "NULL") ")" \
 	" SELECT m.queue, count(*) FROM made m GROUP BY m.queue"
 
 /*

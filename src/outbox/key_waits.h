@@ -24,6 +24,13 @@ typedef struct KeyWait
 								 * added */
 } KeyWait;
 
+/* How long a request waits that is to be given up at a time, or never (0) */
+static inline TimestampTz
+tc_key_wait_until(TimestampTz awaited_until, TimestampTz expires_at)
+{
+	return expires_at == 0 ? awaited_until : Min(awaited_until, expires_at);
+}
+
 /* Those of a queue whose keys have the same hash: mostly that is one key */
 typedef struct KeyGroup
 {

@@ -124,10 +124,7 @@ tc_is_made_here(int64 system_identifier, Oid database)
 static bool
 is_same(const QueueKey *a, const QueueKey *b)
 {
-	return a->server == b->server && a->role == b->role && a->suppressed == b->suppressed &&
-		(a->namespace_name == NULL || b->namespace_name == NULL ?
-		 a->namespace_name == b->namespace_name :
-		 strcmp(a->namespace_name, b->namespace_name) == 0);
+	return tc_queue_keys_go_together(a, b) && a->role == b->role && a->suppressed == b->suppressed;
 }
 
 int64

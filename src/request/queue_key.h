@@ -21,7 +21,17 @@ typedef struct QueueKey
 	bool		suppressed;		/* its requests are never sent */
 } QueueKey;
 
-/* The same, with what server and role were called at first, in case they are gone */
+/* Are they for the same namespace of the same server, as these were named? */
+static inline bool
+tc_queue_keys_go_together(const QueueKey *a, const QueueKey *b)
+{
+	return a->server == b->server &&
+		(a->namespace_name == NULL || b->namespace_name == NULL ?
+		 a->namespace_name == b->namespace_name :
+		 strcmp(a->namespace_name, b->namespace_name) == 0);
+}
+
+/* A QueueKey, with what server and role were called at first, in case they are gone */
 typedef struct QueueRow
 {
 	QueueKey	key;

@@ -84,7 +84,6 @@ typedef struct Rejection
 } Rejection;
 
 static MemoryContext context(void);
-static bool has_same_keys(const QueueKey *a, const QueueKey *b);
 static bool settle_group(const KeyGroup *group, Oid recorder, Oid *role);
 static bool find(Finding *finding, const QueueKey *queue_key, const char *key);
 static bool settle(const KeyWait *wait, const WaitRow *row, const Finding *finding);
@@ -175,19 +174,11 @@ tc_key_settle_before_finish(int64 queue, const char *key)
 	}
 	group.queue = PG_INT64_MIN;
 	for (int i = 0; i < FINISH_GROUPS && nsettled < FINISH_MAX && tc_key_group_next(&group, true); i++)
-		if (tc_queue_find(group.queue, &other, &made_here) && made_here && has_same_keys(&other.key, &row.key))
+		if (tc_queue_find(group.queue, &other, &made_here) && made_here &&
+			tc_queue_keys_go_together(&other.key, &row.key))
 			while (nsettled < FINISH_MAX && settle_group(&group, row.key.role, &role))
 				;
 	return !busy && nsettled < FINISH_MAX;
-}
-
-/* May a role with the right privileges mean keys of the one in the other? */
-static bool
-has_same_keys(const QueueKey *a, const QueueKey *b)
-{
-	return a->server == b->server &&
-		(a->namespace_name == NULL || b->namespace_name == NULL ? a->namespace_name == b->namespace_name :
-		 strcmp(a->namespace_name, b->namespace_name) == 0);
 }
 
 bool
@@ -293,7 +284,7 @@ tc_key_wait_settle_over(const KeyWait *wait)
 	else
 	{
 		/* it was to be given up at a time that has been taken back */
-		later = row.expires_at == 0 ? row.awaited_until : Min(row.awaited_until, row.expires_at);
+		later = tc_key_wait_until(row.awaited_until, row.expires_at);
 		done = false;
 	}
 	if (!done)

@@ -153,8 +153,7 @@ tc_key_wait_note(Queue *queue, const OutboxRow *row)
 	wait->key_hash = (int64) tc_key_hash(row->awaited_key, strlen(row->awaited_key));
 	wait->queue = queue->number;
 	wait->id = row->id;
-	wait->awaited_until = row->expires_at == 0 ? row->awaited_until :
-		Min(row->awaited_until, row->expires_at);
+	wait->awaited_until = tc_key_wait_until(row->awaited_until, row->expires_at);
 	queue->note_turn = note_turn;
 }
 
