@@ -45,30 +45,6 @@ static Channel *channel;
 static bool is_json;
 static bool destroying;
 
-/* The input that is left */
-static const uint8 *input;
-static size_t input_len;
-
-uint8
-next_byte(void)
-{
-	if (input_len == 0)
-		return 0;
-	input_len--;
-	return *input++;
-}
-
-size_t
-next_bytes(const uint8 **bytes, size_t wanted)
-{
-	size_t		len = Min(wanted, input_len);
-
-	*bytes = input;
-	input += len;
-	input_len -= len;
-	return len;
-}
-
 static void
 call_done(void *arg, const CallResult *result)
 {
@@ -241,8 +217,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	is_json = options.http = size / 2 % 2 == 1;
 
-	input = data;
-	input_len = size;
+	begin_input(data, size);
 	ncalls = 0;
 	destroying = false;
 	begin_loop();
@@ -250,7 +225,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	channel = tc_channel_create(&options, state_changed, &channel);
 	tc_channel_connect(channel, 1);
-	for (int ops = 0; ops < MAX_OPS && input_len > 0 && take_step(); ops++)
+	for (int ops = 0; ops < MAX_OPS && input_left() > 0 && take_step(); ops++)
 		;
 
 	/*

@@ -38,30 +38,6 @@ static bool is_codec;
 static bool by_proxy;
 static bool has_token;			/* a secret of the server's, which may say it */
 
-/* The input that is left */
-static const uint8 *input;
-static size_t input_len;
-
-uint8
-next_byte(void)
-{
-	if (input_len == 0)
-		return 0;
-	input_len--;
-	return *input++;
-}
-
-size_t
-next_bytes(const uint8 **bytes, size_t wanted)
-{
-	size_t		len = Min(wanted, input_len);
-
-	*bytes = input;
-	input += len;
-	input_len -= len;
-	return len;
-}
-
 /* What is shown to users has no secret in it. */
 static void
 check_text(const char *text, size_t size)
@@ -212,8 +188,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.connect_timeout_ms = 10000
 	};
 
-	input = data;
-	input_len = size;
+	begin_input(data, size);
 	ncalls = 0;
 	destroying = false;
 	begin_server();
@@ -237,7 +212,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	channel = tc_channel_create(&options, state_changed, &channel);
 	if (flags & 16)
 		begin_as_usual();
-	for (int ops = 0; ops < MAX_OPS && input_len > 0 && take_step(); ops++)
+	for (int ops = 0; ops < MAX_OPS && input_left() > 0 && take_step(); ops++)
 		;
 	run_loop();
 	CHECK(tc_channel_sessions(channel) >= 0);

@@ -10,6 +10,7 @@
 
 #include "base/event_loop.h"
 #include "wire/connection.h"
+#include "input.h"
 
 #define MAX_CONNECTIONS 16
 #define MAX_STREAMS 64			/* of a connection, that are kept account of */
@@ -49,10 +50,6 @@ struct Connection
 	bool		data[MAX_STREAMS];	/* bytes that may be JSON */
 	bool		disowned[MAX_STREAMS];
 };
-
-/* fuzz_grpc.c: the input that is left */
-extern uint8 next_byte(void);
-extern size_t next_bytes(const uint8 **bytes, size_t wanted);
 
 /* grpc_loop.c */
 extern Connection connections[MAX_CONNECTIONS];

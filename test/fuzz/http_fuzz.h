@@ -8,14 +8,12 @@
 #ifndef HTTP_FUZZ_H
 #define HTTP_FUZZ_H
 
+#include "input.h"
+
 #define MAX_CALLS 32
 
 /* Of calls: the server finds it in what it is sent */
 #define CALL_MARK "call-"
-
-/* fuzz_http.c: the input that is left */
-extern uint8 next_byte(void);
-extern size_t next_bytes(const uint8 **bytes, size_t wanted);
 
 /* http_loop.c */
 extern void run_loop(void);
